@@ -1,0 +1,100 @@
+// The vector interface of walle/simd/scalar.hpp with 8 lanes: AVX2 and FMA.
+#ifndef WALLE_VEC_AVX2_HPP
+#define WALLE_VEC_AVX2_HPP
+#ifndef WALLE_ISA
+#error "compile an isa_*.cpp, not this header"
+#endif
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define WALLE_LANES 8
+
+namespace walle { namespace WALLE_ISA { namespace {
+
+struct M32 { __m256 v; };
+
+inline __m256i tail_mask(size_t n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), lane);
+}
+
+struct F32 {
+  static constexpr int N = 8;
+  __m256 v;
+  static F32 set(float x) { return {_mm256_set1_ps(x)}; }
+  static F32 load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static F32 load(const float* p, size_t n) { return {_mm256_maskload_ps(p, tail_mask(n))}; }
+  void store(float* p) const { _mm256_storeu_ps(p, v); }
+  void store(float* p, size_t n) const { _mm256_maskstore_ps(p, tail_mask(n), v); }
+};
+
+struct I32 {
+  static constexpr int N = 8;
+  __m256i v;
+  static I32 set(int32_t x) { return {_mm256_set1_epi32(x)}; }
+  static I32 load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  static I32 load(const int32_t* p, size_t n) { return {_mm256_maskload_epi32(p, tail_mask(n))}; }
+  void store(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+  void store(int32_t* p, size_t n) const { _mm256_maskstore_epi32(p, tail_mask(n), v); }
+};
+
+inline F32 add(F32 a, F32 b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline F32 sub(F32 a, F32 b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline F32 mul(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline F32 div(F32 a, F32 b) { return {_mm256_div_ps(a.v, b.v)}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+inline F32 fnma(F32 a, F32 b, F32 c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
+inline F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline F32 sqrt(F32 a) { return {_mm256_sqrt_ps(a.v)}; }
+inline F32 abs(F32 a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+inline F32 neg(F32 a) { return {_mm256_xor_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+inline F32 floor(F32 a) { return {_mm256_floor_ps(a.v)}; }
+inline F32 ceil(F32 a) { return {_mm256_ceil_ps(a.v)}; }
+inline F32 trunc(F32 a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)}; }
+inline F32 round_even(F32 a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline M32 lt(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+inline M32 le(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
+inline M32 eq(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
+inline M32 isnan(F32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
+inline M32 logical_and(M32 a, M32 b) { return {_mm256_and_ps(a.v, b.v)}; }
+inline M32 logical_or(M32 a, M32 b) { return {_mm256_or_ps(a.v, b.v)}; }
+inline M32 logical_not(M32 a) { return {_mm256_xor_ps(a.v, _mm256_castsi256_ps(_mm256_set1_epi32(-1)))}; }
+inline F32 select(M32 m, F32 a, F32 b) { return {_mm256_blendv_ps(b.v, a.v, m.v)}; }
+inline I32 select(M32 m, I32 a, I32 b) {
+  return {_mm256_castps_si256(_mm256_blendv_ps(_mm256_castsi256_ps(b.v), _mm256_castsi256_ps(a.v), m.v))};
+}
+inline I32 add(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
+inline I32 sub(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+inline I32 bit_and(I32 a, I32 b) { return {_mm256_and_si256(a.v, b.v)}; }
+inline I32 bit_or(I32 a, I32 b) { return {_mm256_or_si256(a.v, b.v)}; }
+inline I32 bit_xor(I32 a, I32 b) { return {_mm256_xor_si256(a.v, b.v)}; }
+template <int S> inline I32 shift_left(I32 a) { return {_mm256_slli_epi32(a.v, S)}; }
+template <int S> inline I32 shift_right(I32 a) { return {_mm256_srai_epi32(a.v, S)}; }
+inline F32 as_float(I32 a) { return {_mm256_castsi256_ps(a.v)}; }
+inline I32 as_int(F32 a) { return {_mm256_castps_si256(a.v)}; }
+inline F32 to_float(I32 a) { return {_mm256_cvtepi32_ps(a.v)}; }
+inline I32 to_int(F32 a) { return {_mm256_cvtps_epi32(a.v)}; }
+inline float reduce_add(F32 a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+inline float reduce_max(F32 a) {
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+inline float reduce_min(F32 a) {
+  __m128 s = _mm_min_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  s = _mm_min_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_min_ss(s, _mm_movehdup_ps(s)));
+}
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+
+}}}  // namespace walle::WALLE_ISA::(anonymous)
+#endif

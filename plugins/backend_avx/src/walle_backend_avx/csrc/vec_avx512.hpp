@@ -1,0 +1,83 @@
+// The vector interface of walle/simd/scalar.hpp with 16 lanes: AVX-512 F, DQ, BW and VL.
+#ifndef WALLE_VEC_AVX512_HPP
+#define WALLE_VEC_AVX512_HPP
+#ifndef WALLE_ISA
+#error "compile an isa_*.cpp, not this header"
+#endif
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define WALLE_LANES 16
+
+namespace walle { namespace WALLE_ISA { namespace {
+
+struct M32 { __mmask16 v; };
+
+inline __mmask16 tail_mask(size_t n) { return __mmask16((1u << n) - 1u); }
+
+struct F32 {
+  static constexpr int N = 16;
+  __m512 v;
+  static F32 set(float x) { return {_mm512_set1_ps(x)}; }
+  static F32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static F32 load(const float* p, size_t n) { return {_mm512_maskz_loadu_ps(tail_mask(n), p)}; }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store(float* p, size_t n) const { _mm512_mask_storeu_ps(p, tail_mask(n), v); }
+};
+
+struct I32 {
+  static constexpr int N = 16;
+  __m512i v;
+  static I32 set(int32_t x) { return {_mm512_set1_epi32(x)}; }
+  static I32 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+  static I32 load(const int32_t* p, size_t n) { return {_mm512_maskz_loadu_epi32(tail_mask(n), p)}; }
+  void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
+  void store(int32_t* p, size_t n) const { _mm512_mask_storeu_epi32(p, tail_mask(n), v); }
+};
+
+inline F32 add(F32 a, F32 b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline F32 sub(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F32 mul(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F32 div(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline F32 fnma(F32 a, F32 b, F32 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+inline F32 min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline F32 max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline F32 sqrt(F32 a) { return {_mm512_sqrt_ps(a.v)}; }
+inline F32 abs(F32 a) { return {_mm512_abs_ps(a.v)}; }
+inline F32 neg(F32 a) { return {_mm512_xor_ps(_mm512_set1_ps(-0.0f), a.v)}; }
+inline F32 floor(F32 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
+inline F32 ceil(F32 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)}; }
+inline F32 trunc(F32 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)}; }
+inline F32 round_even(F32 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline M32 lt(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+inline M32 le(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ)}; }
+inline M32 eq(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+inline M32 isnan(F32 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
+inline M32 logical_and(M32 a, M32 b) { return {__mmask16(a.v & b.v)}; }
+inline M32 logical_or(M32 a, M32 b) { return {__mmask16(a.v | b.v)}; }
+inline M32 logical_not(M32 a) { return {__mmask16(~a.v)}; }
+inline F32 select(M32 m, F32 a, F32 b) { return {_mm512_mask_blend_ps(m.v, b.v, a.v)}; }
+inline I32 select(M32 m, I32 a, I32 b) { return {_mm512_mask_blend_epi32(m.v, b.v, a.v)}; }
+inline I32 add(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline I32 sub(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline I32 bit_and(I32 a, I32 b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline I32 bit_or(I32 a, I32 b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline I32 bit_xor(I32 a, I32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
+template <int S> inline I32 shift_left(I32 a) { return {_mm512_slli_epi32(a.v, S)}; }
+template <int S> inline I32 shift_right(I32 a) { return {_mm512_srai_epi32(a.v, S)}; }
+inline F32 as_float(I32 a) { return {_mm512_castsi512_ps(a.v)}; }
+inline I32 as_int(F32 a) { return {_mm512_castps_si512(a.v)}; }
+inline F32 to_float(I32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline I32 to_int(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
+inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
+inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
+inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+
+}}}  // namespace walle::WALLE_ISA::(anonymous)
+#endif

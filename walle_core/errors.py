@@ -1,0 +1,38 @@
+"""What can go wrong, each kind with its own class under `WalleError`.
+
+A message says what was wrong, where (file, node, value) and what to do.
+"""
+
+from __future__ import annotations
+
+
+class WalleError(Exception):
+    """Base of every error that Walle raises on purpose."""
+
+
+class ModelError(WalleError):
+    """A model file or graph is malformed, hostile or inconsistent."""
+
+
+class ShapeError(ModelError):
+    """Shapes or dtypes of a node's operands do not fit the operator's rule."""
+
+
+class UnsupportedError(WalleError):
+    """A well-formed request that nothing installed can serve."""
+
+
+class InputError(WalleError):
+    """An input to a run has the wrong name, dtype, shape or content."""
+
+
+class PluginError(WalleError):
+    """A plugin broke the contract (ABI number, duplicate name, missing method)."""
+
+
+class BackendError(WalleError):
+    """A backend that accepted a graph failed to prepare or run it."""
+
+
+class CacheError(WalleError):
+    """The cache directory cannot be read or written; never fatal for a run."""

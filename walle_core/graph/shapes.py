@@ -1,0 +1,73 @@
+"""Shape and dtype inference from the operator definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from walle_core.errors import ShapeError, WalleError
+from walle_core.graph.ir import Graph, Node
+from walle_core.ops import find
+from walle_core.ops.define import OpContext, OpDef
+from walle_core.types import TensorSpec
+
+
+def context(node: Node, op: OpDef, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> OpContext | None:
+    """The node as its definition sees it; None if the spec of an input is not known or not static."""
+    inputs: list[TensorSpec | None] = []
+    for name in node.inputs:
+        spec = specs.get(name) if name else None
+        if name and (spec is None or not spec.static):
+            return None
+        inputs.append(spec)
+    while len(inputs) < op.required:
+        inputs.append(None)
+    if any(s is None for s in inputs[: op.required]):
+        raise ShapeError(f"node {node}: needs {op.required} inputs ({', '.join(op.input_names)}), has {node.inputs}")
+    values = tuple(constants.get(n) if n else None for n in node.inputs)
+    return OpContext(op.name, node.name, tuple(inputs), op.bind(node.attrs), values, len(node.outputs))
+
+
+def infer_node(
+    node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+) -> Sequence[TensorSpec] | None:
+    """Output specs of one node, or None when they cannot be known before it runs.
+
+    Raises ShapeError (naming the node) if the operands do not fit the operator.
+    """
+    op = find(node.op)
+    if op is None or op.kind == "control":
+        return None
+    ctx = context(node, op, specs, constants)
+    if ctx is None:
+        return None
+    try:
+        if op.infer is not None:
+            return op.infer(ctx)
+        if op.decompose is not None:
+            return _by_decomposition(node, op, specs, constants)
+    except WalleError:
+        raise
+    except (ValueError, TypeError, IndexError, KeyError, ArithmeticError, OverflowError) as error:
+        raise ctx.error(f"operands do not fit the operator ({error})") from error
+    return None
+
+
+def _by_decomposition(
+    node: Node, op: OpDef, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+) -> Sequence[TensorSpec] | None:
+    from walle_core.graph.decompose import decompose_node
+
+    part = decompose_node(node, op, specs, constants)
+    found = [part.specs.get(name) for name in part.results]
+    return None if any(s is None for s in found) else found  # type: ignore[return-value]
+
+
+def infer(graph: Graph) -> Graph:
+    """The graph with the specs of all values that can be known."""
+    specs = dict(graph.specs)
+    for node in graph.nodes:
+        for name, spec in zip(node.outputs, infer_node(node, specs, graph.constants) or (), strict=False):
+            if name:
+                specs[name] = spec
+    return graph.evolve(specs=specs)

@@ -1,0 +1,20 @@
+// Collects every kernel family into the one exported table of an ISA object.
+//
+// A family header defines WALLE_<FAMILY>_ROWS, a comma-terminated list of {family, op, dtype, function} rows.
+#ifndef WALLE_KERNELS_TABLE_HPP
+#define WALLE_KERNELS_TABLE_HPP
+#ifndef WALLE_ISA
+#error "compile an isa_*.cpp, not this header"
+#endif
+#include "walle/abi.h"
+
+#define WALLE_STR_(x) #x
+#define WALLE_STR(x) WALLE_STR_(x)
+
+#define WALLE_EXPORT_TABLE(symbol)                                                        \
+  static const walle_kernel walle_rows[] = {                                              \
+  };                                                                                      \
+  extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \
+      WALLE_KERNEL_ABI, sizeof(walle_kernel), WALLE_STR(WALLE_ISA),                       \
+      sizeof(walle_rows) / sizeof(walle_kernel), walle_rows, WALLE_LANES};
+#endif

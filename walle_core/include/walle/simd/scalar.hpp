@@ -1,0 +1,84 @@
+// The vector interface, documented, one lane wide. Every ISA's vec header offers the same names.
+//
+// F32 is a value of N floats, I32 of N int32, M32 a lane mask. `load(p, n)`/`store(p, n)` touch only the first n
+// lanes (n <= N; missing lanes read as 0) and never fault on the rest. Headers that an ISA object includes may use
+// <cstddef>, <cstdint>, <cmath> (scalar calls only) and intrinsics: standard templates would be shared between ISAs.
+#ifndef WALLE_SIMD_SCALAR_HPP
+#define WALLE_SIMD_SCALAR_HPP
+#ifndef WALLE_ISA
+#error "compile an isa_*.cpp, not this header"
+#endif
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define WALLE_LANES 1
+
+namespace walle { namespace WALLE_ISA { namespace {
+
+struct M32 { bool v; };
+struct I32;
+
+struct F32 {
+  static constexpr int N = 1;
+  float v;
+  static F32 set(float x) { return {x}; }
+  static F32 load(const float* p) { return {*p}; }
+  static F32 load(const float* p, size_t n) { return {n ? *p : 0.0f}; }
+  void store(float* p) const { *p = v; }
+  void store(float* p, size_t n) const { if (n) *p = v; }
+};
+
+struct I32 {
+  static constexpr int N = 1;
+  int32_t v;
+  static I32 set(int32_t x) { return {x}; }
+  static I32 load(const int32_t* p) { return {*p}; }
+  static I32 load(const int32_t* p, size_t n) { return {n ? *p : 0}; }
+  void store(int32_t* p) const { *p = v; }
+  void store(int32_t* p, size_t n) const { if (n) *p = v; }
+};
+
+inline F32 add(F32 a, F32 b) { return {a.v + b.v}; }
+inline F32 sub(F32 a, F32 b) { return {a.v - b.v}; }
+inline F32 mul(F32 a, F32 b) { return {a.v * b.v}; }
+inline F32 div(F32 a, F32 b) { return {a.v / b.v}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {std::fma(a.v, b.v, c.v)}; }   // a*b + c, one rounding
+inline F32 fnma(F32 a, F32 b, F32 c) { return {std::fma(-a.v, b.v, c.v)}; } // c - a*b
+inline F32 min(F32 a, F32 b) { return {a.v < b.v ? a.v : b.v}; }            // b where either is NaN
+inline F32 max(F32 a, F32 b) { return {a.v > b.v ? a.v : b.v}; }            // b where either is NaN
+inline F32 sqrt(F32 a) { return {std::sqrt(a.v)}; }
+inline F32 abs(F32 a) { return {std::fabs(a.v)}; }
+inline F32 neg(F32 a) { return {-a.v}; }
+inline F32 floor(F32 a) { return {std::floor(a.v)}; }
+inline F32 ceil(F32 a) { return {std::ceil(a.v)}; }
+inline F32 trunc(F32 a) { return {std::trunc(a.v)}; }
+inline F32 round_even(F32 a) { return {std::nearbyint(a.v)}; }
+inline M32 lt(F32 a, F32 b) { return {a.v < b.v}; }
+inline M32 le(F32 a, F32 b) { return {a.v <= b.v}; }
+inline M32 eq(F32 a, F32 b) { return {a.v == b.v}; }
+inline M32 isnan(F32 a) { return {a.v != a.v}; }
+inline M32 logical_and(M32 a, M32 b) { return {a.v && b.v}; }
+inline M32 logical_or(M32 a, M32 b) { return {a.v || b.v}; }
+inline M32 logical_not(M32 a) { return {!a.v}; }
+inline F32 select(M32 m, F32 a, F32 b) { return m.v ? a : b; }              // m ? a : b per lane
+inline I32 select(M32 m, I32 a, I32 b) { return m.v ? a : b; }
+inline I32 add(I32 a, I32 b) { return {int32_t(uint32_t(a.v) + uint32_t(b.v))}; }
+inline I32 sub(I32 a, I32 b) { return {int32_t(uint32_t(a.v) - uint32_t(b.v))}; }
+inline I32 bit_and(I32 a, I32 b) { return {a.v & b.v}; }
+inline I32 bit_or(I32 a, I32 b) { return {a.v | b.v}; }
+inline I32 bit_xor(I32 a, I32 b) { return {a.v ^ b.v}; }
+template <int S> inline I32 shift_left(I32 a) { return {int32_t(uint32_t(a.v) << S)}; }
+template <int S> inline I32 shift_right(I32 a) { return {a.v >> S}; }       // arithmetic
+inline F32 as_float(I32 a) { F32 r; std::memcpy(&r.v, &a.v, 4); return r; }
+inline I32 as_int(F32 a) { I32 r; std::memcpy(&r.v, &a.v, 4); return r; }
+inline F32 to_float(I32 a) { return {float(a.v)}; }
+inline I32 to_int(F32 a) { return {int32_t(std::nearbyint(a.v))}; }         // round to even; |a| < 2^31
+inline float reduce_add(F32 a) { return a.v; }
+inline float reduce_max(F32 a) { return a.v; }
+inline float reduce_min(F32 a) { return a.v; }
+inline void prefetch(const void*) {}
+
+}}}  // namespace walle::WALLE_ISA::(anonymous)
+#endif

@@ -1,0 +1,56 @@
+"""What a plugin implements: Backend, Executable, CostModel. The core asks these questions and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from walle_core.graph.ir import Graph, Node
+from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
+
+
+@runtime_checkable
+class Executable(Protocol):
+    """A part of a graph, compiled for one backend and fixed shapes."""
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Runs once. `inputs` in the order of the part's graph inputs; returns its outputs in order."""
+
+    def describe(self) -> Sequence[Mapping[str, Any]]:
+        """One mapping per executed step (name, op, algorithm), for `walle explain` and profiles."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A compute backend. Constructing one touches no hardware; `devices` is the first call that may.
+
+    Attributes:
+        name: unique, chosen by the plugin.
+        version: part of cache keys.
+        known_gaps: conformance test name pattern -> reason; strict (a gap that passes is a failure).
+    """
+
+    name: str
+    version: str
+    known_gaps: Mapping[str, str]
+
+    def devices(self) -> Sequence[Device]:
+        """Devices usable now; empty where this machine has none."""
+
+    def candidates(self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> Sequence[Candidate]:
+        """The ways in which this backend can run one node; empty: it cannot (a composite is then decomposed)."""
+
+    def prepare(
+        self, graph: Graph, choices: Mapping[str, Candidate], threads: int, precision: str
+    ) -> Executable:
+        """Compiles a graph with static specs, every node of which has a candidate. Raises BackendError."""
+
+    def calibrate(self, device: Device, progress: Callable[[str], None]) -> DeviceRates:
+        """Measures the device in at most 2 s."""
+
+
+class CostModel(Protocol):
+    """Predicts the seconds that a candidate takes on a device."""
+
+    def seconds(self, candidate: Candidate, rates: DeviceRates) -> float:
+        """Q / P + bytes / B + S for this candidate."""

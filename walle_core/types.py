@@ -1,0 +1,156 @@
+"""Values that pass between layers: dtypes, tensor specs, devices, costs, algorithm candidates.
+
+Everything here is immutable and free of NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class DType:
+    """An element type.
+
+    Attributes:
+        name: the field's name for it, for example ``float32``.
+        itemsize: bytes per element in memory (sub-byte types are held unpacked, one per byte).
+        kind: one of ``f`` float, ``i`` signed, ``u`` unsigned, ``b`` bool, ``c`` complex, ``s`` string.
+        format: the buffer protocol's format, or None where that protocol has none.
+        bits: significant bits per element.
+    """
+
+    name: str
+    itemsize: int
+    kind: str
+    format: str | None
+    bits: int
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<dtype {self.name}>"
+
+
+def _rows() -> dict[str, DType]:
+    rows = [
+        ("float32", 4, "f", "f", 32), ("float64", 8, "f", "d", 64), ("float16", 2, "f", "e", 16),
+        ("int8", 1, "i", "b", 8), ("int16", 2, "i", "h", 16), ("int32", 4, "i", "i", 32), ("int64", 8, "i", "q", 64),
+        ("uint8", 1, "u", "B", 8), ("uint16", 2, "u", "H", 16), ("uint32", 4, "u", "I", 32), ("uint64", 8, "u", "Q", 64),
+        ("bool", 1, "b", "?", 8), ("complex64", 8, "c", "Zf", 64), ("complex128", 16, "c", "Zd", 128),
+        ("bfloat16", 2, "f", None, 16), ("float8_e4m3fn", 1, "f", None, 8), ("float8_e4m3fnuz", 1, "f", None, 8),
+        ("float8_e5m2", 1, "f", None, 8), ("float8_e5m2fnuz", 1, "f", None, 8), ("float8_e8m0fnu", 1, "f", None, 8),
+        ("float4_e2m1fn", 1, "f", None, 4), ("int4", 1, "i", None, 4), ("uint4", 1, "u", None, 4),
+        ("int2", 1, "i", None, 2), ("uint2", 1, "u", None, 2), ("string", 0, "s", None, 0),
+    ]  # fmt: skip
+    return {row[0]: DType(*row) for row in rows}
+
+
+DTYPES: Mapping[str, DType] = _rows()
+float32, float64, float16, bfloat16 = (DTYPES[n] for n in ("float32", "float64", "float16", "bfloat16"))
+int8, int16, int32, int64 = (DTYPES[n] for n in ("int8", "int16", "int32", "int64"))
+uint8, uint16, uint32, uint64 = (DTYPES[n] for n in ("uint8", "uint16", "uint32", "uint64"))
+bool_, string = DTYPES["bool"], DTYPES["string"]
+
+
+def dtype(name: str | DType) -> DType:
+    """The DType called `name`. Raises KeyError with the known names if there is none."""
+    if isinstance(name, DType):
+        return name
+    try:
+        return DTYPES[name]
+    except KeyError:
+        raise KeyError(f"no dtype {name!r}; known: {', '.join(DTYPES)}") from None
+
+
+Dim = int | str  # a str is a symbolic size, known only when inputs are bound
+
+
+@attrs.frozen
+class TensorSpec:
+    """dtype and shape of a value; `shape` None means unknown rank, a str in it a symbolic size."""
+
+    dtype: DType
+    shape: tuple[Dim, ...] | None
+
+    @property
+    def static(self) -> bool:
+        """True when every size is a known integer."""
+        return self.shape is not None and all(isinstance(d, int) for d in self.shape)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape of a static spec as plain integers. Raises ValueError if it is not static."""
+        if not self.static:
+            raise ValueError(f"shape {self.shape} is not static")
+        return self.shape  # type: ignore[return-value]
+
+    @property
+    def size(self) -> int:
+        """Number of elements of a static spec."""
+        return prod(self.sizes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a static spec, dense and row-major."""
+        return self.size * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        dims = "?" if self.shape is None else ", ".join(map(str, self.shape))
+        return f"{self.dtype}[{dims}]"
+
+
+@attrs.frozen
+class Device:
+    """A device that a backend can run on. `key` identifies device, driver and backend version for caches."""
+
+    name: str
+    key: str
+    traits: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Candidate:
+    """One way in which a backend could run one node (design 4.3).
+
+    Attributes:
+        algorithm: for example ``direct``, ``winograd_f4x3``, ``gemm``; shown by `walle rank`.
+        rate: which measured rate P of the device applies: ``gemm``, ``direct``, ``depthwise``, ``elementwise``, ...
+        ops: elementary operations Q (a multiply-add counts 2).
+        bytes: bytes moved to and from memory.
+        dispatches: how many kernel launches (each costs S).
+        params: solved parameters (tile sizes, layouts) that `prepare` needs.
+        why: one short clause for people.
+    """
+
+    algorithm: str
+    rate: str
+    ops: float
+    bytes: float
+    dispatches: int = 1
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+    why: str = ""
+
+
+@attrs.frozen
+class DeviceRates:
+    """What calibration measured: operations/s per rate class, bytes/s per working-set size, s per dispatch.
+
+    Attributes:
+        ops_per_s: rate class -> elementary operations per second (P).
+        bytes_per_s: ((working set limit in bytes, bytes/s), ...) ascending, last limit is infinite (B).
+        dispatch_s: seconds per kernel launch (S).
+        call_s: fixed seconds per run of a part (the native call, queue submission, synchronisation).
+        transfer_bytes_per_s: to and from host memory; infinity where memory is shared.
+    """
+
+    ops_per_s: Mapping[str, float]
+    bytes_per_s: Sequence[tuple[float, float]]
+    dispatch_s: float
+    call_s: float = 0.0
+    transfer_bytes_per_s: float = float("inf")
