@@ -1,0 +1,63 @@
+// Activations that a heavy kernel (gemm, conv, depthwise, winograd) applies to a result while it is in a register.
+//
+// arg encoding, the same in every family: code, f(alpha), f(beta); codes in `Act`. The table of names is repeated in
+// walle_core/backends/table/activation.py.
+#ifndef WALLE_KERNELS_ACTIVATION_HPP
+#define WALLE_KERNELS_ACTIVATION_HPP
+#ifndef WALLE_ISA
+#error "compile an isa_*.cpp, not this header"
+#endif
+#include "walle/abi.h"
+#include "walle/kernels/math.hpp"
+
+namespace walle { namespace WALLE_ISA { namespace {
+
+enum Act : int64_t {
+  kActNone = 0,
+  kActRelu = 1,       // max(x, 0)
+  kActClip = 2,       // min(max(x, alpha), beta)
+  kActLeakyRelu = 3,  // x < 0 ? alpha*x : x
+  kActHardSwish = 4,  // x * min(max(x/6 + 1/2, 0), 1)
+  kActSigmoid = 5,    // 1 / (1 + exp(-x))
+  kActTanh = 6,
+  kActGelu = 7,       // x/2 * (1 + erf(x/sqrt(2)))
+  kActSwish = 8,      // x * sigmoid(alpha*x)
+};
+
+// An activation ready to apply. None, Relu and Clip are one clamp, so that the common cases share one code path
+// without a branch per vector; NaN passes through (max and min return their second operand when either is NaN).
+struct Activation {
+  int64_t code;
+  float alpha, beta;
+  F32 lo, hi;
+
+  static Activation make(const int64_t* arg) {
+    const float inf = __builtin_inff();
+    Activation a;
+    a.code = arg[0];
+    a.alpha = float(walle_f64(arg[1]));
+    a.beta = float(walle_f64(arg[2]));
+    a.lo = F32::set(a.code == kActRelu ? 0.0f : a.code == kActClip ? a.alpha : -inf);
+    a.hi = F32::set(a.code == kActClip ? a.beta : inf);
+    return a;
+  }
+  bool is_clamp() const { return code <= kActClip; }
+  F32 clamp(F32 x) const { return min(hi, max(lo, x)); }
+
+  __attribute__((noinline)) static F32 curve(F32 x, int64_t code, float alpha) {
+    const F32 one = F32::set(1.0f), half = F32::set(0.5f), zero = F32::set(0.0f);
+    switch (code) {
+      case kActLeakyRelu: return select(lt(x, zero), mul(x, F32::set(alpha)), x);
+      case kActHardSwish: return mul(x, min(one, max(zero, fma(x, F32::set(1.0f / 6.0f), half))));
+      case kActSigmoid: return sigmoid(x);
+      case kActTanh: return tanh(x);
+      case kActGelu: return mul(mul(half, x), add(one, erf(mul(x, F32::set(0.70710678118654752f)))));
+      case kActSwish: return mul(x, sigmoid(mul(x, F32::set(alpha))));
+      default: return x;
+    }
+  }
+  F32 operator()(F32 x) const { return is_clamp() ? clamp(x) : curve(x, code, alpha); }
+};
+
+}}}  // namespace walle::WALLE_ISA::(anonymous)
+#endif
