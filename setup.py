@@ -1,0 +1,35 @@
+"""Compiles walle_core/_native; every other fact is in pyproject.toml."""
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+os.chdir(Path(__file__).parent)
+MACROS = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
+FLAGS = ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-unused-function"]
+HEADERS = [str(p) for p in sorted(Path("walle_core").rglob("*.hpp"))] + ["walle_core/include/walle/abi.h"]
+
+
+def extension(name: str, *sources: str) -> Extension:
+    return Extension(
+        f"walle_core._native.{name}",
+        [f"walle_core/_native/{name}.pyx", *sources],
+        include_dirs=["walle_core/include", "walle_core/_native"],
+        define_macros=MACROS,
+        extra_compile_args=FLAGS,
+        extra_link_args=["-pthread"] if sys.platform == "linux" else [],
+        depends=HEADERS,
+        language="c++",
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension("tensor"), extension("program", "walle_core/_native/isa_scalar.cpp")],
+        build_dir="build/cython",
+        language_level=3,
+    )
+)
