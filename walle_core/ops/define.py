@@ -9,7 +9,10 @@ Conventions of the callables:
   keywords; it returns an array or a tuple of arrays. The signature names the inputs, the attributes and their defaults.
 * ``infer(ctx)`` returns one TensorSpec per output, or None when shapes depend on data that is not constant.
 * ``decompose(g, x, y=None, *, axis=0)`` gets a Builder and value names, and returns a value name or a tuple of them.
-* ``regions(ctx)`` returns the list of `Region` that copies the inputs into the (single) output.
+* ``regions(ctx)`` returns the list of `Region` that copies the inputs into the output; an operator with several outputs
+  returns a tuple of such lists, one per output (origins always index the inputs). None means: the addresses depend on
+  data that is not constant, so the node cannot be lowered. Regions of one output never overlap in it.
+* ``fill(ctx)`` returns the number that stands in elements no region writes, or None when all are written.
 """
 
 from __future__ import annotations
@@ -121,7 +124,7 @@ class OpDef:
         infer: shape and dtype rule; None means: known only by running it.
         decompose: composite only.
         regions: transform only.
-        fill: transform only: index of the input that holds the value of elements no region writes (Pad).
+        fill: transform only: rule for the value of elements that no region writes (Pad); None: all are written.
         flops: elementary operations of one node, from an OpContext and its output specs (default: output elements).
         domain: interval that test inputs are drawn from.
         ulp: tolerance against the reference in float32 units in the last place of the result's scale.
@@ -141,8 +144,8 @@ class OpDef:
     reference: Callable[..., Any] | None = None
     infer: Callable[[OpContext], Sequence[TensorSpec] | None] | None = None
     decompose: Callable[..., Any] | None = None
-    regions: Callable[[OpContext], list[Region]] | None = None
-    fill: int | None = None
+    regions: Callable[[OpContext], list[Region] | tuple[list[Region], ...] | None] | None = None
+    fill: Callable[[OpContext], int | float | bool | None] | None = None
     flops: Callable[[OpContext, Sequence[TensorSpec]], float] | None = None
     domain: tuple[float, float] = (-4.0, 4.0)
     ulp: float = 4
