@@ -54,3 +54,24 @@ class CostModel(Protocol):
 
     def seconds(self, candidate: Candidate, rates: DeviceRates) -> float:
         """Q / P + bytes / B + S for this candidate."""
+
+
+class Frontend(Protocol):
+    """Loads one model format.
+
+    Attributes:
+        name: unique, for example ``onnx``.
+        suffixes: file name endings, with the dot.
+    """
+
+    name: str
+    suffixes: Sequence[str]
+
+    def sniff(self, head: bytes) -> bool:
+        """True if a file that begins with these (at most 64) bytes is of this format beyond doubt."""
+
+    def load(self, path: str) -> Graph:
+        """The graph in a file. Raises ModelError or UnsupportedError naming the file, node and value."""
+
+    def load_bytes(self, data: bytes) -> Graph:
+        """The graph in a buffer that holds a whole file."""

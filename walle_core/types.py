@@ -154,3 +154,26 @@ class DeviceRates:
     dispatch_s: float
     call_s: float = 0.0
     transfer_bytes_per_s: float = float("inf")
+
+
+@attrs.frozen
+class Event:
+    """Something that happened, for the hook `walle_on_event`: `kind` is dotted (``plugin.loaded``), `data` its facts."""
+
+    kind: str
+    data: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Command:
+    """A command of the ``walle`` program.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for ``walle --help``.
+        target: ``module:attribute`` of a click command, imported when the command is used.
+    """
+
+    name: str
+    summary: str
+    target: str

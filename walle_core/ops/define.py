@@ -188,18 +188,22 @@ def _signature(fn: Callable[..., Any], skip: int) -> tuple[dict[str, Any], tuple
     return params, tuple(names), required
 
 
-def define(name: str, kind: Kind, family: str, **fields: Any) -> OpDef:
-    """Adds an operator to the catalogue. Raises ValueError if the name is taken."""
-    if name in CATALOGUE:
-        raise ValueError(f"operator {name!r} is defined twice")
+def make(name: str, kind: Kind, family: str, **fields: Any) -> OpDef:
+    """A definition that is in no catalogue yet: what a plugin hands to `walle_register_operators`."""
     described = fields.get("decompose") or fields.get("reference")
     if described is not None and "params" not in fields:
         params, names, required = _signature(described, skip=1 if fields.get("decompose") else 0)
         fields |= {"params": params, "input_names": names, "required": required}
     if "doc" not in fields and described is not None:
         fields["doc"] = (inspect.getdoc(described) or "").partition("\n")[0]
-    op = OpDef(name=name, kind=kind, family=family, **fields)
-    CATALOGUE[name] = op
+    return OpDef(name=name, kind=kind, family=family, **fields)
+
+
+def define(name: str, kind: Kind, family: str, **fields: Any) -> OpDef:
+    """Adds an operator to the catalogue. Raises ValueError if the name is taken."""
+    if name in CATALOGUE:
+        raise ValueError(f"operator {name!r} is defined twice")
+    op = CATALOGUE[name] = make(name, kind, family, **fields)
     return op
 
 
