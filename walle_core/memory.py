@@ -1,0 +1,94 @@
+"""Arena planning: where each buffer of known lifetime lives in one block of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+ALIGN = 64  # one cache line, and the widest vector
+
+
+@attrs.frozen
+class Lifetime:
+    """A buffer of `nbytes` that must stay intact from step `first` to step `last`, both included."""
+
+    nbytes: int
+    first: int
+    last: int
+
+
+@attrs.frozen
+class ArenaPlan:
+    """Byte offset per buffer, the arena's size, and the most bytes that are live at once (no plan can be smaller)."""
+
+    offsets: tuple[int, ...]
+    nbytes: int
+    lower_bound: int
+
+
+def _round(nbytes: int) -> int:
+    return (nbytes + ALIGN - 1) // ALIGN * ALIGN
+
+
+def _place(lifetimes: Sequence[Lifetime], order: Sequence[int]) -> tuple[list[int], int]:
+    offsets = [0] * len(lifetimes)
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last; sorted by offset
+    top = 0
+    for index in order:
+        item = lifetimes[index]
+        need = _round(item.nbytes)
+        best, best_gap, cursor = -1, -1, 0
+        for offset, end, first, last in placed:
+            if last < item.first or first > item.last:
+                continue
+            gap = offset - cursor
+            if gap >= need and (best < 0 or gap < best_gap):
+                best, best_gap = cursor, gap
+            cursor = max(cursor, end)
+        if best < 0:
+            best = cursor
+        offsets[index] = best
+        top = max(top, best + need)
+        entry = (best, best + need, item.first, item.last)
+        low, high = 0, len(placed)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if placed[middle][0] < best else (low, middle)
+        placed.insert(low, entry)
+    return offsets, top
+
+
+def lower_bound(lifetimes: Sequence[Lifetime]) -> int:
+    """The most bytes that are live at one step."""
+    steps = 1 + max((t.last for t in lifetimes), default=0)
+    change = [0] * (steps + 1)
+    for t in lifetimes:
+        change[t.first] += _round(t.nbytes)
+        change[t.last + 1] -= _round(t.nbytes)
+    live = peak = 0
+    for delta in change:
+        live += delta
+        peak = max(peak, live)
+    return peak
+
+
+def plan_arena(lifetimes: Sequence[Lifetime]) -> ArenaPlan:
+    """Offsets by best fit, trying several orders until one reaches the lower bound (Pisarchyk & Lee 2020, greedy by size)."""
+    bound = lower_bound(lifetimes)
+    indices = range(len(lifetimes))
+    orders: list[Callable[[int], tuple[int, ...]]] = [
+        lambda i: (-lifetimes[i].nbytes, lifetimes[i].first),
+        lambda i: (lifetimes[i].first, -lifetimes[i].nbytes),
+        lambda i: (-(lifetimes[i].last - lifetimes[i].first), -lifetimes[i].nbytes),
+        lambda i: (-lifetimes[i].nbytes * (1 + lifetimes[i].last - lifetimes[i].first), lifetimes[i].first),
+    ]
+    best: tuple[list[int], int] | None = None
+    for key in orders:
+        found = _place(lifetimes, sorted(indices, key=key))
+        if best is None or found[1] < best[1]:
+            best = found
+        if best[1] <= bound:
+            break
+    assert best is not None
+    return ArenaPlan(tuple(best[0]), best[1], bound)
