@@ -1,0 +1,37 @@
+# make demo    install into .venv and run the demonstration; results in build/demo
+# make test    every test, on every installed backend
+# make lint    ruff and mypy
+# make bench   latency of all models on all backends
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+SOURCES := pyproject.toml setup.py $(shell find walle_core plugins \( -name '*.pyx' -o -name '*.pxd' -o -name '*pp' \
+	-o -name '*.h' -o -name setup.py -o -name pyproject.toml \) -not -path '*/build/*')
+BIN := .venv/bin
+export WALLE_MODELS ?= $(abspath ../shared/models)
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint bench clean system
+demo: .venv/demo.stamp
+	$(BIN)/python examples/demo/demo.py --out build/demo
+
+test: .venv/dev.stamp
+	$(BIN)/pytest tests $(PLUGINS:%=%/tests)
+	$(BIN)/pytest --pyargs walle_core.testing.conformance
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev.stamp
+	$(BIN)/python benchmarks/latency.py
+
+.venv/%.stamp: $(SOURCES)
+	@sh .ci/system "$(PYTHON)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e ".[$*]" $(PLUGINS:%=-e ./%)
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
+	find walle_core plugins -name '*.so' -delete

@@ -1,0 +1,59 @@
+"""The test matrix. Plugins are found, never listed; every session tests installed wheels, not the checkout."""
+
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+PLUGINS = sorted(p.parent.name for p in Path("plugins").glob("*/pyproject.toml"))
+
+nox.options.sessions = ["lint", "core", "plugin"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session(python=PYTHONS)
+def core(session):
+    """Repository tests and conformance of the reference backend, with walle-core alone."""
+    session.install(".[test,image,onnx]", "onnxruntime", "setuptools", "cython")
+    session.run("pytest", "tests", *session.posargs)
+    session.run("pytest", "--pyargs", "walle_core.testing.conformance", "--walle-backend", "reference")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("plugin", PLUGINS, ids=PLUGINS)
+def plugin(session, plugin):
+    """One plugin's own tests and its conformance."""
+    session.install(".[test,onnx]", f"./plugins/{plugin}")
+    session.run("pytest", f"plugins/{plugin}/tests", *session.posargs)
+    session.run("pytest", "--pyargs", "walle_core.testing.conformance", "--walle-plugin", plugin.split("_", 1)[-1])
+
+
+@nox.session(python=PYTHONS[0])
+def lint(session):
+    """ruff on everything, mypy --strict on the core."""
+    session.install("-e", ".[test]", "ruff", "mypy")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS[0])
+def docs(session):
+    """Runs the code blocks of the documentation."""
+    session.install(".[test,image,onnx]")
+    session.run("pytest", "tests/test_docs.py", "tests/test_architecture.py")
+
+
+@nox.session(python=PYTHONS)
+def wheels(session):
+    """Builds sdist and wheel of every distribution, installs the wheels alone, runs conformance."""
+    out = Path(session.create_tmp()).resolve()
+    session.install("build", "setuptools", "cython")
+    for folder in [".", *(f"plugins/{p}" for p in PLUGINS)]:
+        session.run("python", "-m", "build", "--outdir", str(out), folder)
+    empty = out / "empty"
+    session.run("python", "-m", "venv", "--clear", str(empty))
+    python = str(empty / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "-q", "pytest", "numpy", *map(str, out.glob("*.whl")), external=True)
+    session.chdir(out)
+    session.run(python, "-P", "-m", "pytest", "--pyargs", "walle_core.testing.conformance", external=True)

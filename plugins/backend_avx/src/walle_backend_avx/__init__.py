@@ -1,0 +1,54 @@
+"""x86 compute backend: kernel tables for AVX2+FMA and AVX-512, the best one that this CPU can run."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from walle_core.errors import PluginError
+from walle_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from walle_core.protocols import Backend
+    from walle_core.registry import Registry
+
+__all__ = ["tables", "walle_register_backends"]
+
+
+def tables() -> list[object]:
+    """Capsules of the kernel tables to use, best first.
+
+    ``WALLE_ISA=scalar|avx2|avx512`` forces one. Raises PluginError if the forced one is unknown or cannot run here.
+    """
+    from walle_backend_avx import _tables
+
+    found = _tables.usable()
+    forced = os.environ.get("WALLE_ISA", "")
+    if not forced:
+        return list(found.values())
+    if forced == "scalar":
+        from walle_core._native import scalar_table
+
+        return [scalar_table()]
+    if forced not in found:
+        have = ", ".join([*found, "scalar"])
+        why = "this CPU cannot run it" if forced in _tables.compiled() else "there is no such ISA in this build"
+        raise PluginError(f"WALLE_ISA={forced}: {why}; choose one of: {have}")
+    return [found[forced]]
+
+
+@hookimpl
+def walle_register_backends(registry: Registry[Backend]) -> None:
+    """Registers the backend ``avx``, unless this machine can run none of its tables."""
+    from walle_core.backends.table import TableBackend
+
+    if tables():
+        registry.add(TableBackend(name="avx", version=_version(), tables=tables))
+
+
+def _version() -> str:
+    try:
+        return version("walle-backend-avx")
+    except PackageNotFoundError:  # imported from a source folder
+        return "0"
