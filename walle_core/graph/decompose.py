@@ -43,8 +43,11 @@ def decompose_node(
     return Decomposition(tuple(g.nodes), g.new_constants, g.specs, results[: max(1, len(node.outputs))])
 
 
-def decompose(graph: Graph, keep: Callable[[Node], bool], depth: int = 0) -> Graph:
-    """Replaces composite nodes by their decomposition, repeatedly, except those that `keep` claims.
+Keep = Callable[[Node, Mapping[str, TensorSpec], Mapping[str, Any]], bool]
+
+
+def decompose(graph: Graph, keep: Keep, depth: int = 0) -> Graph:
+    """Replaces composite nodes by their decomposition, repeatedly, except those that `keep(node, specs, constants)` claims.
 
     Nodes whose input specs are not static are left as they are.
     """
@@ -57,7 +60,7 @@ def decompose(graph: Graph, keep: Callable[[Node], bool], depth: int = 0) -> Gra
             node = node.evolve(inputs=tuple(renamed.get(n, n) for n in node.inputs))
         op = find(node.op)
         static = all(n in specs and specs[n].static for n in node.inputs if n)
-        if op is None or op.kind != "composite" or not static or keep(node):
+        if op is None or op.kind != "composite" or not static or keep(node, specs, constants):
             nodes.append(node)
             continue
         part = decompose_node(node, op, specs, constants)
