@@ -8,12 +8,12 @@
 //
 // family winograd
 //   op pack_F<u>   buf: u, w                arg: k, c
-//     w: [k][c][3][3]; u: [ceil(k/NR)][(u+2)^2][c][NR], zero padded. Transformed in float64. units: panels of NR.
+//     w: [k][c][3][3]; u: [ceil(k/NR)][(u+2)^2][c][kNr], zero padded. Transformed in float64. units: panels of kNr.
 //   op F<u>        buf: dst, src, u, bias[k] (or null), residual (or null), scratch
 //     arg: n, h, w, c, oh, ow, k, pad_top, pad_left, ld_dst, ld_residual (elements from pixel to pixel),
 //          block (tiles per block), groups (panel groups), scratch floats per thread, activation code, f(alpha), f(beta)
 //     dst: [n][oh][ow] pixels of k channels; tiles are numbered row-major over [n][ceil(oh/u)][ceil(ow/u)].
-//     units: ceil(tiles/block) * groups, groups innermost; each group is ceil(panels/groups) panels of NR channels.
+//     units: ceil(tiles/block) * groups, groups innermost; each group is ceil(panels/groups) panels of kNr channels.
 //     scratch: threads * winograd scratch floats, see `scratch_floats` in backends/table/winograd.py.
 #ifndef WALLE_KERNELS_WINOGRAD_HPP
 #define WALLE_KERNELS_WINOGRAD_HPP
@@ -79,8 +79,8 @@ template <int U> struct WinogradTransform {
     F32 first = d[2 * pairs], last = d[2 * pairs + 1];
 #pragma GCC unroll 4
     for (int k = 0; k < pairs; ++k) {
-      first = fma(F32::set(float(t.r[k])), d[2 * k], first);
-      last = fma(F32::set(float(t.r[k])), d[2 * k + 1], last);
+      first = madd(F32::set(float(t.r[k])), d[2 * k], first);
+      last = madd(F32::set(float(t.r[k])), d[2 * k + 1], last);
     }
     v[0] = first;
     v[n - 1] = last;
@@ -89,11 +89,11 @@ template <int U> struct WinogradTransform {
       F32 even = d[2 * pairs], odd = d[2 * pairs - 1];
 #pragma GCC unroll 4
       for (int k = 0; k < pairs - 1; ++k) {
-        even = fma(F32::set(float(t.q[j][k])), d[2 * k + 2], even);
-        odd = fma(F32::set(float(t.q[j][k])), d[2 * k + 1], odd);
+        even = madd(F32::set(float(t.q[j][k])), d[2 * k + 2], even);
+        odd = madd(F32::set(float(t.q[j][k])), d[2 * k + 1], odd);
       }
       const F32 p = F32::set(float(WinogradPoints<U>::p[j]));
-      v[2 * j + 1] = fma(p, odd, even);
+      v[2 * j + 1] = madd(p, odd, even);
       v[2 * j + 2] = fnma(p, odd, even);
     }
   }
@@ -113,7 +113,7 @@ template <int U> struct WinogradTransform {
       F32 acc = i == 0 ? add(m[0], s[0]) : mul(F32::set(float(t.power[0][i])), s[0]);
       if (i == U - 1) acc = add(acc, m[n - 1]);
 #pragma GCC unroll 4
-      for (int j = 1; j < pairs; ++j) acc = i ? fma(F32::set(float(t.power[j][i])), s[j], acc) : add(acc, s[j]);
+      for (int j = 1; j < pairs; ++j) acc = i ? madd(F32::set(float(t.power[j][i])), s[j], acc) : add(acc, s[j]);
       y[i] = acc;
     }
   }
@@ -126,10 +126,10 @@ template <int U> void winograd_pack(const walle_call* call) {
   const float* w = static_cast<const float*>(call->buf[1]);
   const int64_t k_count = call->arg[0], c_count = call->arg[1];
   for (int64_t panel = call->begin; panel < call->end; ++panel) {
-    float* out = dst + panel * n * n * c_count * kNR;
+    float* out = dst + panel * n * n * c_count * kNr;
     for (int64_t c = 0; c < c_count; ++c) {
-      for (int lane = 0; lane < kNR; ++lane) {
-        const int64_t k = panel * kNR + lane;
+      for (int lane = 0; lane < kNr; ++lane) {
+        const int64_t k = panel * kNr + lane;
         double rows[n][3];
         const float* g = w + (k * c_count + c) * 9;
         for (int i = 0; i < n; ++i)
@@ -137,7 +137,7 @@ template <int U> void winograd_pack(const walle_call* call) {
             rows[i][x] = k < k_count ? t.g[i][0] * g[x] + t.g[i][1] * g[3 + x] + t.g[i][2] * g[6 + x] : 0.0;
         for (int i = 0; i < n; ++i)
           for (int j = 0; j < n; ++j)
-            out[((i * n + j) * c_count + c) * kNR + lane] =
+            out[((i * n + j) * c_count + c) * kNr + lane] =
                 float(rows[i][0] * t.g[j][0] + rows[i][1] * t.g[j][1] + rows[i][2] * t.g[j][2]);
       }
     }
@@ -187,7 +187,7 @@ void winograd_output(const WinogradArgs& a, const Activation& act, const float* 
                      int64_t oy, int64_t ox, float* dst, const float* bias, const float* residual) {
   constexpr int n = U + 2;
   const int64_t rows = a.oh - oy < U ? a.oh - oy : U, cols = a.ow - ox < U ? a.ow - ox : U;
-  for (int64_t k = k0; k < a.k && k < k0 + kNR; k += F32::N, m += F32::N) {
+  for (int64_t k = k0; k < a.k && k < k0 + kNr; k += F32::N, m += F32::N) {
     const size_t lanes = size_t(a.k - k);
     const bool full = lanes >= size_t(F32::N);
     const F32 b = !bias ? F32::set(0.0f) : full ? F32::load(bias + k) : F32::load(bias + k, lanes);
@@ -220,6 +220,8 @@ template <int U> void winograd(const walle_call* call) {
   constexpr int n = U + 2, points = n * n;
   const WinogradArgs& a = *reinterpret_cast<const WinogradArgs*>(call->arg);
   const Activation act = Activation::make(call->arg + sizeof(WinogradArgs) / sizeof(int64_t));
+  const int64_t none[3] = {kActNone, 0, 0};
+  const Activation identity = Activation::make(none);
   float* dst = static_cast<float*>(call->buf[0]);
   const float* src = static_cast<const float*>(call->buf[1]);
   const float* u = static_cast<const float*>(call->buf[2]);
@@ -227,10 +229,10 @@ template <int U> void winograd(const walle_call* call) {
   const float* residual = static_cast<const float*>(call->buf[4]);
 
   const int64_t tiles_x = (a.ow + U - 1) / U, tiles_y = (a.oh + U - 1) / U, tiles = a.n * tiles_y * tiles_x;
-  const int64_t panels = (a.k + kNR - 1) / kNR, per_group = (panels + a.groups - 1) / a.groups;
+  const int64_t panels = (a.k + kNr - 1) / kNr, per_group = (panels + a.groups - 1) / a.groups;
   // Rows and points are an odd number of cache lines apart, so that they spread over the sets of the cache.
   const int64_t row = ((a.c + 15) / 16 | 1) * 16;
-  const int64_t v_point = ((a.block * row / 16) | 1) * 16, m_point = ((a.block * kNR + 15) / 16 | 1) * 16;
+  const int64_t v_point = ((a.block * row / 16) | 1) * 16, m_point = ((a.block * kNr + 15) / 16 | 1) * 16;
   float* v = static_cast<float*>(call->buf[5]) + call->thread * a.scratch;
   float* m = v + points * v_point;
 
@@ -249,19 +251,23 @@ template <int U> void winograd(const walle_call* call) {
       }
       transformed = block;
     }
-    const int64_t parts = (count + kMR - 1) / kMR;
+    const int64_t parts = (count + kMr - 1) / kMr;
     const int64_t last = (group + 1) * per_group < panels ? (group + 1) * per_group : panels;
     for (int64_t panel = group * per_group; panel < last; ++panel) {
+      const int64_t cols = a.k - panel * kNr > kNr / 2 ? kNr : kNr / 2;
       for (int64_t p = 0; p < points; ++p) {
-        const float* b = u + (panel * points + p) * a.c * kNR;
+        const float* b = u + (panel * points + p) * a.c * kNr;
         for (int64_t part = 0; part < parts; ++part) {
-          const int64_t t0 = count * part / parts, t1 = count * (part + 1) / parts;
-          tile_rows(int(t1 - t0), a.c, v + p * v_point + t0 * row, row, b, m + p * m_point + t0 * kNR, kNR);
+          const int64_t t0 = tile_begin(count, parts, part), height = tile_begin(count, parts, part + 1) - t0;
+          const float* rows[kMr];
+          for (int64_t i = 0; i < kMr; ++i) rows[i] = v + p * v_point + (t0 + (i < height ? i : 0)) * row;
+          const Tile tile = {rows, 1, a.c, b, m + p * m_point + t0 * kNr, kNr, nullptr, nullptr, 0, cols, false, true};
+          tile_select(int(height), cols)(tile, identity);
         }
       }
       for (int64_t t = 0; t < count; ++t) {
         const int64_t tile = first + t, image = tile / (tiles_x * tiles_y);
-        winograd_output<U>(a, act, m + t * kNR, m_point, panel * kNR, tile / tiles_x % tiles_y * U,
+        winograd_output<U>(a, act, m + t * kNr, m_point, panel * kNr, tile / tiles_x % tiles_y * U,
                            tile % tiles_x * U, dst + image * a.oh * a.ow * a.ld_dst, bias,
                            residual ? residual + image * a.oh * a.ow * a.ld_residual : nullptr);
       }

@@ -1,0 +1,154 @@
+// Depthwise convolution: one filter per channel; activations [n][h][w][c], vectors run along channels.
+//
+// family depthwise
+//   op pack        buf: w', w               arg: c, taps (kh*kw)
+//     w: [c][1][kh][kw] -> w': [kh*kw][c]. units: taps.
+//   op conv        buf: dst, src, w', bias[c] (or null), residual (or null)
+//     arg: n, h, w, c, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left,
+//          ld_src, ld_dst, ld_residual (elements from pixel to pixel), activation code, f(alpha), f(beta)
+//     units: rows of dst (n*oh).
+//
+// A strip of kStrip neighbouring pixels of one row is computed at a time, so that a weight is loaded once per strip and
+// (3 and 5 wide kernels) an input once per kernel row.
+#ifndef WALLE_KERNELS_DEPTHWISE_HPP
+#define WALLE_KERNELS_DEPTHWISE_HPP
+#ifndef WALLE_ISA
+#error "compile an isa_*.cpp, not this header"
+#endif
+#include "walle/abi.h"
+#include "walle/kernels/activation.hpp"
+#include "walle/kernels/gemm_tile.hpp"
+
+#define WALLE_DEPTHWISE_ROWS                                                      \
+  {"depthwise", "pack", "float32", walle::WALLE_ISA::depthwise_pack},             \
+  {"depthwise", "conv", "float32", walle::WALLE_ISA::depthwise},
+
+namespace walle { namespace WALLE_ISA { namespace {
+
+struct DepthwiseArgs {
+  int64_t n, h, w, c, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+  int64_t ld_src, ld_dst, ld_residual;
+};
+
+inline void depthwise_pack(const walle_call* call) {
+  float* dst = static_cast<float*>(call->buf[0]);
+  const float* w = static_cast<const float*>(call->buf[1]);
+  const int64_t c = call->arg[0], taps = call->arg[1];
+  for (int64_t tap = call->begin; tap < call->end; ++tap)
+    for (int64_t i = 0; i < c; ++i) dst[tap * c + i] = w[i * taps + tap];
+}
+
+// What the strips of one output row share. Kernel rows ky0..ky1 are the ones that lie inside the image.
+struct DepthwiseRow {
+  const DepthwiseArgs& a;
+  const Activation& act;
+  const float *image, *weights, *bias, *residual;  // residual, dst: start of this output row
+  float* dst;
+  int64_t iy0, ky0, ky1;
+};
+
+// KW, SW: kernel width and stride known at compile time (dilation 1), or 0: any. P pixels from ox.
+// kEdge: columns may lie outside the image, and only `valid` of the P pixels exist.
+template <int KW, int SW, int P, bool kEdge>
+WALLE_INLINE void depthwise_vector(const DepthwiseRow& r, int64_t ox, int64_t valid,
+                                                            int64_t c, size_t lanes) {
+  const DepthwiseArgs& a = r.a;
+  const bool full = lanes >= size_t(F32::N);
+  const auto load = [&](const float* p) __attribute__((always_inline)) {
+    return full ? F32::load(p) : F32::load(p, lanes);
+  };
+  const F32 zero = F32::set(0.0f), start = r.bias ? load(r.bias + c) : zero;
+  const int64_t kw = KW ? KW : a.kw, stride = SW ? SW : a.stride_w, dilation = KW ? 1 : a.dilation_w;
+  const int64_t ix0 = ox * stride - a.pad_left;
+  const auto input = [&](const float* row, int64_t x) __attribute__((always_inline)) {
+    if (kEdge && uint64_t(ix0 + x) >= uint64_t(a.w)) return zero;
+    return load(row + x * a.ld_src);
+  };
+  F32 acc[P];
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) acc[p] = start;
+  const float* weight = r.weights + r.ky0 * kw * a.c + c;
+  const float* row = r.image + ((r.iy0 + r.ky0 * a.dilation_h) * a.w + ix0) * a.ld_src + c;
+  for (int64_t ky = r.ky0; ky < r.ky1; ++ky, row += a.dilation_h * a.w * a.ld_src) {
+    if constexpr (KW > 0) {
+      F32 tap[KW];
+#pragma GCC unroll 8
+      for (int kx = 0; kx < KW; ++kx) tap[kx] = load(weight + kx * a.c);
+      weight += KW * a.c;
+      constexpr int width = (P - 1) * SW + KW;
+#pragma GCC unroll 32
+      for (int x = 0; x < width; ++x) {
+        const F32 v = input(row, x);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p)
+          if (x - p * SW >= 0 && x - p * SW < KW) acc[p] = madd(v, tap[x - p * SW], acc[p]);
+      }
+    } else {
+      for (int64_t kx = 0; kx < kw; ++kx, weight += a.c) {
+        const F32 tap = load(weight);
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p) acc[p] = madd(input(row, p * stride + kx * dilation), tap, acc[p]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+    if (kEdge && p >= valid) break;
+    F32 y = acc[p];
+    if (r.residual) y = add(y, load(r.residual + (ox + p) * a.ld_residual + c));
+    y = r.act(y);
+    float* out = r.dst + (ox + p) * a.ld_dst + c;
+    if (full) y.store(out);
+    else y.store(out, lanes);
+  }
+}
+
+template <int KW, int SW, int P, bool kEdge>
+__attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox, int64_t valid, int64_t c0, int64_t c1) {
+  int64_t c = c0;
+  for (; c + F32::N <= c1; c += F32::N) depthwise_vector<KW, SW, P, kEdge>(r, ox, valid, c, F32::N);
+  if (c < c1) depthwise_vector<KW, SW, P, kEdge>(r, ox, valid, c, size_t(c1 - c));
+}
+
+template <int KW, int SW> void depthwise_row(const DepthwiseRow& r) {
+  constexpr int P = F32::N >= 16 ? 8 / (SW == 1 || SW == 0 ? 1 : 2) : 4;
+  const DepthwiseArgs& a = r.a;
+  const int64_t span = (a.kw - 1) * a.dilation_w;
+  // Channels are taken in blocks whose strips (inputs and weights) stay in the first-level cache.
+  const int64_t block = 256 / F32::N * F32::N;
+  for (int64_t c0 = 0; c0 < a.c; c0 += block) {
+    const int64_t c1 = c0 + block < a.c ? c0 + block : a.c;
+    for (int64_t ox = 0; ox < a.ow; ox += P) {
+      const int64_t valid = a.ow - ox < P ? a.ow - ox : P, ix0 = ox * a.stride_w - a.pad_left;
+      if (valid == P && ix0 >= 0 && ix0 + (P - 1) * a.stride_w + span < a.w)
+        depthwise_strip<KW, SW, P, false>(r, ox, P, c0, c1);
+      else
+        depthwise_strip<KW, SW, P, true>(r, ox, valid, c0, c1);
+    }
+  }
+}
+
+inline void depthwise(const walle_call* call) {
+  const DepthwiseArgs& a = *reinterpret_cast<const DepthwiseArgs*>(call->arg);
+  const Activation act = Activation::make(call->arg + sizeof(DepthwiseArgs) / sizeof(int64_t));
+  float* dst = static_cast<float*>(call->buf[0]);
+  const float* src = static_cast<const float*>(call->buf[1]);
+  const float* residual = static_cast<const float*>(call->buf[4]);
+  void (*run)(const DepthwiseRow&) = depthwise_row<0, 0>;
+  if (a.dilation_w == 1 && a.kw == 3) run = a.stride_w == 1 ? depthwise_row<3, 1> : a.stride_w == 2 ? depthwise_row<3, 2> : run;
+  if (a.dilation_w == 1 && a.kw == 5) run = a.stride_w == 1 ? depthwise_row<5, 1> : a.stride_w == 2 ? depthwise_row<5, 2> : run;
+  for (int64_t unit = call->begin; unit < call->end; ++unit) {
+    const int64_t oy = unit % a.oh, iy0 = oy * a.stride_h - a.pad_top;
+    int64_t ky0 = 0, ky1 = a.kh;
+    while (ky0 < ky1 && iy0 + ky0 * a.dilation_h < 0) ++ky0;
+    while (ky1 > ky0 && iy0 + (ky1 - 1) * a.dilation_h >= a.h) --ky1;
+    const DepthwiseRow row = {a, act, src + unit / a.oh * a.h * a.w * a.ld_src, static_cast<const float*>(call->buf[2]),
+                              static_cast<const float*>(call->buf[3]),
+                              residual ? residual + unit * a.ow * a.ld_residual : nullptr,
+                              dst + unit * a.ow * a.ld_dst, iy0, ky0, ky1};
+    run(row);
+  }
+}
+
+}}}  // namespace walle::WALLE_ISA::(anonymous)
+#endif
