@@ -41,6 +41,7 @@ class Builder:
         self.new_constants: dict[str, Any] = {}
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
+        self.n_outputs = 1  # of the node being decomposed
         self._count = 0
 
     def _fresh(self, stem: str) -> str:

@@ -37,6 +37,7 @@ def decompose_node(
     known = {n: specs[n] for n in node.inputs if n and n in specs}
     values = {n: constants[n] for n in node.inputs if n and n in constants}
     g = Builder(prefix=f"{node.name}/", specs=known, constants=values)
+    g.n_outputs = max(1, len(node.outputs))
     attributes = op.bind(node.attrs)
     made = op.decompose(g, *[n or None for n in node.inputs], **attributes)
     results = (made,) if isinstance(made, str) else tuple(made)
@@ -60,7 +61,7 @@ def decompose(graph: Graph, keep: Keep, depth: int = 0) -> Graph:
             node = node.evolve(inputs=tuple(renamed.get(n, n) for n in node.inputs))
         op = find(node.op)
         static = all(n in specs and specs[n].static for n in node.inputs if n)
-        if op is None or op.kind != "composite" or not static or keep(node, specs, constants):
+        if op is None or not op.divisible(len(node.inputs)) or not static or keep(node, specs, constants):
             nodes.append(node)
             continue
         part = decompose_node(node, op, specs, constants)

@@ -9,6 +9,7 @@ Conventions of the callables:
   keywords; it returns an array or a tuple of arrays. The signature names the inputs, the attributes and their defaults.
 * ``infer(ctx)`` returns one TensorSpec per output, or None when shapes depend on data that is not constant.
 * ``decompose(g, x, y=None, *, axis=0)`` gets a Builder and value names, and returns a value name or a tuple of them.
+  `g.n_outputs` is the number of outputs that the node names; a decomposition may leave out the rest.
 * ``regions(ctx)`` returns the list of `Region` that copies the inputs into the output; an operator with several outputs
   returns a tuple of such lists, one per output (origins always index the inputs). None means: the addresses depend on
   data that is not constant, so the node cannot be lowered. Regions of one output never overlap in it.
@@ -122,7 +123,7 @@ class OpDef:
         family: file-sized group: unary, binary, reduce, matmul, movement, convolution, pooling, ...
         reference: NumPy oracle; None for control flow (a composite without one is judged by its decomposition).
         infer: shape and dtype rule; None means: known only by running it.
-        decompose: composite only.
+        decompose: composite operators, and atomic ones with an `arity`.
         regions: transform only.
         fill: transform only: rule for the value of elements that no region writes (Pad); None: all are written.
         flops: elementary operations of one node, from an OpContext and its output specs (default: output elements).
@@ -131,6 +132,8 @@ class OpDef:
         dtypes: dtypes that the conformance kit tries.
         samples: cases for the conformance kit.
         deterministic: False for random operators.
+        arity: atomic operators of any number of operands only: the number that a backend must take; nodes with another
+            number are decomposed into nodes with this one. 0: as the signature says.
         gradient: rule for training; used for atomic operators and raster.
         doc: one sentence.
         params: attribute names with defaults (from the signature); inspect.Parameter.empty marks a required one.
@@ -152,11 +155,16 @@ class OpDef:
     dtypes: tuple[str, ...] = ("float32",)
     samples: tuple[Sample, ...] = ()
     deterministic: bool = True
+    arity: int = 0
     gradient: Callable[..., Any] | None = None
     doc: str = ""
     params: Mapping[str, Any] = attrs.field(factory=dict)
     input_names: tuple[str, ...] = ()
     required: int = 0
+
+    def divisible(self, operands: int) -> bool:
+        """True if a node with so many operands is given by its decomposition."""
+        return self.kind == "composite" or (self.arity > 0 and operands != self.arity)
 
     def bind(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in; unknown ones (hints) are dropped."""

@@ -1,0 +1,66 @@
+"""How NumPy references treat element types: lookup by name, and 16-bit floats computed in float32."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from walle_core.ops.numpy_lazy import np
+
+_EXTENSION = ("bfloat16", "float8_", "float4_", "float6_", "int4", "uint4", "int2", "uint2")
+
+
+def np_dtype(name: str) -> Any:
+    """NumPy dtype for a Walle dtype name; the types that NumPy lacks come from ml_dtypes."""
+    if name == "string":
+        return np.dtype(object)
+    if name.startswith(_EXTENSION):
+        import ml_dtypes  # noqa: PLC0415
+
+        return np.dtype(getattr(ml_dtypes, name))
+    return np.dtype(name)
+
+
+def is_narrow(x: Any) -> bool:
+    """True for a float type of at most 16 bits."""
+    name = x.dtype.name
+    return name == "float16" or name.startswith(("bfloat", "float8", "float6", "float4"))
+
+
+def widen(x: Any) -> Any:
+    """`x` in float32 if it is a narrower float array, else `x`."""
+    return x.astype(np.float32) if x is not None and hasattr(x, "dtype") and is_narrow(x) else x
+
+
+def widened(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a reference: narrow floats are computed in float32 and rounded once; warnings are silenced.
+
+    Every floating-point result gets the dtype of the first array operand if that one was narrow.
+    """
+
+    @functools.wraps(fn)
+    def run(*arrays: Any, **attributes: Any) -> Any:
+        with np.errstate(all="ignore"):
+            first = next((a for a in arrays if hasattr(a, "dtype")), None)
+            if first is None or not is_narrow(first):
+                return fn(*arrays, **attributes)
+            made = fn(*[widen(a) for a in arrays], **attributes)
+
+            def narrow(y: Any) -> Any:
+                return y.astype(first.dtype) if y.dtype.kind == "f" else y
+
+            return tuple(narrow(y) for y in made) if isinstance(made, tuple) else narrow(made)
+
+    return run
+
+
+def quiet(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a reference: silences NumPy's floating-point warnings."""
+
+    @functools.wraps(fn)
+    def run(*arrays: Any, **attributes: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return fn(*arrays, **attributes)
+
+    return run

@@ -1,0 +1,33 @@
+"""Selection between two operands by a third."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from walle_core.ops.define import OpContext, Sample, atomic
+from walle_core.ops.numpy_lazy import np
+from walle_core.ops.rules import broadcast_shapes, check_equal_dtypes, check_kinds, operations, rule
+from walle_core.types import TensorSpec
+
+_BITS = [True, False, True]
+
+
+@rule
+def _infer_where(ctx: OpContext) -> list[TensorSpec]:
+    check_kinds(ctx, "b", 0)
+    dtype = check_equal_dtypes(ctx, 1, 2)
+    return [TensorSpec(dtype, broadcast_shapes(ctx.shape(0), ctx.shape(1), ctx.shape(2)))]
+
+
+@atomic(
+    "Where", "select", infer=_infer_where, flops=operations(1), ulp=0,
+    samples=(
+        Sample((_BITS, (3,), (3,)), {}, ("bool", "float32", "float32")),
+        Sample((_BITS, (4, 3), ()), {}, ("bool", "float32", "float32")),
+        Sample(([_BITS, _BITS], (3,), (5, 2, 1)), {}, ("bool", "float32", "float32")),
+        Sample((_BITS, (3,), (3,)), {}, ("bool", "int64", "int64")),
+    ),
+)  # fmt: skip
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition is true, y elsewhere; all three broadcast."""
+    return np.where(condition, x, y).astype(x.dtype, copy=False)
