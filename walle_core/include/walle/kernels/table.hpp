@@ -7,12 +7,16 @@
 #error "compile an isa_*.cpp, not this header"
 #endif
 #include "walle/abi.h"
+#include "walle/kernels/depthwise.hpp"
+#include "walle/kernels/pool.hpp"
+#include "walle/kernels/winograd.hpp"
 
 #define WALLE_STR_(x) #x
 #define WALLE_STR(x) WALLE_STR_(x)
 
 #define WALLE_EXPORT_TABLE(symbol)                                                        \
   static const walle_kernel walle_rows[] = {                                              \
+  WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS                                \
   };                                                                                      \
   extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \
       WALLE_KERNEL_ABI, sizeof(walle_kernel), WALLE_STR(WALLE_ISA),                       \

@@ -258,7 +258,7 @@ template <int U> void winograd(const walle_call* call) {
       for (int64_t p = 0; p < points; ++p) {
         const float* b = u + (panel * points + p) * a.c * kNr;
         for (int64_t part = 0; part < parts; ++part) {
-          const int64_t t0 = tile_begin(count, parts, part), height = tile_begin(count, parts, part + 1) - t0;
+          const int64_t t0 = count * part / parts, height = count * (part + 1) / parts - t0;
           const float* rows[kMr];
           for (int64_t i = 0; i < kMr; ++i) rows[i] = v + p * v_point + (t0 + (i < height ? i : 0)) * row;
           const Tile tile = {rows, 1, a.c, b, m + p * m_point + t0 * kNr, kNr, nullptr, nullptr, 0, cols, false, true};
