@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import attrs
+
 from walle_core.graph.ir import Graph, Node
 from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
 
@@ -20,6 +22,21 @@ class Executable(Protocol):
         """One mapping per executed step (name, op, algorithm), for `walle explain` and profiles."""
 
 
+@attrs.frozen
+class BackendTraits:
+    """What the core asks a backend before lowering for it.
+
+    Attributes:
+        layout: ``NHWC`` if image operators run channels-last, else ``NCHW``.
+        native_transforms: True if the backend runs transform operators itself instead of rasters.
+        shares_host_memory: True if Tensors cost no transfer.
+    """
+
+    layout: str = "NCHW"
+    native_transforms: bool = False
+    shares_host_memory: bool = True
+
+
 @runtime_checkable
 class Backend(Protocol):
     """A compute backend. Constructing one touches no hardware; `devices` is the first call that may.
@@ -27,12 +44,14 @@ class Backend(Protocol):
     Attributes:
         name: unique, chosen by the plugin.
         version: part of cache keys.
+        traits: how graphs are lowered for it.
         known_gaps: conformance test name pattern -> reason; strict (a gap that passes is a failure).
     """
 
     name: str
     version: str
     known_gaps: Mapping[str, str]
+    traits: BackendTraits
 
     def devices(self) -> Sequence[Device]:
         """Devices usable now; empty where this machine has none."""
@@ -45,8 +64,8 @@ class Backend(Protocol):
     ) -> Executable:
         """Compiles a graph with static specs, every node of which has a candidate. Raises BackendError."""
 
-    def calibrate(self, device: Device, progress: Callable[[str], None]) -> DeviceRates:
-        """Measures the device in at most 2 s."""
+    def calibrate(self, device: Device, threads: int, progress: Callable[[str], None]) -> DeviceRates:
+        """Measures the device, as `threads` threads see it, in at most 2 s."""
 
 
 class CostModel(Protocol):

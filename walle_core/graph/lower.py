@@ -12,7 +12,9 @@ from walle_core.graph.decompose import decompose
 from walle_core.graph.fold import fold
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.layout import channels_last
-from walle_core.graph.raster import Report, lower as lower_transforms
+from walle_core.graph.raster import Report
+from walle_core.graph.raster import lower as lower_transforms
+from walle_core.protocols import BackendTraits
 from walle_core.types import Candidate, TensorSpec
 
 Pick = Callable[[Node, Mapping[str, TensorSpec], Mapping[str, Any]], Candidate | None]
@@ -33,13 +35,13 @@ class Lowered:
     report: Report
 
 
-def lower(graph: Graph, pick: Pick, layout: str, evaluate: Callable[..., Any]) -> Lowered:
+def lower(graph: Graph, pick: Pick, traits: BackendTraits, evaluate: Callable[..., Any]) -> Lowered:
     """Lowers for one backend.
 
     Args:
         graph: static specs for every value.
         pick: the cheapest way in which the backend runs a node, or None.
-        layout: ``NHWC`` moves image operators to channels-last where `pick` takes them so.
+        traits: with layout ``NHWC`` image operators move to channels-last where `pick` takes them so.
         evaluate: computes nodes with constant inputs (see `fold`).
 
     Raises:
@@ -49,11 +51,13 @@ def lower(graph: Graph, pick: Pick, layout: str, evaluate: Callable[..., Any]) -
     def supported(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> bool:
         return pick(node, specs, constants) is not None
 
-    if layout == "NHWC":
+    if traits.layout == "NHWC":
         graph = channels_last(graph, supported)
     graph = decompose(graph, keep=supported)
     graph = fold(graph, evaluate)
-    graph, report = lower_transforms(graph)
+    report = Report()
+    if not traits.native_transforms:
+        graph, report = lower_transforms(graph)
     choices: dict[str, Candidate] = {}
     for node in graph.nodes:
         choice = pick(node, graph.specs, graph.constants)

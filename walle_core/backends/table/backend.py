@@ -1,0 +1,150 @@
+"""TableBackend: candidates from the emit rules, a Program from the emitter, rates from short probes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from walle_core._native import Program, Tensor, scalar_table
+from walle_core.backends.table import conv, depthwise, elementwise, gemm, movement, pool, reduction, winograd
+from walle_core.backends.table.calibrate import measure
+from walle_core.backends.table.chain import fuse_chains
+from walle_core.backends.table.emitter import Emitter, Kernels, Rule
+from walle_core.errors import BackendError
+from walle_core.graph.ir import Graph, Node
+from walle_core.memory import ArenaPlan
+from walle_core.protocols import BackendTraits
+from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
+
+
+@attrs.frozen(eq=False)
+class TableExecutable:
+    """A native program and what its steps are.
+
+    Attributes:
+        program: runs with `run(inputs)`.
+        arena: how the memory was planned.
+        steps: (node name, kernel, algorithm) per native step.
+    """
+
+    program: Program
+    arena: ArenaPlan
+    steps: tuple[tuple[str, str, str], ...]
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Runs once, one native call."""
+        return self.program.run(inputs)
+
+    def profile(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
+        """(outputs, nanoseconds per step)."""
+        return self.program.profile(inputs)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Name, kernel and algorithm of every native step."""
+        return [{"name": name, "kernel": kernel, "algorithm": how} for name, kernel, how in self.steps]
+
+
+class TableBackend:
+    """A CPU backend over kernel tables.
+
+    Args:
+        name: unique name of the backend.
+        version: of the plugin; part of calibration cache keys.
+        tables: gives the capsules of the tables that this CPU can run, best first; called once, on first use.
+            An empty result means: nothing to offer on this machine.
+        known_gaps: conformance test name pattern -> reason.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        tables: Callable[[], Sequence[Any]],
+        known_gaps: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name, self.version = name, version
+        self.known_gaps = dict(known_gaps or {})
+        self.traits = BackendTraits(layout="NHWC")
+        self._tables = tables
+        self._kernels: Kernels | None = None
+        self._rules: dict[str, list[Rule]] = {}
+        self._usable = False
+        self._lock = threading.Lock()
+
+    @property
+    def kernels(self) -> Kernels:
+        """Rows of all tables, the best table's first, the portable one last."""
+        with self._lock:
+            if self._kernels is None:
+                capsules = list(self._tables())
+                self._usable = bool(capsules)
+                self._kernels = Kernels([*capsules, scalar_table()])
+                families = [gemm, conv, winograd, depthwise, pool, reduction, movement]
+                rules = [rule for family in families for rule in family.rules()] + elementwise.rules(self._kernels)
+                for rule in rules:
+                    for op in rule.ops:
+                        self._rules.setdefault(op, []).append(rule)
+            return self._kernels
+
+    def devices(self) -> list[Device]:
+        """The processor, if it can run one of the tables."""
+        kernels = self.kernels
+        if not self._usable:
+            return []
+        model = _processor()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        traits = {"isa": kernels.isa, "lanes": kernels.lanes, "cores": cores}
+        return [Device(model, f"{model} {kernels.isa} cores={cores}", traits)]
+
+    def candidates(
+        self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+    ) -> list[Candidate]:
+        """All algorithms of all rules that take the node."""
+        kernels = self.kernels
+        return [
+            attrs.evolve(candidate, params={**candidate.params, "rule": rule.name})
+            for rule in self._rules.get(node.op, ())
+            for candidate in rule.candidates(kernels, node, specs, constants)
+        ]
+
+    def prepare(
+        self, graph: Graph, choices: Mapping[str, Candidate], threads: int, precision: str
+    ) -> TableExecutable:
+        """Packs weights, emits the steps of every node and plans the arena. Raises BackendError."""
+        del precision
+        em = Emitter(graph, self.kernels, threads)
+        for item in fuse_chains(graph, choices, self.kernels):
+            em.algorithm(item.algorithm)
+            item.emit(em) if item.emit is not None else self._emit(em, item.node, choices)
+        program, arena = em.finish()
+        steps = tuple((s.name, f"{s.kernel.family}/{s.kernel.op}/{s.kernel.isa}", s.algorithm) for s in em.steps)
+        return TableExecutable(program, arena, steps)
+
+    def _emit(self, em: Emitter, node: Node, choices: Mapping[str, Candidate]) -> None:
+        choice = choices[node.name]
+        for rule in self._rules.get(node.op, ()):
+            if rule.name == choice.params.get("rule"):
+                em.algorithm(choice.algorithm)
+                rule.emit(em, node, choice)
+                return
+        raise BackendError(f"{self.name}: the plan for {node} names rule {choice.params.get('rule')!r}, which is gone")
+
+    def calibrate(self, device: Device, threads: int, progress: Callable[[str], None]) -> DeviceRates:
+        """Measures rates with short runs of the real kernels."""
+        return measure(self, threads, progress)
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,103 @@
+"""Measures a table backend's rates with its own kernels: P per rate class, B per memory level, S per dispatch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from walle_core._native import Tensor
+from walle_core.graph.builder import Builder
+from walle_core.graph.ir import Graph
+from walle_core.graph.lower import lower
+from walle_core.types import Candidate, DeviceRates
+
+if TYPE_CHECKING:
+    from walle_core.backends.table.backend import TableBackend
+
+LEVELS = (2.0**14, 2.0**18, 2.0**22, 2.0**26)  # working sets in bytes: first, second, third level cache, memory
+BUDGET_S = 0.08  # per probe
+
+
+def _median_seconds(run: Callable[[], Any], budget: float = BUDGET_S) -> float:
+    run()
+    times: list[float] = []
+    end = time.perf_counter() + budget
+    while len(times) < 3 or (time.perf_counter() < end and len(times) < 200):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def _seconds(backend: TableBackend, graph: Graph, threads: int, only: str = "") -> tuple[float, float]:
+    """(seconds of one run, elementary operations) of a probe graph; `only` names the algorithm to take."""
+
+    def pick(node: Any, specs: Any, constants: Any) -> Candidate | None:
+        offers = backend.candidates(node, specs, constants)
+        wanted = [c for c in offers if only in c.algorithm] or offers
+        return wanted[0] if wanted else None
+
+    lowered = lower(graph, pick, backend.traits, lambda node, inputs: None)
+    executable = backend.prepare(lowered.graph, lowered.choices, threads, "high")
+    inputs = [Tensor(graph.specs[n].sizes, graph.specs[n].dtype.name) for n in graph.inputs]
+    ops = sum(c.ops for c in lowered.choices.values())
+    return _median_seconds(lambda: executable.run(inputs)), ops
+
+
+def _gemm() -> Graph:
+    g = Builder()
+    x = g.input("x", "float32", (192, 512))
+    return g.graph([g.MatMul(x, g.const(Tensor((512, 512))))])
+
+
+def _conv(depthwise: bool) -> Graph:
+    g = Builder()
+    c = 64
+    x = g.input("x", "float32", (1, 28, 28, c))
+    w = g.const(Tensor((c, 1 if depthwise else c, 3, 3)))
+    group = c if depthwise else 1
+    y = g.FusedConv(x, w, kernel_shape=(3, 3), pads=(1, 1, 1, 1), group=group, layout="NHWC")
+    return g.graph([y])
+
+
+def _unary(op: str, elements: int, repeat: int = 1) -> Graph:
+    g = Builder()
+    y = g.input("x", "float32", (elements,))
+    for _ in range(repeat):
+        y = g.op(op, y)
+    return g.graph([y])
+
+
+def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]) -> DeviceRates:
+    """Rates of the processor as `threads` threads see it."""
+    dispatches = 64
+    progress("dispatch")
+    many, _ = _seconds(backend, _unary("Abs", 16, dispatches), threads)
+    one, _ = _seconds(backend, _unary("Abs", 16), threads)
+    dispatch_s = max(1e-8, (many - one) / (dispatches - 1))
+    call_s = max(1e-7, one - dispatch_s)
+
+    def rate(graph: Graph, only: str = "") -> float:
+        seconds, ops = _seconds(backend, graph, threads, only)
+        return ops / max(seconds - call_s, seconds * 0.2)
+
+    rates = {}
+    probes: list[tuple[str, Callable[[], Graph], str]] = [
+        ("gemm", _gemm, ""),
+        ("direct", lambda: _conv(False), "direct"),
+        ("winograd", lambda: _conv(False), "winograd"),
+        ("depthwise", lambda: _conv(True), "depthwise"),
+        ("elementwise", lambda: _unary("Exp", 8192), ""),
+    ]
+    for name, graph, only in probes:
+        progress(name)
+        rates[name] = rate(graph(), only)
+    levels = []
+    for nbytes in LEVELS:
+        progress(f"memory {int(nbytes)} bytes")
+        seconds, _ = _seconds(backend, _unary("Abs", int(nbytes) // 8), threads)
+        limit = nbytes * 2 if nbytes != LEVELS[-1] else math.inf
+        levels.append((limit, nbytes / max(seconds - call_s, seconds * 0.2)))
+    return DeviceRates(rates, tuple(levels), dispatch_s, call_s)

@@ -1,0 +1,135 @@
+"""Predicted seconds from measured rates, and the cache that keeps the rates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from walle_core.errors import BackendError, WalleError
+from walle_core.protocols import Backend
+from walle_core.types import Candidate, Device, DeviceRates
+
+# The datasheet guess (design 4.3), used until a device is measured: one 3 GHz core with 8-lane fused multiply-add.
+GUESS = DeviceRates(
+    ops_per_s={"gemm": 4.0e10, "elementwise": 4.0e9},
+    bytes_per_s=((2.0**15, 2e11), (2.0**20, 1e11), (2.0**25, 5e10), (math.inf, 2e10)),
+    dispatch_s=1e-6,
+    call_s=1e-5,
+)
+
+
+def bandwidth(rates: DeviceRates, nbytes: float) -> float:
+    """Bytes per second for a working set of `nbytes`."""
+    for limit, rate in rates.bytes_per_s:
+        if nbytes <= limit:
+            return rate
+    return rates.bytes_per_s[-1][1]
+
+
+@attrs.frozen
+class LinearCost:
+    """C = Q / P + bytes / B + S (paper, section on semi-auto search; B added, design 4.3)."""
+
+    def seconds(self, candidate: Candidate, rates: DeviceRates) -> float:
+        """Predicted seconds of a candidate; a rate class that was not measured takes the slowest one known."""
+        known = rates.ops_per_s
+        rate = known.get(candidate.rate) or min(known.values())
+        compute = candidate.ops / rate if candidate.ops else 0.0
+        return compute + candidate.bytes / bandwidth(rates, candidate.bytes) + rates.dispatch_s * candidate.dispatches
+
+
+def cache_folder() -> Path:
+    """Where calibration results are kept: WALLE_CACHE, else the user's cache directory."""
+    if chosen := os.environ.get("WALLE_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "walle"
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / f"rates-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not number > 0:
+        raise ValueError(f"{number} is not a rate")
+    return number
+
+
+def _decode(text: str, key: str) -> DeviceRates:
+    data = json.loads(text)
+    if data["key"] != key:
+        raise ValueError("another device")
+    return DeviceRates(
+        ops_per_s={str(k): _number(v) for k, v in data["ops_per_s"].items()},
+        bytes_per_s=tuple((_number(a), _number(b)) for a, b in data["bytes_per_s"]),
+        dispatch_s=float(data["dispatch_s"]),
+        call_s=float(data["call_s"]),
+        transfer_bytes_per_s=_number(data["transfer_bytes_per_s"]),
+    )
+
+
+def load_rates(key: str) -> DeviceRates | None:
+    """Kept rates of a device; None when there are none or the file is damaged (it is then measured again)."""
+    try:
+        rates = _decode(_path(key).read_text(encoding="utf-8"), key)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return rates if rates.ops_per_s and rates.bytes_per_s else None
+
+
+def save_rates(key: str, rates: DeviceRates) -> None:
+    """Keeps rates atomically. A directory that cannot be written costs a warning, nothing else."""
+    data = {"key": key, **attrs.asdict(rates)}
+    try:
+        path = _path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(data, file)
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        warnings.warn(
+            f"cannot keep the calibration in {cache_folder()} ({error}); it will be measured again next time. "
+            "Set WALLE_CACHE to a writable directory.",
+            stacklevel=2,
+        )
+
+
+_measured: dict[str, DeviceRates] = {}
+
+
+def rates_of(
+    backend: Backend, device: Device, threads: int = 1, progress: Callable[[str], None] = lambda _: None
+) -> DeviceRates:
+    """Rates of a device: from this process, from the cache, else measured once.
+
+    Raises BackendError if the device's own measurement fails.
+    """
+    key = f"{backend.name} {backend.version} {device.key} threads={threads}"
+    if key not in _measured:
+        rates = load_rates(key)
+        if rates is None:
+            try:
+                rates = backend.calibrate(device, threads, progress)
+            except WalleError:
+                raise
+            except Exception as error:
+                raise BackendError(f"calibration of {backend.name} on {device.name} failed: {error}") from error
+            save_rates(key, rates)
+        _measured[key] = rates
+    return _measured[key]

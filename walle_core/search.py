@@ -1,0 +1,171 @@
+"""Semi-auto search (paper, section on the tensor engine; design 4.3): which backend and algorithm run each node.
+
+C_ba = sum over nodes of min over algorithms of (Q / P + bytes / B + S), argmin over backends; a graph may also be split
+between backends, by dynamic programming over the topological order with the cost of crossing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from walle_core._native import Tensor
+from walle_core.cost import GUESS, LinearCost
+from walle_core.errors import UnsupportedError
+from walle_core.graph.ir import Graph, Node
+from walle_core.graph.lower import Lowered, lower
+from walle_core.ops import find
+from walle_core.protocols import Backend, CostModel
+from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
+
+MAX_KEYED = 16  # constants up to this many elements are part of a node's identity for the search
+
+
+@attrs.define(eq=False)
+class Engine:
+    """A backend on a device with its rates: picks candidates and remembers what it picked.
+
+    Attributes:
+        backend, device: who runs.
+        rates: measured, or the guess.
+        model: predicts seconds.
+        evaluate: computes nodes with constant inputs.
+    """
+
+    backend: Backend
+    device: Device
+    evaluate: Callable[..., Any]
+    rates: DeviceRates = GUESS
+    model: CostModel = attrs.field(factory=LinearCost)
+    _picked: dict[Any, Candidate | None] = attrs.field(factory=dict)
+    _costs: dict[Any, float] = attrs.field(factory=dict)
+
+    def pick(self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> Candidate | None:
+        """The cheapest candidate for a node; None if the backend cannot run it."""
+        if any(n and (n not in specs or not specs[n].static) for n in (*node.inputs, *node.outputs)):
+            return None
+        key = signature(node, specs, constants)
+        if key not in self._picked:
+            offers = self.backend.candidates(node, specs, constants)
+            self._picked[key] = min(offers, key=self.seconds, default=None)
+        return self._picked[key]
+
+    def seconds(self, candidate: Candidate) -> float:
+        """Predicted seconds of a candidate."""
+        return self.model.seconds(candidate, self.rates)
+
+    def lower(self, graph: Graph) -> Lowered:
+        """The graph as this backend runs it. Raises UnsupportedError."""
+        return lower(graph, self.pick, self.backend.traits, self.evaluate)
+
+    def predict(self, lowered: Lowered) -> float:
+        """Predicted seconds of one run."""
+        return self.rates.call_s + sum(self.seconds(c) for c in lowered.choices.values())
+
+    def node_cost(self, node: Node, graph: Graph) -> float:
+        """Predicted seconds of one node by itself; infinite if this backend cannot run it."""
+        specs = graph.specs
+        if any(n and (n not in specs or not specs[n].static) for n in (*node.inputs, *node.outputs)):
+            return math.inf
+        key = signature(node, specs, graph.constants)
+        if key not in self._costs:
+            self._costs[key] = self._lowered_cost(node, graph)
+        return self._costs[key]
+
+    def _lowered_cost(self, node: Node, graph: Graph) -> float:
+        known = {n: graph.specs[n] for n in (*node.inputs, *node.outputs) if n}
+        constants = {n: graph.constants[n] for n in node.inputs if n in graph.constants}
+        inputs = tuple(dict.fromkeys(n for n in node.inputs if n and n not in constants))
+        outputs = tuple(n for n in node.outputs if n)
+        try:
+            lowered = self.lower(Graph(inputs, outputs, (node,), constants, known, node.name))
+        except UnsupportedError:
+            return math.inf
+        op = find(node.op)
+        moves = op is not None and op.kind == "transform"
+        return sum(self.seconds(lowered.choices[n.name]) for n in lowered.graph.nodes if moves or n.op != "Raster")
+
+
+def signature(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> Any:
+    """What a node's cost depends on: operator, attributes, specs, and the values of small constants."""
+    operands = []
+    for name in node.inputs:
+        value = constants.get(name) if name else None
+        small = isinstance(value, Tensor) and value.size <= MAX_KEYED
+        operands.append((specs.get(name), value is not None, value.tobytes() if small else None))
+    attributes = tuple((k, v if not isinstance(v, (list, Tensor)) else id(v)) for k, v in sorted(node.attrs.items()))
+    return (node.op, attributes, tuple(operands), tuple(specs.get(o) if o else None for o in node.outputs))
+
+
+@attrs.frozen(eq=False)
+class Part:
+    """Consecutive nodes that one engine runs."""
+
+    engine: Engine
+    nodes: tuple[Node, ...]
+
+
+def _crossing(graph: Graph) -> list[int]:
+    """Bytes alive between node i-1 and node i: what a change of backend there may have to hand over."""
+    last_use = {n: i for i, node in enumerate(graph.nodes) for n in node.inputs if n}
+    last_use.update({n: len(graph.nodes) for n in graph.outputs})
+    change = [0] * (len(graph.nodes) + 2)
+    for i, node in enumerate(graph.nodes):
+        for out in node.outputs:
+            spec = graph.specs.get(out)
+            if out in last_use and spec is not None and spec.static:
+                change[i + 1] += spec.nbytes
+                change[last_use[out] + 1] -= spec.nbytes
+    total, crossing = 0, []
+    for delta in change[: len(graph.nodes) + 1]:
+        total += delta
+        crossing.append(total)
+    return crossing
+
+
+def assign(graph: Graph, engines: Sequence[Engine]) -> list[Part]:
+    """Splits a graph between engines at least predicted cost (dynamic programming over the topological order).
+
+    Raises UnsupportedError naming the first node that no engine runs.
+    """
+    crossing = _crossing(graph)
+    best = [e.rates.call_s for e in engines]
+    came: list[list[int]] = []
+    for i, node in enumerate(graph.nodes):
+        costs = [e.node_cost(node, graph) for e in engines]
+        if all(math.isinf(c) for c in costs):
+            names = ", ".join(e.backend.name for e in engines)
+            raise UnsupportedError(
+                f"{graph.source or graph.name}: no backend among {names} runs node {node} on "
+                f"{[str(graph.specs.get(n)) for n in node.inputs]}; install one that does, or change the model"
+            )
+        step, now = [], []
+        for b, engine in enumerate(engines):
+            options = [
+                best[a] + (0.0 if a == b else _switch(engines[a], engine, crossing[i])) for a in range(len(engines))
+            ]
+            a = min(range(len(engines)), key=lambda k: (options[k], k != b))
+            step.append(a)
+            now.append(options[a] + costs[b])
+        came.append(step)
+        best = now
+    at = min(range(len(engines)), key=best.__getitem__)
+    owner = [0] * len(graph.nodes)
+    for i in range(len(graph.nodes) - 1, -1, -1):
+        owner[i] = at
+        at = came[i][at]
+    parts: list[Part] = []
+    for i, node in enumerate(graph.nodes):
+        if parts and parts[-1].engine is engines[owner[i]]:
+            parts[-1] = Part(parts[-1].engine, (*parts[-1].nodes, node))
+        else:
+            parts.append(Part(engines[owner[i]], (node,)))
+    return parts
+
+
+def _switch(source: Engine, target: Engine, nbytes: int) -> float:
+    transfer = nbytes / source.rates.transfer_bytes_per_s + nbytes / target.rates.transfer_bytes_per_s
+    return target.rates.call_s + transfer
