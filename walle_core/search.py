@@ -126,8 +126,10 @@ def _crossing(graph: Graph) -> list[int]:
     return crossing
 
 
-def assign(graph: Graph, engines: Sequence[Engine]) -> list[Part]:
+def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> list[Part]:
     """Splits a graph between engines at least predicted cost (dynamic programming over the topological order).
+
+    With `forced`, the first engine runs all it can and the others only the rest.
 
     Raises UnsupportedError naming the first node that no engine runs.
     """
@@ -135,7 +137,9 @@ def assign(graph: Graph, engines: Sequence[Engine]) -> list[Part]:
     best = [e.rates.call_s for e in engines]
     came: list[list[int]] = []
     for i, node in enumerate(graph.nodes):
-        costs = [e.node_cost(node, graph) for e in engines]
+        costs = [engines[0].node_cost(node, graph)]
+        skip = forced and not math.isinf(costs[0])
+        costs += [math.inf if skip else e.node_cost(node, graph) for e in engines[1:]]
         if all(math.isinf(c) for c in costs):
             names = ", ".join(e.backend.name for e in engines)
             raise UnsupportedError(

@@ -1,0 +1,242 @@
+"""Session: a graph ready to run. Module: the same with control flow and changing shapes (one class does both)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from walle_core._native import Tensor
+from walle_core.cost import GUESS, rates_of
+from walle_core.errors import InputError, UnsupportedError
+from walle_core.evaluate import evaluate
+from walle_core.graph.ir import Graph
+from walle_core.loading import load
+from walle_core.plan import Options, Plan, Planner
+from walle_core.plugins import load_plugins
+from walle_core.search import Engine
+from walle_core.types import TensorSpec
+
+PRECISIONS = ("high", "low")
+
+
+def engines_for(
+    backend: str | Sequence[str] | None, threads: int, measured: bool, progress: Callable[[str], None] = lambda _: None
+) -> list[Engine]:
+    """Engines of the installed backends; the named ones first.
+
+    Raises UnsupportedError if a named backend is not installed or has no device here.
+    """
+    backends = load_plugins().backends
+    names = [backend] if isinstance(backend, str) else list(backend or [])
+    engines: dict[str, Engine] = {}
+    for name in [*names, *(n for n in backends if n not in names)]:
+        if name not in backends:
+            raise UnsupportedError(f"no backend {name!r} is installed; installed: {', '.join(backends)}")
+        found = backends[name]
+        devices = found.devices()
+        if not devices and name in names:
+            raise UnsupportedError(f"backend {name!r} finds no device on this machine; see `walle devices`")
+        for device in devices[:1]:
+            rates = rates_of(found, device, threads, progress) if measured else GUESS
+            engines[name] = Engine(found, device, evaluate, rates)
+    return list(engines.values())
+
+
+class Session:
+    """A graph compiled for this machine.
+
+    Args:
+        graph: a Graph, or the path of a model file.
+        backend: None lets the search choose (the devices are calibrated at first use, at most 2 s each, once); a name
+            makes that backend run every node that it can; a list restricts the search.
+        threads: threads per run.
+        precision: ``high`` computes in float32, ``low`` allows bfloat16 or float16 where a backend has it.
+        check_finite: True refuses inputs with NaN or infinity (InputError).
+
+    Raises:
+        UnsupportedError: no installed backend runs some node, or the named backend is not here.
+        ModelError: the graph is inconsistent.
+    """
+
+    def __init__(
+        self,
+        graph: Graph | str | os.PathLike[str],
+        backend: str | Sequence[str] | None = None,
+        threads: int = 2,
+        precision: str = "high",
+        check_finite: bool = False,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise InputError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+        if not isinstance(threads, int) or not 1 <= threads <= 64:
+            raise InputError(f"threads must be an integer from 1 to 64, not {threads!r}")
+        self.graph = graph if isinstance(graph, Graph) else load(graph)
+        self.threads, self.precision, self.check_finite = threads, precision, check_finite
+        forced = isinstance(backend, str)
+        engines = engines_for(backend, threads, measured=not forced)
+        if backend is not None and not forced:
+            engines = engines[: len(backend)]
+        self._planner = Planner(self.graph, Options(engines, forced, threads, precision))
+        self._lock = threading.RLock()
+        self._last: tuple[Any, Plan] | None = None
+        self._names, self._index = self.graph.inputs, {n: i for i, n in enumerate(self.graph.inputs)}
+        self._specs = [self.graph.specs.get(n) for n in self._names]
+        if all(s is not None and s.static and s.dtype.itemsize for s in self._specs):
+            if not self._planner._control:
+                self._plan([_placeholder(s) for s in self._specs if s is not None])
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec | None]:
+        """Input name -> spec (None where the model does not say)."""
+        return dict(zip(self._names, self._specs, strict=True))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Output names."""
+        return self.graph.outputs
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan used last; None before the first run of a graph with open shapes."""
+        return self._last[1] if self._last else None
+
+    def run(self, inputs: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+        """Runs once.
+
+        Args:
+            inputs: name -> array, or arrays in the order of the graph's inputs. Anything with the buffer protocol,
+                DLPack or `__array__`; C-contiguous arrays of the right dtype are not copied.
+
+        Returns:
+            Output name -> Tensor (`np.asarray(tensor)` copies nothing; strings and sequences stay host objects). A
+            Tensor that the caller keeps is never overwritten by a later run.
+
+        Raises:
+            InputError: a name, dtype, rank or size that the graph does not take.
+        """
+        tensors = self._bind(inputs)
+        made = self._plan(tensors).run(tensors)
+        return dict(zip(self.graph.outputs, made, strict=True))
+
+    def profile(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[dict[str, Any]]:
+        """Runs once and returns one mapping per native step: name, kernel, algorithm, seconds (static plans only)."""
+        tensors = self._bind(inputs)
+        plan = self._plan(tensors)
+        values = dict(zip(plan.graph.inputs, tensors, strict=True))
+        rows: list[dict[str, Any]] = []
+        for part in plan.parts:
+            given = [values[n] for n in part.inputs]
+            if hasattr(part.executable, "profile"):
+                made, times = part.executable.profile(given)
+                described = part.executable.describe()
+                rows += [{**d, "seconds": t / 1e9} for d, t in zip(described, times, strict=True)]
+            else:
+                made = part.executable.run(given)
+            values.update(zip(part.outputs, made, strict=True))
+        return rows
+
+    def describe(self) -> list[dict[str, Any]]:
+        """One mapping per step of the plan used last: backend, name, kernel or operator, algorithm."""
+        if self.plan is None:
+            return []
+        return [{"backend": p.backend, **row} for p in self.plan.parts for row in p.executable.describe()]
+
+    def _plan(self, tensors: Sequence[Any]) -> Plan:
+        key = self._planner._key(tensors)
+        last = self._last
+        if last is not None and last[0] == key:
+            return last[1]
+        with self._lock:
+            plan = self._planner.plan(tensors)
+            self._last = (key, plan)
+        return plan
+
+    def _bind(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
+        if isinstance(inputs, Mapping):
+            if inputs.keys() != self._index.keys():
+                self._name_error(inputs)
+            given = [inputs[n] for n in self._names]
+        else:
+            given = list(inputs)
+            if len(given) != len(self._names):
+                raise InputError(f"{self._where()} takes {len(self._names)} inputs {list(self._names)}, not {len(given)}")
+        return [self._convert(n, v, s) for n, v, s in zip(self._names, given, self._specs, strict=True)]
+
+    def _convert(self, name: str, value: Any, spec: TensorSpec | None) -> Any:
+        if spec is not None and spec.dtype.itemsize == 0 or isinstance(value, list) or value is None:
+            return value
+        try:
+            tensor = value if isinstance(value, Tensor) else to_tensor(value)
+        except InputError as error:
+            raise InputError(f"{self._where()}, input {name!r}: {error}") from error
+        if not isinstance(tensor, Tensor):
+            return tensor
+        if spec is not None:
+            if tensor.dtype != spec.dtype.name:
+                raise InputError(
+                    f"{self._where()}, input {name!r}: has dtype {tensor.dtype}, needs {spec.dtype.name}; "
+                    f"convert it first, for example array.astype({spec.dtype.name!r})"
+                )
+            if spec.shape is not None and not _fits(tensor.shape, spec.shape):
+                raise InputError(
+                    f"{self._where()}, input {name!r}: has shape {list(tensor.shape)}, needs {list(spec.shape)}"
+                )
+        if self.check_finite and tensor.dtype in ("float32", "float64", "float16"):
+            check_finite(tensor, f"{self._where()}, input {name!r}")
+        return tensor
+
+    def _name_error(self, inputs: Mapping[str, Any]) -> None:
+        missing = [n for n in self._names if n not in inputs]
+        extra = [n for n in inputs if n not in self._index]
+        raise InputError(
+            f"{self._where()} takes inputs {list(self._names)}; "
+            + "; ".join([f"missing: {missing}"] * bool(missing) + [f"unknown: {extra}"] * bool(extra))
+        )
+
+    def _where(self) -> str:
+        return self.graph.source or self.graph.name
+
+
+Module = Session
+
+
+def _placeholder(spec: TensorSpec) -> Tensor:
+    return Tensor(spec.sizes, spec.dtype.name)
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
+    return len(shape) == len(wanted) and all(isinstance(w, str) or s == w for s, w in zip(shape, wanted, strict=True))
+
+
+def to_tensor(value: Any) -> Any:
+    """A Tensor over an array-like; without a copy where the memory is C-contiguous. Host objects pass through."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None and str(dtype) in ("object",) or getattr(dtype, "kind", "") in "OUST" and dtype is not None:
+        return value
+    if hasattr(value, "flags") and not value.flags.c_contiguous:
+        value = value.copy(order="C")
+    try:
+        return Tensor.wrap(value)
+    except InputError:
+        if dtype is not None and hasattr(value, "tobytes") and hasattr(value, "shape"):
+            from walle_core.types import DTYPES
+
+            if str(dtype) in DTYPES:
+                return Tensor.wrap(value.tobytes(), str(dtype), tuple(value.shape)).copy()
+        if isinstance(value, (int, float, bool)):
+            return Tensor.of(value)
+        if hasattr(value, "__dlpack__"):
+            return Tensor.from_dlpack(value)
+        if hasattr(value, "__array__"):
+            return to_tensor(value.__array__())
+        raise
+
+
+def check_finite(tensor: Tensor, where: str) -> None:
+    """Raises InputError if a float tensor holds NaN or infinity."""
+    view = memoryview(tensor).cast("B").cast(memoryview(tensor).format)
+    for index, element in enumerate(view):
+        if element != element or element in (float("inf"), float("-inf")):
+            raise InputError(f"{where}: element {index} is {element}; clean the input or pass check_finite=False")
