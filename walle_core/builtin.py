@@ -34,10 +34,13 @@ def walle_register_operators(registry: Registry[OpDef]) -> None:
 
 @hookimpl
 def walle_register_backends(registry: Registry[Backend]) -> None:
-    """The reference backend: always there, the oracle of all others."""
+    """The reference backend, the oracle of all others, and the portable kernels, which need no NumPy."""
+    from walle_core._native import scalar_table
     from walle_core.backends.reference import ReferenceBackend
+    from walle_core.backends.table import TableBackend
 
     registry.add(ReferenceBackend())
+    registry.add(TableBackend("portable", "1", lambda: [scalar_table()]))
 
 
 @hookimpl
