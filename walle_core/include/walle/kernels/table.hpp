@@ -7,8 +7,10 @@
 #error "compile an isa_*.cpp, not this header"
 #endif
 #include "walle/abi.h"
+#include "walle/kernels/binary.hpp"
 #include "walle/kernels/depthwise.hpp"
 #include "walle/kernels/pool.hpp"
+#include "walle/kernels/unary.hpp"
 #include "walle/kernels/winograd.hpp"
 
 #define WALLE_STR_(x) #x
@@ -16,6 +18,7 @@
 
 #define WALLE_EXPORT_TABLE(symbol)                                                        \
   static const walle_kernel walle_rows[] = {                                              \
+  WALLE_UNARY_ROWS WALLE_BINARY_ROWS                                                      \
   WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS                                \
   };                                                                                      \
   extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \

@@ -75,10 +75,34 @@ inline F32 as_float(I32 a) { F32 r; std::memcpy(&r.v, &a.v, 4); return r; }
 inline I32 as_int(F32 a) { I32 r; std::memcpy(&r.v, &a.v, 4); return r; }
 inline F32 to_float(I32 a) { return {float(a.v)}; }
 inline I32 to_int(F32 a) { return {int32_t(std::nearbyint(a.v))}; }         // round to even; |a| < 2^31
+inline bool any(M32 m) { return m.v; }
+inline F32 ldexp(F32 a, F32 n) { return {::ldexpf(a.v, int(n.v))}; }        // a * 2^n, one rounding; n whole, |n| <= 250
+inline F32 load_f16(const uint16_t* p);                                     // N IEEE half floats
+inline void store_f16(F32 a, uint16_t* p);                                  // rounds to nearest even
 inline float reduce_add(F32 a) { return a.v; }
 inline float reduce_max(F32 a) { return a.v; }
 inline float reduce_min(F32 a) { return a.v; }
 inline void prefetch(const void*) {}
+
+inline F32 load_f16(const uint16_t* p) {
+  const uint32_t sign = uint32_t(*p & 0x8000u) << 16, rest = *p & 0x7fffu;
+  if (rest >= 0x7c00u) return as_float({int32_t(sign | 0x7f800000u | (rest & 0x3ffu) << 13 | (rest > 0x7c00u) << 22)});
+  const float magnitude = as_float({int32_t(rest << 13)}).v * 0x1p112f;  // rebias by a product: subnormals come right
+  return as_float({int32_t(sign | uint32_t(as_int({magnitude}).v))});
+}
+inline void store_f16(F32 a, uint16_t* p) {
+  const uint32_t bits = uint32_t(as_int(a).v), sign = bits >> 16 & 0x8000u, rest = bits & 0x7fffffffu;
+  if (rest > 0x7f800000u) {
+    *p = uint16_t(sign | 0x7e00u | (rest >> 13 & 0x3ffu));
+  } else if (rest >= 0x477ff000u) {  // 65520 and above round to infinity
+    *p = uint16_t(sign | 0x7c00u);
+  } else if (rest < 0x38800000u) {   // below 2^-14: the sum with 1/2 rounds to a multiple of 2^-24
+    const float sum = as_float({int32_t(rest)}).v + 0.5f;
+    *p = uint16_t(sign | (uint32_t(as_int({sum}).v) - 0x3f000000u));
+  } else {
+    *p = uint16_t(sign | (rest - 0x38000000u + 0xfffu + (rest >> 13 & 1u)) >> 13);
+  }
+}
 
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 #endif

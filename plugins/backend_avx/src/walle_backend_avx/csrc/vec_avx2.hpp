@@ -79,6 +79,20 @@ inline F32 as_float(I32 a) { return {_mm256_castsi256_ps(a.v)}; }
 inline I32 as_int(F32 a) { return {_mm256_castps_si256(a.v)}; }
 inline F32 to_float(I32 a) { return {_mm256_cvtepi32_ps(a.v)}; }
 inline I32 to_int(F32 a) { return {_mm256_cvtps_epi32(a.v)}; }
+inline bool any(M32 m) { return _mm256_movemask_ps(m.v) != 0; }
+inline F32 ldexp(F32 a, F32 n) {  // in two steps: 2^n itself need not be a normal number
+  const __m256i bias = _mm256_set1_epi32(127), whole = _mm256_cvtps_epi32(n.v);
+  const __m256i half = _mm256_srai_epi32(whole, 1), rest = _mm256_sub_epi32(whole, half);
+  const __m256 p = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
+  const __m256 q = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23));
+  return {_mm256_mul_ps(_mm256_mul_ps(a.v, p), q)};
+}
+inline F32 load_f16(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline void store_f16(F32 a, uint16_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 inline float reduce_add(F32 a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));

@@ -74,6 +74,14 @@ inline F32 as_float(I32 a) { return {_mm512_castsi512_ps(a.v)}; }
 inline I32 as_int(F32 a) { return {_mm512_castps_si512(a.v)}; }
 inline F32 to_float(I32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline I32 to_int(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
+inline bool any(M32 m) { return m.v != 0; }
+inline F32 ldexp(F32 a, F32 n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+inline F32 load_f16(const uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline void store_f16(F32 a, uint16_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
