@@ -8,7 +8,7 @@ host, and the rest, planned when the shapes that it gets are known.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -21,6 +21,7 @@ from walle_core.graph.fold import fold
 from walle_core.graph.fusion import fold_batch_norm
 from walle_core.graph.inline import branch_of, inline_if
 from walle_core.graph.ir import Graph, Node, captured, subgraphs
+from walle_core.graph.lower import Lowered
 from walle_core.graph.patterns import recognise
 from walle_core.graph.shapes import infer
 from walle_core.ops import find
@@ -118,23 +119,32 @@ def split(graph: Graph) -> tuple[Graph, Node | None, Graph | None]:
     return static, barrier, rest
 
 
-def compile_static(graph: Graph, options: Options) -> list[PreparedPart]:
-    """Assigns, lowers and prepares a graph without barriers."""
-    if not graph.nodes:
-        return []
-    parts = assign(graph, options.engines, options.forced)
-    prepared = []
+def lower_parts(
+    graph: Graph, engines: Sequence[Engine], forced: bool
+) -> Iterator[tuple[Part, tuple[str, ...], tuple[str, ...], Lowered]]:
+    """Assigns a graph without barriers and lowers each part: (part, its inputs, its outputs, lowered graph)."""
+    parts = assign(graph, engines, forced) if graph.nodes else []
     for index, part in enumerate(parts):
         inputs, outputs = _interface(graph, parts, index)
         piece = graph.evolve(inputs=inputs, outputs=outputs, nodes=part.nodes).pruned()
-        lowered = part.engine.lower(piece)
-        executable = part.engine.backend.prepare(lowered.graph, lowered.choices, options.threads, options.precision)
-        prepared.append(
-            PreparedPart(
-                part.engine.backend.name, part.engine.device.name, inputs, outputs, executable,
-                len(lowered.graph.nodes), part.engine.predict(lowered),
-            )
-        )  # fmt: skip
+        yield part, inputs, outputs, part.engine.lower(piece)
+
+
+def compile_order(graph: Graph, engines: Sequence[Engine], forced: bool) -> Iterator[tuple[Engine, Lowered]]:
+    """The engines and lowered parts in which a graph would run."""
+    for part, _, _, lowered in lower_parts(graph, engines, forced):
+        yield part.engine, lowered
+
+
+def compile_static(graph: Graph, options: Options) -> list[PreparedPart]:
+    """Assigns, lowers and prepares a graph without barriers."""
+    prepared = []
+    for part, inputs, outputs, lowered in lower_parts(graph, options.engines, options.forced):
+        engine = part.engine
+        executable = engine.backend.prepare(lowered.graph, lowered.choices, options.threads, options.precision)
+        count, seconds = len(lowered.graph.nodes), engine.predict(lowered)
+        who = engine.backend.name, engine.device.name
+        prepared.append(PreparedPart(*who, inputs, outputs, executable, count, seconds))
     return prepared
 
 

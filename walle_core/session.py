@@ -240,3 +240,8 @@ def check_finite(tensor: Tensor, where: str) -> None:
     for index, element in enumerate(view):
         if element != element or element in (float("inf"), float("-inf")):
             raise InputError(f"{where}: element {index} is {element}; clean the input or pass check_finite=False")
+
+
+def backends() -> dict[str, list[Any]]:
+    """Installed backends and the devices that each finds on this machine."""
+    return {name: list(backend.devices()) for name, backend in load_plugins().backends.items()}

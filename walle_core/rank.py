@@ -1,0 +1,190 @@
+"""`rank`: which installed backend would run a graph fastest, predicted and, on request, measured; and why."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from walle_core._native import Tensor
+from walle_core.errors import UnsupportedError, WalleError
+from walle_core.graph.ir import Graph
+from walle_core.plan import compile_order, simplify, split
+from walle_core.search import Engine
+from walle_core.session import Session, engines_for
+from walle_core.types import Candidate, TensorSpec
+
+
+@attrs.frozen
+class Choice:
+    """How one node would run: its name and operator, the backend and algorithm, predicted seconds, and why."""
+
+    node: str
+    op: str
+    backend: str
+    algorithm: str
+    predicted_s: float
+    why: str = ""
+
+
+@attrs.frozen
+class Ranked:
+    """One backend's entry in a ranking.
+
+    Attributes:
+        backend, device: who.
+        predicted_s: predicted seconds of one run; infinite if it cannot run the graph.
+        measured_s: median seconds of one run, None if not measured.
+        own: share of nodes that run on this backend itself, the rest falls back to others.
+        choices: per node of the lowered graph.
+        error: why the graph cannot run; "" if it can.
+    """
+
+    backend: str
+    device: str
+    predicted_s: float
+    measured_s: float | None = None
+    own: float = 1.0
+    choices: tuple[Choice, ...] = ()
+    error: str = ""
+
+
+@attrs.frozen
+class Ranking(Sequence[Ranked]):
+    """Backends, fastest first: by measured time where measured, else by predicted time.
+
+    Attributes:
+        rows: the entries.
+        threads: threads per run.
+        search_s: seconds that the search took (calibration not included).
+    """
+
+    rows: tuple[Ranked, ...]
+    threads: int
+    search_s: float
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Ranked]:
+        return iter(self.rows)
+
+    def table(self) -> str:
+        """The ranking as text, one line per backend."""
+        lines = [f"{'backend':<12} {'predicted':>12} {'measured':>12}  {'own':>5}  device"]
+        for row in self.rows:
+            measured = "-" if row.measured_s is None else f"{row.measured_s * 1e3:.3f} ms"
+            predicted = "-" if row.error else f"{row.predicted_s * 1e3:.3f} ms"
+            lines.append(
+                f"{row.backend:<12} {predicted:>12} {measured:>12}  {row.own:>4.0%}  {row.error or row.device}"
+            )
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The ranking as plain data."""
+        return {"threads": self.threads, "search_s": self.search_s, "rows": [attrs.asdict(r) for r in self.rows]}
+
+
+def bind_shapes(graph: Graph, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
+    """The graph with every input size known: from `shapes`, and 1 for symbolic sizes that are not given.
+
+    Raises UnsupportedError if the rank of an input is not known.
+    """
+    specs = dict(graph.specs)
+    for name in graph.inputs:
+        spec = specs.get(name)
+        if shapes and name in shapes and spec is not None:
+            specs[name] = TensorSpec(spec.dtype, tuple(shapes[name]))
+        elif spec is None or spec.shape is None:
+            raise UnsupportedError(f"{graph.name}: the shape of input {name!r} is open; give it with shapes=")
+        else:
+            specs[name] = TensorSpec(spec.dtype, tuple(1 if isinstance(d, str) else d for d in spec.shape))
+    return graph.evolve(specs=specs)
+
+
+def placeholder_inputs(graph: Graph, shapes: Mapping[str, Sequence[int]] | None = None) -> dict[str, Tensor]:
+    """Zeros for every input of a graph, symbolic sizes as in `bind_shapes`."""
+    bound = bind_shapes(graph, shapes)
+    return {n: Tensor(bound.specs[n].sizes, bound.specs[n].dtype.name) for n in bound.inputs}
+
+
+def _predict(graph: Graph, engines: Sequence[Engine]) -> Ranked:
+    first = engines[0]
+    choices: list[Choice] = []
+    total = 0.0
+    try:
+        for engine, lowered in compile_order(graph, engines, forced=True):
+            total += engine.predict(lowered)
+            for node in lowered.graph.nodes:
+                taken: Candidate = lowered.choices[node.name]
+                seconds = engine.seconds(taken)
+                choices.append(Choice(node.name, node.op, engine.backend.name, taken.algorithm, seconds, taken.why))
+    except WalleError as error:
+        return Ranked(first.backend.name, first.device.name, float("inf"), own=0.0, error=str(error))
+    own = sum(c.backend == first.backend.name for c in choices) / max(1, len(choices))
+    return Ranked(first.backend.name, first.device.name, total, None, own, tuple(choices))
+
+
+def rank(
+    graph: Graph,
+    threads: int = 2,
+    measure: bool = False,
+    inputs: Mapping[str, Any] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Ranking:
+    """Ranks the installed backends for a graph (design 4.3).
+
+    Args:
+        graph: what will run.
+        threads: threads per run.
+        measure: True also times each backend, interleaved, median of at least 5 rounds.
+        inputs: arrays for measuring; default zeros.
+        shapes: sizes of inputs with open shapes; default 1 for each symbolic size.
+        progress: told what is being calibrated or measured.
+    """
+    engines = engines_for(None, threads, measured=True, progress=progress)
+    start = time.perf_counter()
+    simple = simplify(bind_shapes(graph, shapes))
+    static, _, _ = split(simple)
+    rows = [_predict(static, [e, *(o for o in engines if o is not e)]) for e in engines]
+    search_s = time.perf_counter() - start
+    if measure:
+        feeds = dict(inputs) if inputs is not None else dict(placeholder_inputs(graph, shapes))
+        rows = _measure(graph, rows, feeds, threads, progress)
+    order = sorted(rows, key=lambda r: (bool(r.error), r.predicted_s if r.measured_s is None else r.measured_s))
+    return Ranking(tuple(order), threads, search_s)
+
+
+def _measure(
+    graph: Graph, rows: Sequence[Ranked], feeds: Mapping[str, Any], threads: int, progress: Callable[[str], None]
+) -> list[Ranked]:
+    sessions: dict[str, Session] = {}
+    times: dict[str, list[float]] = {}
+    for row in rows:
+        if not row.error:
+            progress(f"preparing {row.backend}")
+            sessions[row.backend] = Session(graph, backend=row.backend, threads=threads)
+            sessions[row.backend].run(feeds)
+            times[row.backend] = []
+    for round_ in range(5):
+        for name, session in sessions.items():
+            progress(f"measuring {name}, round {round_ + 1} of 5")
+            end = time.perf_counter() + 0.1
+            while True:
+                start = time.perf_counter()
+                session.run(feeds)
+                times[name].append(time.perf_counter() - start)
+                if time.perf_counter() >= end:
+                    break
+    return [
+        attrs.evolve(row, measured_s=statistics.median(times[row.backend])) if row.backend in times else row
+        for row in rows
+    ]
+
