@@ -33,6 +33,10 @@ def widen(x: Any) -> Any:
     return x.astype(np.float32) if x is not None and hasattr(x, "dtype") and is_narrow(x) else x
 
 
+def _arrays(made: Any, convert: Callable[[Any], Any]) -> Any:
+    return tuple(map(convert, made)) if isinstance(made, tuple) else convert(made)
+
+
 def widened(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates a reference: narrow floats are computed in float32 and rounded once; warnings are silenced.
 
@@ -40,17 +44,13 @@ def widened(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(fn)
-    def run(*arrays: Any, **attributes: Any) -> Any:
+    def run(*operands: Any, **attributes: Any) -> Any:
         with np.errstate(all="ignore"):
-            first = next((a for a in arrays if hasattr(a, "dtype")), None)
+            first = next((a for a in operands if hasattr(a, "dtype")), None)
             if first is None or not is_narrow(first):
-                return fn(*arrays, **attributes)
-            made = fn(*[widen(a) for a in arrays], **attributes)
-
-            def narrow(y: Any) -> Any:
-                return y.astype(first.dtype) if y.dtype.kind == "f" else y
-
-            return tuple(narrow(y) for y in made) if isinstance(made, tuple) else narrow(made)
+                return _arrays(fn(*operands, **attributes), np.asarray)
+            made = fn(*[widen(a) for a in operands], **attributes)
+            return _arrays(made, lambda y: np.asarray(y, first.dtype if y.dtype.kind == "f" else None))
 
     return run
 
@@ -59,8 +59,8 @@ def quiet(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates a reference: silences NumPy's floating-point warnings."""
 
     @functools.wraps(fn)
-    def run(*arrays: Any, **attributes: Any) -> Any:
+    def run(*operands: Any, **attributes: Any) -> Any:
         with np.errstate(all="ignore"):
-            return fn(*arrays, **attributes)
+            return _arrays(fn(*operands, **attributes), np.asarray)
 
     return run
