@@ -30,7 +30,9 @@ def activation_args(attributes: Mapping[str, Any]) -> list[int]:
     """
     name = attributes.get("activation", "")
     if name not in ACTIVATIONS:
-        raise BackendError(f"no kernel epilogue for activation {name!r}; known: {', '.join(filter(None, ACTIVATIONS))}")
+        raise BackendError(
+            f"no kernel epilogue for activation {name!r}; known: {', '.join(filter(None, ACTIVATIONS))}"
+        )
     alpha, beta = float(attributes.get("act_alpha", 0.0)), float(attributes.get("act_beta", 0.0))
     if name == "Swish" and alpha == 0.0:
         alpha = 1.0
