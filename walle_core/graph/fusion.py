@@ -1,4 +1,4 @@
-"""Folds inference-time BatchNormalization into the weights of the operator before it."""
+"""Batch normalisation at inference is arithmetic with constants: it goes into the weights before it, or into Mul and Add."""
 
 from __future__ import annotations
 
@@ -7,82 +7,151 @@ from typing import Any
 
 from walle_core._native import Tensor
 from walle_core.graph.fold import Evaluate
-from walle_core.graph.ir import Graph, Node
+from walle_core.graph.ir import Graph, Node, captured
 from walle_core.types import TensorSpec
 from walle_core.types import dtype as as_dtype
 
-
-class _Arithmetic:
-    """Elementwise arithmetic on constants through `evaluate`."""
-
-    def __init__(self, evaluate: Evaluate) -> None:
-        self._evaluate = evaluate
-
-    def __call__(self, op: str, *operands: Any, **attrs: Any) -> Any:
-        names = tuple(f"i{i}" for i in range(len(operands)))
-        made = self._evaluate(Node(op, names, ("o",), attrs, op), list(operands))
-        return made[0] if made else None
-
-
-def _scale_and_shift(node: Node, constants: Any, calc: _Arithmetic) -> tuple[Any, Any] | None:
-    """scale = gamma / sqrt(var + eps), shift = beta - mean * scale."""
-    gamma, beta, mean, var = (constants[n] for n in node.inputs[1:5])
-    epsilon = Tensor.of([float(node.attrs.get("epsilon", 1e-5))], var.dtype)
-    root = calc("Sqrt", calc("Add", var, epsilon))
-    scale = calc("Div", gamma, root) if root is not None else None
-    if scale is None:
-        return None
-    return scale, calc("Sub", beta, calc("Mul", mean, scale))
-
-
-def _channel_axis(head: Node) -> int:
-    return 1 if head.op == "ConvTranspose" else 0
+_HOSTS = ("Conv", "ConvTranspose", "Gemm")
 
 
 def fold_batch_norm(graph: Graph, evaluate: Evaluate) -> Graph:
-    """BatchNormalization right after Conv or ConvTranspose (group 1) with constant weights disappears into them.
+    """The graph with each BatchNormalization folded into the Conv, ConvTranspose or Gemm that alone feeds it.
 
-    Others stay and are decomposed into a multiplication and an addition with constants.
+    y = (x - mean) / sqrt(var + epsilon) * scale + bias is x * factor + shift with constants per channel; a linear
+    operator before it takes both up. One without such an operator becomes Mul and Add if the rank is known. Where
+    `evaluate` cannot compute, or statistics are not constant, the node stays.
+
+    Args:
+        graph: specs of the values (weights, statistics) are read from its constants.
+        evaluate: computes Mul, Add, Sub, Div, Sqrt and Reshape of constants.
     """
-    calc = _Arithmetic(evaluate)
-    constants, specs = dict(graph.constants), dict(graph.specs)
-    made, uses = graph.producers(), graph.consumers()
-    replaced: dict[str, Node] = {}
-    gone: set[str] = set()
-    for node in graph.nodes:
-        if node.op != "BatchNormalization" or any(node.outputs[1:]) or node.attrs.get("training_mode", 0):
-            continue
-        head = made.get(node.inputs[0])
-        if head is None or head.op not in ("Conv", "ConvTranspose") or head.name in gone:
-            continue
-        if len(uses[node.inputs[0]]) != 1 or node.inputs[0] in graph.outputs:
-            continue
-        if head.op == "ConvTranspose" and head.attrs.get("group", 1) != 1:
-            continue
-        if any(n not in constants for n in (*head.inputs[1:], *node.inputs[1:5]) if n):
-            continue
-        found = _scale_and_shift(node, constants, calc)
-        if found is None:
-            continue
-        replaced[node.name] = _folded(head, node, found, constants, specs, calc)
-        gone.add(head.name)
-    nodes = tuple(replaced.get(n.name, n) for n in graph.nodes if n.name not in gone)
-    return graph.evolve(nodes=nodes, constants=constants, specs=specs).pruned()
+    if not any(n.op == "BatchNormalization" for n in graph.nodes):
+        return graph
+    return _Pass(graph, evaluate).run()
 
 
-def _folded(
-    head: Node, norm: Node, found: Sequence[Any], constants: dict[str, Any], specs: dict[str, TensorSpec], calc: _Arithmetic
-) -> Node:
-    scale, shift = found
-    weight = constants[head.inputs[1]]
-    shape = [1] * len(weight.shape)
-    shape[_channel_axis(head)] = -1
-    weight = calc("Mul", weight, scale.reshape(*shape))
-    bias = shift
-    if len(head.inputs) > 2 and head.inputs[2]:
-        bias = calc("Add", calc("Mul", constants[head.inputs[2]], scale), shift)
-    names = (f"{norm.name}/weight", f"{norm.name}/bias")
-    for name, value in zip(names, (weight, bias), strict=True):
-        constants[name] = value
-        specs[name] = TensorSpec(as_dtype(value.dtype), value.shape)
-    return head.evolve(inputs=(head.inputs[0], *names), outputs=norm.outputs)
+class _CannotFold(Exception):
+    """`evaluate` declined; the node stays as it is."""
+
+
+class _Pass:
+    def __init__(self, graph: Graph, evaluate: Evaluate) -> None:
+        self.graph, self.evaluate = graph, evaluate
+        self.constants: dict[str, Any] = dict(graph.constants)
+        self.specs: dict[str, TensorSpec] = dict(graph.specs)
+        self.consumers = graph.consumers()
+        self.pinned = set(graph.outputs).union(*(captured(n) for n in graph.nodes))
+        self.nodes: list[Node | None] = []
+        self.made: dict[str, int] = {}
+
+    def run(self) -> Graph:
+        for node in self.graph.nodes:
+            for replacement in self._replace(node):
+                for out in replacement.outputs:
+                    if out:
+                        self.made[out] = len(self.nodes)
+                self.nodes.append(replacement)
+        nodes = tuple(n for n in self.nodes if n is not None)
+        return self.graph.evolve(nodes=nodes, constants=self.constants, specs=self.specs).pruned()
+
+    def _replace(self, node: Node) -> Sequence[Node]:
+        if node.op != "BatchNormalization" or node.attrs.get("training_mode", 0) or any(node.outputs[1:]):
+            return (node,)
+        if len(node.inputs) != 5 or any(n not in self.constants for n in node.inputs[1:]):
+            return (node,)
+        try:
+            return self._folded(node)
+        except _CannotFold:
+            return (node,)
+
+    def _folded(self, node: Node) -> Sequence[Node]:
+        x, scale, bias, mean, var = node.inputs
+        value = [self.constants[n] for n in (scale, bias, mean, var)]
+        epsilon = Tensor.of(float(node.attrs.get("epsilon", 1e-5)), value[3].dtype)
+        deviation = self._compute("Sqrt", self._compute("Add", value[3], epsilon))
+        factor = self._compute("Div", value[0], deviation)
+        host = self._host(x)
+        if host is not None:
+            position, before = host
+            fused = self._into(before, node, factor, value[1], value[2])
+            if fused is not None:
+                self.nodes[position] = None
+                return (fused,)
+        return self._as_arithmetic(node, factor, value[1], value[2])
+
+    def _host(self, x: str) -> tuple[int, Node] | None:
+        """The linear operator that makes `x` for this node alone, with constant weights."""
+        position = self.made.get(x)
+        if position is None or x in self.pinned or len(self.consumers.get(x, ())) != 1:
+            return None
+        before = self.nodes[position]
+        if before is None or before.op not in _HOSTS or len(before.inputs) < 2 or before.inputs[1] not in self.constants:
+            return None
+        has_bias = len(before.inputs) > 2 and before.inputs[2] != ""
+        return (position, before) if not has_bias or before.inputs[2] in self.constants else None
+
+    def _into(self, before: Node, node: Node, factor: Any, bias: Any, mean: Any) -> Node | None:
+        """The host with `factor` in its weights and the shift in its bias."""
+        weight = self.constants[before.inputs[1]]
+        channels = factor.size
+        if before.op == "Gemm":
+            transposed = bool(before.attrs.get("transB", 0))
+            if len(weight.shape) != 2 or weight.shape[0 if transposed else 1] != channels:
+                return None
+            scaled = self._compute("Mul", weight, self._shaped(factor, [channels, 1] if transposed else [1, channels]))
+        elif before.op == "Conv":
+            if len(weight.shape) < 3 or weight.shape[0] != channels:
+                return None
+            scaled = self._compute("Mul", weight, self._shaped(factor, [channels] + [1] * (len(weight.shape) - 1)))
+        else:
+            group = int(before.attrs.get("group", 1))
+            inner, per_group = weight.shape[0], weight.shape[1]
+            if group < 1 or inner % group or per_group * group != channels:
+                return None
+            grouped = self._shaped(weight, [group, inner // group, *weight.shape[1:]])
+            row = self._shaped(factor, [group, 1, per_group] + [1] * (len(weight.shape) - 2))
+            scaled = self._shaped(self._compute("Mul", grouped, row), list(weight.shape))
+        shift = self._compute("Sub", self._old_bias(before, mean), mean) if len(before.inputs) > 2 else None
+        if shift is None:
+            shift = self._compute("Mul", mean, Tensor.of(-1.0, mean.dtype))
+        shift = self._compute("Add", self._compute("Mul", shift, factor), bias)
+        attributes = {k: v for k, v in before.attrs.items() if k != "beta"}
+        inputs = (before.inputs[0], self._keep(f"{node.name}/weight", scaled), self._keep(f"{node.name}/bias", shift))
+        return before.evolve(inputs=inputs, outputs=node.outputs, attrs=attributes)
+
+    def _old_bias(self, before: Node, mean: Any) -> Any:
+        if not before.inputs[2]:
+            return Tensor([1], mean.dtype)
+        value = self.constants[before.inputs[2]]
+        beta = float(before.attrs.get("beta", 1.0)) if before.op == "Gemm" else 1.0
+        return value if beta == 1.0 else self._compute("Mul", value, Tensor.of(beta, value.dtype))
+
+    def _as_arithmetic(self, node: Node, factor: Any, bias: Any, mean: Any) -> Sequence[Node]:
+        spec = self.specs.get(node.inputs[0])
+        if spec is None or spec.shape is None or len(spec.shape) < 2 or str(spec.dtype) != factor.dtype:
+            return (node,)
+        shape = [factor.size] + [1] * (len(spec.shape) - 2)
+        shift = self._compute("Sub", bias, self._compute("Mul", mean, factor))
+        scale_name = self._keep(f"{node.name}/scale", self._shaped(factor, shape))
+        shift_name = self._keep(f"{node.name}/shift", self._shaped(shift, shape))
+        middle = f"{node.name}/scaled"
+        self.specs[middle] = spec
+        return (
+            Node("Mul", (node.inputs[0], scale_name), (middle,), {}, f"{node.name}/Mul"),
+            Node("Add", (middle, shift_name), node.outputs, {}, f"{node.name}/Add"),
+        )
+
+    def _keep(self, name: str, value: Any) -> str:
+        self.constants[name] = value
+        self.specs[name] = TensorSpec(as_dtype(value.dtype), tuple(value.shape))
+        return name
+
+    def _shaped(self, value: Any, shape: list[int]) -> Any:
+        return value.reshape(shape)
+
+    def _compute(self, op: str, *operands: Any) -> Any:
+        names = tuple(f"operand{i}" for i in range(len(operands)))
+        made = self.evaluate(Node(op, names, ("result",), {}, f"batch_norm/{op}"), operands)
+        if made is None:
+            raise _CannotFold
+        return made[0]
