@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from walle_core._native import Tensor
@@ -181,11 +181,3 @@ def _flat(value: Any) -> list[Any]:
 
 def _bound(value: Any) -> int | None:
     return None if value is None else int(value)
-
-
-def static_specs(graph: Graph, sizes: Mapping[str, Sequence[int]]) -> Graph:
-    """The graph with the shapes of some inputs fixed. Raises KeyError for a name that is no input."""
-    specs = dict(graph.specs)
-    for name, shape in sizes.items():
-        specs[name] = TensorSpec(specs[name].dtype, tuple(shape))
-    return graph.evolve(specs=specs)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from walle_core._native import Tensor
+from walle_core.errors import WalleError
 from walle_core.graph.fold import Evaluate
 from walle_core.graph.ir import Graph, Node, captured
 from walle_core.types import TensorSpec
@@ -94,23 +95,25 @@ class _Pass:
         """The host with `factor` in its weights and the shift in its bias."""
         weight = self.constants[before.inputs[1]]
         channels = factor.size
+        if weight.dtype != factor.dtype:
+            return None
         if before.op == "Gemm":
             transposed = bool(before.attrs.get("transB", 0))
             if len(weight.shape) != 2 or weight.shape[0 if transposed else 1] != channels:
                 return None
-            scaled = self._compute("Mul", weight, self._shaped(factor, [channels, 1] if transposed else [1, channels]))
+            scaled = self._compute("Mul", weight, factor.reshape([channels, 1] if transposed else [1, channels]))
         elif before.op == "Conv":
             if len(weight.shape) < 3 or weight.shape[0] != channels:
                 return None
-            scaled = self._compute("Mul", weight, self._shaped(factor, [channels] + [1] * (len(weight.shape) - 1)))
+            scaled = self._compute("Mul", weight, factor.reshape([channels] + [1] * (len(weight.shape) - 1)))
         else:
             group = int(before.attrs.get("group", 1))
             inner, per_group = weight.shape[0], weight.shape[1]
             if group < 1 or inner % group or per_group * group != channels:
                 return None
-            grouped = self._shaped(weight, [group, inner // group, *weight.shape[1:]])
-            row = self._shaped(factor, [group, 1, per_group] + [1] * (len(weight.shape) - 2))
-            scaled = self._shaped(self._compute("Mul", grouped, row), list(weight.shape))
+            grouped = weight.reshape([group, inner // group, *weight.shape[1:]])
+            row = factor.reshape([group, 1, per_group] + [1] * (len(weight.shape) - 2))
+            scaled = self._compute("Mul", grouped, row).reshape(list(weight.shape))
         shift = self._compute("Sub", self._old_bias(before, mean), mean) if len(before.inputs) > 2 else None
         if shift is None:
             shift = self._compute("Mul", mean, Tensor.of(-1.0, mean.dtype))
@@ -132,8 +135,8 @@ class _Pass:
             return (node,)
         shape = [factor.size] + [1] * (len(spec.shape) - 2)
         shift = self._compute("Sub", bias, self._compute("Mul", mean, factor))
-        scale_name = self._keep(f"{node.name}/scale", self._shaped(factor, shape))
-        shift_name = self._keep(f"{node.name}/shift", self._shaped(shift, shape))
+        scale_name = self._keep(f"{node.name}/scale", factor.reshape(shape))
+        shift_name = self._keep(f"{node.name}/shift", shift.reshape(shape))
         middle = f"{node.name}/scaled"
         self.specs[middle] = spec
         return (
@@ -146,12 +149,12 @@ class _Pass:
         self.specs[name] = TensorSpec(as_dtype(value.dtype), tuple(value.shape))
         return name
 
-    def _shaped(self, value: Any, shape: list[int]) -> Any:
-        return value.reshape(shape)
-
     def _compute(self, op: str, *operands: Any) -> Any:
         names = tuple(f"operand{i}" for i in range(len(operands)))
-        made = self.evaluate(Node(op, names, ("result",), {}, f"batch_norm/{op}"), operands)
+        try:
+            made = self.evaluate(Node(op, names, ("result",), {}, f"batch_norm/{op}"), operands)
+        except WalleError as error:  # operands that do not fit; the run of the node as it is reports that
+            raise _CannotFold from error
         if made is None:
             raise _CannotFold
         return made[0]
