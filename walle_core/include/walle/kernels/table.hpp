@@ -17,11 +17,14 @@
 #define WALLE_STR(x) WALLE_STR_(x)
 
 #define WALLE_EXPORT_TABLE(symbol)                                                        \
-  static const walle_kernel walle_rows[] = {                                              \
+  namespace walle { namespace WALLE_ISA { namespace {                                     \
+  const walle_kernel walle_rows[] = {                                                     \
   WALLE_UNARY_ROWS WALLE_BINARY_ROWS                                                      \
   WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS                                \
   };                                                                                      \
+  }}}                                                                                     \
   extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \
       WALLE_KERNEL_ABI, sizeof(walle_kernel), WALLE_STR(WALLE_ISA),                       \
-      sizeof(walle_rows) / sizeof(walle_kernel), walle_rows, WALLE_LANES};
+      sizeof(walle::WALLE_ISA::walle_rows) / sizeof(walle_kernel),                        \
+      walle::WALLE_ISA::walle_rows, WALLE_LANES};
 #endif
