@@ -8,7 +8,7 @@
 //          ld_src, ld_dst, ld_residual (elements from pixel to pixel), activation code, f(alpha), f(beta)
 //     units: rows of dst (n*oh).
 //
-// A strip of kStrip neighbouring pixels of one row is computed at a time, so that a weight is loaded once per strip and
+// A strip of neighbouring pixels of one row is computed at a time, so that a weight is loaded once per strip and
 // (3 and 5 wide kernels) an input once per kernel row.
 #ifndef WALLE_KERNELS_DEPTHWISE_HPP
 #define WALLE_KERNELS_DEPTHWISE_HPP
@@ -47,67 +47,75 @@ struct DepthwiseRow {
   int64_t iy0, ky0, ky1;
 };
 
-// KW, SW: kernel width and stride known at compile time (dilation 1), or 0: any. P pixels from ox.
+// KW, SW: kernel width and stride known at compile time (dilation 1), or 0: any. P pixels from ox, channels c0..c1-1.
 // kEdge: columns may lie outside the image, and only `valid` of the P pixels exist.
 template <int KW, int SW, int P, bool kEdge>
-WALLE_INLINE void depthwise_vector(const DepthwiseRow& r, int64_t ox, int64_t valid,
-                                                            int64_t c, size_t lanes) {
+__attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox, int64_t valid, int64_t c0, int64_t c1) {
   const DepthwiseArgs& a = r.a;
-  const bool full = lanes >= size_t(F32::N);
-  const auto load = [&](const float* p) __attribute__((always_inline)) {
-    return full ? F32::load(p) : F32::load(p, lanes);
-  };
-  const F32 zero = F32::set(0.0f), start = r.bias ? load(r.bias + c) : zero;
   const int64_t kw = KW ? KW : a.kw, stride = SW ? SW : a.stride_w, dilation = KW ? 1 : a.dilation_w;
-  const int64_t ix0 = ox * stride - a.pad_left;
-  const auto input = [&](const float* row, int64_t x) __attribute__((always_inline)) {
-    if (kEdge && uint64_t(ix0 + x) >= uint64_t(a.w)) return zero;
-    return load(row + x * a.ld_src);
-  };
-  F32 acc[P];
+  const int64_t ix0 = ox * stride - a.pad_left, w = a.w, ld = a.ld_src, ld_dst = a.ld_dst, ld_residual = a.ld_residual;
+  const int64_t row_step = a.dilation_h * w * ld, tap_step = a.c, rows = r.ky1 - r.ky0;
+  const float* const origin = r.image + ((r.iy0 + r.ky0 * a.dilation_h) * w + ix0) * ld;
+  const float* const weights = r.weights + r.ky0 * kw * tap_step;
+  const float* const residual = r.residual ? r.residual + ox * ld_residual : nullptr;
+  const float* const bias = r.bias;
+  float* const dst = r.dst + ox * ld_dst;
+  const Activation act = r.act;
+  const bool clamp = act.is_clamp();
+
+  const auto vector = [&](int64_t c, auto load, auto store) __attribute__((always_inline)) {
+    const auto input = [&](const float* q, int64_t x) __attribute__((always_inline)) {
+      return kEdge && uint64_t(ix0 + x) >= uint64_t(w) ? F32::set(0.0f) : load(q + x * ld);
+    };
+    const F32 start = bias ? load(bias + c) : F32::set(0.0f);
+    F32 acc[P];
 #pragma GCC unroll 8
-  for (int p = 0; p < P; ++p) acc[p] = start;
-  const float* weight = r.weights + r.ky0 * kw * a.c + c;
-  const float* row = r.image + ((r.iy0 + r.ky0 * a.dilation_h) * a.w + ix0) * a.ld_src + c;
-  for (int64_t ky = r.ky0; ky < r.ky1; ++ky, row += a.dilation_h * a.w * a.ld_src) {
-    if constexpr (KW > 0) {
-      F32 tap[KW];
+    for (int p = 0; p < P; ++p) acc[p] = start;
+    const float* weight = weights + c;
+    const float* row = origin + c;
+    for (int64_t ky = 0; ky < rows; ++ky, row += row_step) {
+      if constexpr (KW > 0) {
+        F32 tap[KW];
 #pragma GCC unroll 8
-      for (int kx = 0; kx < KW; ++kx) tap[kx] = load(weight + kx * a.c);
-      weight += KW * a.c;
-      constexpr int width = (P - 1) * SW + KW;
+        for (int kx = 0; kx < KW; ++kx) tap[kx] = load(weight + kx * tap_step);
+        weight += KW * tap_step;
 #pragma GCC unroll 32
-      for (int x = 0; x < width; ++x) {
-        const F32 v = input(row, x);
+        for (int x = 0; x < (P - 1) * SW + KW; ++x) {
+          const F32 v = pin(input(row, x));
 #pragma GCC unroll 8
-        for (int p = 0; p < P; ++p)
-          if (x - p * SW >= 0 && x - p * SW < KW) acc[p] = madd(v, tap[x - p * SW], acc[p]);
-      }
-    } else {
-      for (int64_t kx = 0; kx < kw; ++kx, weight += a.c) {
-        const F32 tap = load(weight);
+          for (int p = 0; p < P; ++p)
+            if (x - p * SW >= 0 && x - p * SW < KW) acc[p] = madd(v, tap[x - p * SW], acc[p]);
+        }
+      } else {
+        for (int64_t kx = 0; kx < kw; ++kx, weight += tap_step) {
+          const F32 tap = load(weight);
 #pragma GCC unroll 8
-        for (int p = 0; p < P; ++p) acc[p] = madd(input(row, p * stride + kx * dilation), tap, acc[p]);
+          for (int p = 0; p < P; ++p) acc[p] = madd(input(row, p * stride + kx * dilation), tap, acc[p]);
+        }
       }
     }
-  }
+    if (residual) {
 #pragma GCC unroll 8
-  for (int p = 0; p < P; ++p) {
-    if (kEdge && p >= valid) break;
-    F32 y = acc[p];
-    if (r.residual) y = add(y, load(r.residual + (ox + p) * a.ld_residual + c));
-    y = r.act(y);
-    float* out = r.dst + (ox + p) * a.ld_dst + c;
-    if (full) y.store(out);
-    else y.store(out, lanes);
-  }
-}
-
-template <int KW, int SW, int P, bool kEdge>
-__attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox, int64_t valid, int64_t c0, int64_t c1) {
+      for (int p = 0; p < P; ++p)
+        if (!kEdge || p < valid) acc[p] = add(acc[p], load(residual + p * ld_residual + c));
+    }
+    if (clamp) {
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) acc[p] = act.clamp(acc[p]);
+    } else {
+      for (int p = 0; p < P; ++p) acc[p] = act(acc[p]);
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p)
+      if (!kEdge || p < valid) store(dst + p * ld_dst + c, acc[p]);
+  };
   int64_t c = c0;
-  for (; c + F32::N <= c1; c += F32::N) depthwise_vector<KW, SW, P, kEdge>(r, ox, valid, c, F32::N);
-  if (c < c1) depthwise_vector<KW, SW, P, kEdge>(r, ox, valid, c, size_t(c1 - c));
+  for (; c + F32::N <= c1; c += F32::N)
+    vector(c, [](const float* p) { return F32::load(p); }, [](float* p, F32 v) { v.store(p); });
+  if (c < c1) {
+    const size_t n = size_t(c1 - c);
+    vector(c, [n](const float* p) { return F32::load(p, n); }, [n](float* p, F32 v) { v.store(p, n); });
+  }
 }
 
 template <int KW, int SW> void depthwise_row(const DepthwiseRow& r) {
@@ -122,8 +130,10 @@ template <int KW, int SW> void depthwise_row(const DepthwiseRow& r) {
       const int64_t valid = a.ow - ox < P ? a.ow - ox : P, ix0 = ox * a.stride_w - a.pad_left;
       if (valid == P && ix0 >= 0 && ix0 + (P - 1) * a.stride_w + span < a.w)
         depthwise_strip<KW, SW, P, false>(r, ox, P, c0, c1);
-      else
+      else if (valid > P / 2)
         depthwise_strip<KW, SW, P, true>(r, ox, valid, c0, c1);
+      else
+        depthwise_strip<KW, SW, P / 2, true>(r, ox, valid, c0, c1);
     }
   }
 }

@@ -83,6 +83,7 @@ inline float reduce_add(F32 a) { return a.v; }
 inline float reduce_max(F32 a) { return a.v; }
 inline float reduce_min(F32 a) { return a.v; }
 inline void prefetch(const void*) {}
+inline F32 pin(F32 a) { return a; }  // in a register from here on: not loaded again for each use
 
 inline F32 load_f16(const uint16_t* p) {
   const uint32_t sign = uint32_t(*p & 0x8000u) << 16, rest = *p & 0x7fffu;

@@ -109,6 +109,7 @@ inline float reduce_min(F32 a) {
   return _mm_cvtss_f32(_mm_min_ss(s, _mm_movehdup_ps(s)));
 }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline F32 pin(F32 a) { asm("" : "+x"(a.v)); return a; }
 
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 #endif

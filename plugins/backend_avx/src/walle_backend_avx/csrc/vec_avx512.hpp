@@ -86,6 +86,7 @@ inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline F32 pin(F32 a) { asm("" : "+v"(a.v)); return a; }
 
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 #endif
