@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 import attrs
 
+from walle_core._native import Kernel
+from walle_core.backends.table.elementwise import GRAIN, parameters, row_of
 from walle_core.backends.table.emitter import Emitter, Kernels
 from walle_core.graph.ir import Graph, Node
 from walle_core.types import Candidate
+
+MAX_REGISTERS, MAX_OPERANDS, MAX_NODES = 8, 16, 24  # Chain::kRegisters, kOperands; the last bounds the search
+DENSE, SCALAR, ROW, COLUMN = range(4)  # Chain::Mode
 
 
 @attrs.frozen(eq=False)
@@ -20,7 +26,145 @@ class Item:
     emit: Callable[[Emitter], None] | None = None
 
 
+def operand_mode(out: Sequence[int], shape: Sequence[int]) -> tuple[int, int] | None:
+    """(mode, inner) of an operand broadcast to the shape `out`; None for a pattern that the kernel does not have."""
+    if prod(shape) == 1:
+        return (SCALAR, 1)
+    padded = [1] * (len(out) - len(shape)) + list(shape)
+    if padded == list(out):
+        return (DENSE, 1)
+    first = next(i for i, d in enumerate(padded) if d != 1)
+    if padded[first:] == list(out[first:]):
+        return (ROW, prod(padded))
+    last = len(padded) - next(i for i, d in enumerate(reversed(padded)) if d != 1)
+    if padded[:last] == list(out[:last]):
+        return (COLUMN, prod(out[last:]))
+    return None
+
+
+@attrs.define(eq=False)
+class _Group:
+    graph: Graph
+    shape: tuple[int, ...]
+    nodes: list[Node] = attrs.field(factory=list)
+    inputs: dict[str, tuple[int, int]] = attrs.field(factory=dict)
+
+    def take(self, node: Node) -> bool:
+        """Adds a node if the chain can still be run by the kernel."""
+        made = {n.outputs[0] for n in self.nodes}
+        added = {}
+        for name in node.inputs[: 1 if node.op == "Clip" else None]:
+            if name in made or name in self.inputs:
+                continue
+            mode = operand_mode(self.shape, _sizes(self.graph, name))
+            if mode is None:
+                return False
+            added[name] = mode
+        if len(self.inputs) + len(added) > MAX_OPERANDS or len(self.nodes) >= MAX_NODES:
+            return False
+        self.inputs.update(added)
+        self.nodes.append(node)
+        return True
+
+
+def _sizes(graph: Graph, name: str) -> tuple[int, ...]:
+    if name in graph.specs:
+        return graph.specs[name].sizes
+    return tuple(graph.constants[name].shape)
+
+
+def _row(node: Node, graph: Graph, kernels: Kernels) -> Kernel | None:
+    """The float32 row of an elementwise node with one float32 output; None for all else."""
+    if len(node.outputs) != 1 or graph.specs[node.outputs[0]].dtype.name != "float32" or not graph.specs[node.outputs[0]].size:
+        return None
+    data = node.inputs[:1] if node.op == "Clip" else node.inputs
+    if not 1 <= len(data) <= 2 or not all(data) or any(_dtype(graph, n) != "float32" for n in data):
+        return None
+    row = row_of(node, "float32")
+    return kernels.kernel(*row) if row is not None and row[0] in ("unary", "binary") else None
+
+
+def _dtype(graph: Graph, name: str) -> str:
+    return graph.specs[name].dtype.name if name in graph.specs else str(graph.constants[name].dtype)
+
+
 def fuse_chains(graph: Graph, choices: Mapping[str, Candidate], kernels: Kernels) -> list[Item]:
-    """The nodes in order, elementwise runs joined."""
-    del choices, kernels
-    return [Item(node) for node in graph.nodes]
+    """The nodes in order; elementwise nodes whose results only the next ones read are joined.
+
+    A chain grows along single readers: node after node of the same shape, each reading the one before or values that
+    exist when the chain's last node runs.
+    """
+    chain = kernels.kernel("expression", "Chain", "float32")
+    uses = graph.consumers()
+    position = {n.name: i for i, n in enumerate(graph.nodes)}
+    absorbed: set[str] = set()
+    groups: dict[str, _Group] = {}
+    for node in graph.nodes if chain is not None else ():
+        if node.name in absorbed or choices[node.name].params.get("rule") != "elementwise":
+            continue
+        if _row(node, graph, kernels) is None:
+            continue
+        group = _Group(graph, graph.specs[node.outputs[0]].sizes)
+        if not group.take(node):
+            continue
+        _grow(group, node, uses, choices, kernels, absorbed, position)
+        if len(group.nodes) > 1:
+            absorbed.update(n.name for n in group.nodes)
+            groups[group.nodes[-1].name] = group
+    items = []
+    for node in graph.nodes:
+        if node.name in groups:
+            group = groups[node.name]
+            names = "+".join(n.op for n in group.nodes)
+            items.append(Item(node, f"chain {names}", _emitter(group, kernels)))
+        elif node.name not in absorbed:
+            items.append(Item(node))
+    return items
+
+
+def _grow(
+    group: _Group, node: Node, uses: Mapping[str, Sequence[Node]], choices: Mapping[str, Candidate], kernels: Kernels,
+    absorbed: set[str], position: Mapping[str, int],
+) -> None:  # fmt: skip
+    graph = group.graph
+    while node.outputs[0] not in graph.outputs:
+        readers = {n.name: n for n in uses.get(node.outputs[0], ())}
+        follower = min(readers.values(), key=lambda n: position[n.name], default=None)
+        if follower is None or follower.name in absorbed or choices[follower.name].params.get("rule") != "elementwise":
+            return
+        inside = {n.name for n in group.nodes} | {follower.name}
+        if not set(readers) <= inside or graph.specs[follower.outputs[0]].sizes != group.shape:
+            return
+        if _row(follower, graph, kernels) is None or not group.take(follower):
+            return
+        node = follower
+
+
+def _emitter(group: _Group, kernels: Kernels) -> Callable[[Emitter], None]:
+    def emit(em: Emitter) -> None:
+        graph = group.graph
+        operands = list(group.inputs)
+        last_use = {n: i for i, node in enumerate(group.nodes) for n in node.inputs}
+        register: dict[str, int] = {}
+        free = list(range(MAX_REGISTERS - 1, -1, -1))
+        code: list[int] = []
+        for i, node in enumerate(group.nodes):
+            row = _row(node, graph, kernels)
+            assert row is not None
+            names = node.inputs[:1] if node.op == "Clip" else node.inputs
+            sources = [register[n] if n in register else -1 - operands.index(n) for n in names]
+            for n in dict.fromkeys(names):
+                if n in register and last_use[n] == i:
+                    free.append(register[n])
+            target = free.pop()
+            register[node.outputs[0]] = target
+            params = parameters(node, graph.constants, "float32") or [] if row.family == "unary" else []
+            code += [row.address, len(sources), target, *sources, *[0] * (2 - len(sources)), len(params), *params]
+        modes = [v for n in operands for v in group.inputs[n]]
+        out = group.nodes[-1].outputs[0]
+        args = [len(group.nodes), len(operands), *modes, *code]
+        kernel = em.require("expression", "Chain", "float32")
+        where = [em.value(out), *(em.value(n) for n in operands)]
+        em.step(kernel, where, args, em.spec(out).size, GRAIN // 2, group.nodes[-1].name)
+
+    return emit

@@ -9,6 +9,7 @@
 #include "walle/abi.h"
 #include "walle/kernels/binary.hpp"
 #include "walle/kernels/depthwise.hpp"
+#include "walle/kernels/expression.hpp"
 #include "walle/kernels/pool.hpp"
 #include "walle/kernels/unary.hpp"
 #include "walle/kernels/winograd.hpp"
@@ -20,7 +21,7 @@
   namespace walle { namespace WALLE_ISA { namespace {                                     \
   const walle_kernel walle_rows[] = {                                                     \
   WALLE_UNARY_ROWS WALLE_BINARY_ROWS                                                      \
-  WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS                                \
+  WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS WALLE_EXPRESSION_ROWS          \
   };                                                                                      \
   }}}                                                                                     \
   extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \
