@@ -61,9 +61,9 @@ class StringTensor:
         return nest(0, 0)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        import numpy
+        import numpy as np
 
-        made = numpy.empty(len(self.items), dtype=object)
+        made = np.empty(len(self.items), dtype=object)
         made[:] = self.items
         return made.reshape(self.shape)
 

@@ -126,7 +126,7 @@ def _spec(value: Any) -> TensorSpec:
     kind, shape = value
     if shape is None:
         return TensorSpec(DTYPES[kind], None)
-    if any(not (isinstance(d, str) or type(d) is int and d >= 0) for d in shape):
+    if any(not (isinstance(d, str) or (type(d) is int and d >= 0)) for d in shape):
         raise ValueError(f"shape {shape} is not possible")
     return TensorSpec(DTYPES[kind], tuple(shape))
 

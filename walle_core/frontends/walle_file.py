@@ -73,10 +73,10 @@ def _write(path: Path, chunks: Sequence[Any]) -> None:
             with os.fdopen(handle, "wb") as file:
                 for chunk in chunks:
                     file.write(chunk if isinstance(chunk, bytes) else memoryview(chunk.tobytes()))
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
         except BaseException:
-            os.unlink(name)
+            Path(name).unlink()
             raise
     except OSError as error:
         raise ModelError(f"{path}: cannot be written: {error.strerror}; check folder and space") from error

@@ -80,7 +80,7 @@ class _Folder:
                 self.alias[out] = source
                 return True
             return False
-        made = self._from_shape(node)
+        made: Sequence[Any] | None = self._from_shape(node)
         if made is None:
             made = self._computed(node)
         if made is None:

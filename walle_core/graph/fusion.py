@@ -31,7 +31,7 @@ def fold_batch_norm(graph: Graph, evaluate: Evaluate) -> Graph:
     return _Pass(graph, evaluate).run()
 
 
-class _CannotFold(Exception):
+class _CannotFoldError(Exception):
     """`evaluate` declined; the node stays as it is."""
 
 
@@ -62,7 +62,7 @@ class _Pass:
             return (node,)
         try:
             return self._folded(node)
-        except _CannotFold:
+        except _CannotFoldError:
             return (node,)
 
     def _folded(self, node: Node) -> Sequence[Node]:
@@ -154,7 +154,7 @@ class _Pass:
         try:
             made = self.evaluate(Node(op, names, ("result",), {}, f"batch_norm/{op}"), operands)
         except WalleError as error:  # operands that do not fit; the run of the node as it is reports that
-            raise _CannotFold from error
+            raise _CannotFoldError from error
         if made is None:
-            raise _CannotFold
+            raise _CannotFoldError
         return made[0]

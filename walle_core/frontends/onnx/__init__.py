@@ -6,7 +6,7 @@ The reader is our own and needs neither the onnx package nor NumPy; weights stay
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from walle_core.errors import ModelError, UnsupportedError, WalleError
@@ -17,7 +17,7 @@ from walle_core.frontends.onnx.limits import DEFAULT_LIMITS, Limits
 from walle_core.frontends.onnx.scope import Frame
 from walle_core.frontends.onnx.tensor import TensorReader
 from walle_core.frontends.onnx.upgrade import NEWEST
-from walle_core.frontends.onnx.wire import Malformed, decode
+from walle_core.frontends.onnx.wire import MalformedError, decode
 from walle_core.graph.ir import Graph, Node
 from walle_core.ops import find
 
@@ -58,7 +58,7 @@ def _load(data: memoryview, source: str, external: ExternalData | None, limits: 
         return _model(data, source, where, external, limits, check)
     except WalleError:
         raise
-    except Malformed as error:
+    except MalformedError as error:
         raise ModelError(f"{where}: not a readable ONNX model: {error}; is the file complete?") from None
     except MemoryError as error:
         raise ModelError(f"{where}: the model does not fit into memory") from error
@@ -104,7 +104,7 @@ def _any(node: Node) -> None:
     """Every operator may pass."""
 
 
-def _admit(where: str):  # type: ignore[no-untyped-def]
+def _admit(where: str) -> Callable[[Node], None]:
     """The check of each node against the catalogue."""
 
     def admit(node: Node) -> None:

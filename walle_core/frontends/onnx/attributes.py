@@ -7,7 +7,7 @@ from typing import Any
 
 from walle_core.errors import ModelError
 from walle_core.frontends.onnx import schema as s
-from walle_core.frontends.onnx.wire import Malformed, decode
+from walle_core.frontends.onnx.wire import MalformedError, decode
 
 # Letters of AttributeProto.AttributeType; capitals are lists.
 LETTERS = dict(zip(range(1, 15), "fistgFISTGxXyY", strict=True))
@@ -65,31 +65,31 @@ _VALUE_FIELDS = {field: letter for number, field in s.ATTRIBUTE_FIELDS.items() f
 def read_attribute(view: memoryview) -> tuple[str, str, str, Any]:
     """(name, name of the referenced function attribute or "", type letter, undecoded value) of an AttributeProto.
 
-    Raises Malformed if the declared type and the value do not agree.
+    Raises MalformedError if the declared type and the value do not agree.
     """
     fields = decode(view, s.ATTRIBUTE)
     name = fields["name"]
     if not name:
-        raise Malformed("an attribute has no name")
+        raise MalformedError("an attribute has no name")
     number = fields["type"]
     if number and number not in LETTERS:
-        raise Malformed(f"attribute {name!r} has type {number}, which ONNX does not define")
+        raise MalformedError(f"attribute {name!r} has type {number}, which ONNX does not define")
     if fields["ref_attr_name"]:
         return name, fields["ref_attr_name"], LETTERS.get(number, ""), None
-    held = {f for f in _VALUE_FIELDS if f in fields["set"] or isinstance(fields[f], list) and fields[f]}
+    held = {f for f in _VALUE_FIELDS if f in fields["set"] or (isinstance(fields[f], list) and fields[f])}
     if not number:  # files of IR version 1 leave the type out
         if len(held) != 1:
-            raise Malformed(f"attribute {name!r} has no type and {len(held)} values")
+            raise MalformedError(f"attribute {name!r} has no type and {len(held)} values")
         number = next(n for n, f in s.ATTRIBUTE_FIELDS.items() if f in held)
     field = s.ATTRIBUTE_FIELDS[number]
     letter = LETTERS[number]
     if wrong := held - {field}:
-        raise Malformed(f"attribute {name!r} says {_WORDS[letter]} but holds {_WORDS[_VALUE_FIELDS[wrong.pop()]]}")
+        raise MalformedError(f"attribute {name!r} says {_WORDS[letter]} but holds {_WORDS[_VALUE_FIELDS[wrong.pop()]]}")
     value = fields[field]
     if letter == "s" and value is None:
         value = memoryview(b"")
     if value is None:
-        raise Malformed(f"attribute {name!r} says {_WORDS[letter]} but holds nothing")
+        raise MalformedError(f"attribute {name!r} says {_WORDS[letter]} but holds nothing")
     return name, "", letter, value
 
 

@@ -15,7 +15,7 @@ from walle_core.frontends.onnx.scope import Frame, Scope
 from walle_core.frontends.onnx.tensor import TensorReader
 from walle_core.frontends.onnx.types import constant_value, read_value_info, type_text
 from walle_core.frontends.onnx.upgrade import NEWEST, upgrade
-from walle_core.frontends.onnx.wire import Malformed, decode
+from walle_core.frontends.onnx.wire import MalformedError, decode
 from walle_core.graph.ir import Graph, Node, captured, sorted_nodes
 from walle_core.types import TensorSpec
 
@@ -138,7 +138,7 @@ class Converter:
         for position, view in enumerate(views):
             try:
                 self._node(view, position, scope, frame)
-            except Malformed as error:
+            except MalformedError as error:
                 raise ModelError(f"{frame.where}: node {position} is damaged: {error}") from None
 
     def _node(self, view: memoryview, position: int, scope: Scope, frame: Frame) -> None:

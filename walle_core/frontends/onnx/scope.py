@@ -12,14 +12,17 @@ from walle_core.graph.ir import Node
 from walle_core.types import DTYPES, DType, TensorSpec
 
 # operators whose first output has the dtype of their first input
-_SAME_DTYPE = frozenset(
-    "Abs Acos Add AveragePool BatchNormalization Ceil Celu Clip Concat Conv ConvTranspose Cos DepthToSpace Div Dropout"
-    " Elu Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool HardSigmoid"
-    " HardSwish Hardmax Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization"
-    " LpPool MatMul Max MaxPool Mean Min Mul Neg PRelu Pad Pow Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin"
-    " ReduceProd ReduceSum Relu Reshape Resize Round ScatterElements Selu Sigmoid Sign Sin Slice Softmax Softplus"
-    " Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh Tile Transpose Unsqueeze Upsample".split()
-)
+_SAME_DTYPE = {
+    "Abs", "Acos", "Add", "AveragePool", "BatchNormalization", "Ceil", "Celu", "Clip", "Concat", "Conv",
+    "ConvTranspose", "Cos", "DepthToSpace", "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor",
+    "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "HardSigmoid", "HardSwish",
+    "Hardmax", "Identity", "InstanceNormalization", "LRN", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax",
+    "LpNormalization", "LpPool", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mul", "Neg", "PRelu", "Pad", "Pow",
+    "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu",
+    "Reshape", "Resize", "Round", "ScatterElements", "Selu", "Sigmoid", "Sign", "Sin", "Slice", "Softmax",
+    "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tan", "Tanh", "Tile",
+    "Transpose", "Unsqueeze", "Upsample",
+}  # fmt: skip
 
 
 @attrs.define(eq=False)
@@ -102,7 +105,7 @@ class Scope:
         return None
 
     def dtype(self, name: str) -> DType | None:
-        """dtype of a value where it is known."""
+        """The dtype of a value where it is known."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.specs:

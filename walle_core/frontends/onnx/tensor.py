@@ -13,7 +13,7 @@ from walle_core.errors import ModelError, UnsupportedError
 from walle_core.frontends.onnx import schema as s
 from walle_core.frontends.onnx.external import ExternalData
 from walle_core.frontends.onnx.limits import Limits
-from walle_core.frontends.onnx.wire import Malformed, concat, count_varints, decode, varints
+from walle_core.frontends.onnx.wire import MalformedError, concat, count_varints, decode, varints
 from walle_core.strings import StringTensor
 from walle_core.types import DType, TensorSpec
 from walle_core.types import dtype as as_dtype
@@ -50,11 +50,11 @@ class TensorReader:
             fields = decode(view, s.TENSOR)
             name = fields["name"]
             return name, self._tensor(fields, f"{where}: tensor {name!r}")
-        except Malformed as error:
+        except MalformedError as error:
             raise ModelError(f"{where}: tensor {name!r} is damaged: {error}") from None
 
     def spec(self, data_type: int, dims: list[int], where: str) -> TensorSpec:
-        """dtype and sizes as declared, checked against the limits."""
+        """The dtype and sizes as declared, checked against the limits."""
         if len(dims) > self.limits.max_rank:
             raise ModelError(f"{where}: {len(dims)} dimensions, at most {self.limits.max_rank} are taken")
         if any(d < 0 for d in dims):
@@ -97,22 +97,20 @@ class TensorReader:
         there = sum(len(c) if isinstance(c, array) else count_varints(c) for c in chunks)
         if there != expected:
             raise ModelError(f"{where}: {spec} takes {expected} numbers, but {field} has {there}")
-        data = bytearray()
+        made = bytearray()
         for chunk in chunks:
             values = chunk if isinstance(chunk, array) else varints(chunk, expected)
-            data += _narrow(values, kind, where)
-        return _wrap(_unpack(memoryview(data), spec), spec)
+            made += _narrow(values, kind, where)
+        return _wrap(_unpack(memoryview(made), spec), spec)
 
     def read_sparse(self, view: memoryview, where: str) -> tuple[str, Any]:
         """(name, dense Tensor) of a SparseTensorProto; the name is that of its values."""
         try:
             fields = decode(view, s.SPARSE_TENSOR)
-            if fields["values"] is None:
-                raise Malformed("the values are missing")
-            kind = decode(fields["values"], s.TENSOR)["data_type"]
-        except Malformed as error:
+            kind = decode(fields["values"] or memoryview(b""), s.TENSOR)["data_type"]
+        except MalformedError as error:
             raise ModelError(f"{where}: sparse tensor is damaged: {error}") from None
-        name, values = self.read(fields["values"], where)
+        name, values = self.read(fields["values"] or memoryview(b""), where)
         where = f"{where}: sparse tensor {name!r}"
         spec = self.spec(kind, fields["dims"], where)
         if spec.dtype.kind == "s" or len(values.shape) != 1:
@@ -177,9 +175,9 @@ def _narrow(values: Any, kind: DType, where: str) -> bytes:
             return bytes(v != 0 for v in values)
         if kind.kind == "f" or kind.bits < 8:  # a bit pattern, not a number
             mask = (1 << 8 * kind.itemsize) - 1
-            if any(v != v & mask and not (-mask - 1) // 2 <= v < 0 for v in values):
-                raise OverflowError("a bit pattern is too wide")
-            return array("H" if kind.itemsize == 2 else "B", [v & mask for v in values]).tobytes()
+            low = -(mask + 1) // 2  # a signed int32 may carry the sign of a narrower pattern
+            code = "H" if kind.itemsize == 2 else "B"
+            return array(code, [v & mask if low <= v < 0 else v for v in values]).tobytes()
         if kind.name == "uint64":
             return array("Q", [v & (1 << 64) - 1 for v in values]).tobytes()
         return array(_CODES[kind.itemsize, kind.kind], values).tobytes()

@@ -9,7 +9,7 @@ from walle_core._native import Tensor
 from walle_core.errors import ModelError
 from walle_core.frontends.onnx import schema as s
 from walle_core.frontends.onnx.tensor import TensorReader, element_type
-from walle_core.frontends.onnx.wire import Malformed, decode
+from walle_core.frontends.onnx.wire import MalformedError, decode
 from walle_core.strings import StringTensor
 from walle_core.types import Dim, TensorSpec
 
@@ -66,10 +66,9 @@ def _shaped(parts: dict[str, Any], where: str, tensors: TensorReader) -> TensorS
 
 
 def type_text(view: memoryview, depth: int) -> str:
-    """A TypeProto in ONNX's words, for example ``seq(tensor(float32))``. Raises Malformed."""
-    closing = 0
+    """A TypeProto in ONNX's words, for example ``seq(tensor(float32))``. Raises MalformedError."""
     text = ""
-    for _ in range(depth):
+    for closing in range(depth):
         fields = decode(view, s.TYPE)
         if fields["tensor_type"] is not None:
             number = decode(fields["tensor_type"], s.TENSOR_TYPE)["elem_type"]
@@ -78,12 +77,11 @@ def type_text(view: memoryview, depth: int) -> str:
         if fields[kind] is None:
             return f"{text}unknown" + ")" * closing
         text += "seq(" if kind == "sequence_type" else "optional("
-        closing += 1
         inner = decode(fields[kind], s.WRAPPED_TYPE)["elem_type"]
         if inner is None:
-            return text + ")" * closing
+            return text + ")" * (closing + 1)
         view = inner
-    raise Malformed(f"types are nested deeper than {depth}")
+    raise MalformedError(f"types are nested deeper than {depth}")
 
 
 def constant_value(attributes: Mapping[str, Any], where: str) -> Any:

@@ -33,7 +33,7 @@ class Draft:
     op: str
     inputs: list[str]
     outputs: list[str]
-    attrs: dict[str, Any]
+    attributes: dict[str, Any]
     name: str
     scope: Scope
     before: list[Node] = attrs.field(factory=list)
@@ -82,7 +82,7 @@ def _to_input(attribute: str, position: int, scalar: bool = False) -> Rule:
     """An attribute of integers that became an int64 input."""
 
     def rule(d: Draft) -> None:
-        value = d.attrs.pop(attribute, None)
+        value = d.attributes.pop(attribute, None)
         if value is not None and value != ():
             d.set_input(position, d.const(value if scalar else list(value)))
 
@@ -94,7 +94,7 @@ def _default(**values: Any) -> Rule:
 
     def rule(d: Draft) -> None:
         for name, value in values.items():
-            d.attrs.setdefault(name, value)
+            d.attributes.setdefault(name, value)
 
     return rule
 
@@ -104,7 +104,7 @@ def _drop(*names: str) -> Rule:
 
     def rule(d: Draft) -> None:
         for name in names:
-            d.attrs.pop(name, None)
+            d.attributes.pop(name, None)
 
     return rule
 
@@ -112,8 +112,8 @@ def _drop(*names: str) -> Rule:
 def _rename(**names: str) -> Rule:
     def rule(d: Draft) -> None:
         for old, new in names.items():
-            if old in d.attrs:
-                d.attrs[new] = d.attrs.pop(old)
+            if old in d.attributes:
+                d.attributes[new] = d.attributes.pop(old)
 
     return rule
 
@@ -122,8 +122,8 @@ def _values(attribute: str, **names: str) -> Rule:
     """New names for an attribute's values."""
 
     def rule(d: Draft) -> None:
-        if d.attrs.get(attribute) in names:
-            d.attrs[attribute] = names[d.attrs[attribute]]
+        if d.attributes.get(attribute) in names:
+            d.attributes[attribute] = names[d.attributes[attribute]]
 
     return rule
 
@@ -140,16 +140,16 @@ def _integral(*names: str) -> Rule:
 
     def rule(d: Draft) -> None:
         for name in names:
-            if name in d.attrs:
-                d.attrs[name] = int(d.attrs[name])
+            if name in d.attributes:
+                d.attributes[name] = int(d.attributes[name])
 
     return rule
 
 
 def _legacy_broadcast(d: Draft) -> None:
     """Before 7 the second operand was aligned at `axis` and only with `broadcast` set."""
-    axis = d.attrs.pop("axis", None)
-    d.attrs.pop("broadcast", None)
+    axis = d.attributes.pop("axis", None)
+    d.attributes.pop("broadcast", None)
     if axis is None:
         return
     a, b = d.scope.rank(d.input(0)), d.scope.rank(d.input(1))
@@ -174,14 +174,14 @@ def _prelu(d: Draft) -> None:
 def _bounds(d: Draft) -> None:
     """Clip's limits; the old defaults were the largest floats, which limit nothing but infinities."""
     for position, name in enumerate(("min", "max"), start=1):
-        if name in d.attrs:
-            d.set_input(position, d.like(d.attrs.pop(name), d.input(0)))
+        if name in d.attributes:
+            d.set_input(position, d.like(d.attributes.pop(name), d.input(0)))
 
 
 def _flat_softmax(d: Draft) -> None:
     """Before 13 all dimensions from `axis` on were one."""
-    axis, rank = d.attrs.get("axis", 1), d.scope.rank(d.input(0))
-    d.attrs["axis"] = -1
+    axis, rank = d.attributes.get("axis", 1), d.scope.rank(d.input(0))
+    d.attributes["axis"] = -1
     if axis == -1 or axis + 1 == rank:
         return
     shape = d.emit("Shape", [d.input(0)])
@@ -193,10 +193,10 @@ def _flat_softmax(d: Draft) -> None:
 
 def _batch_norm_per_element(d: Draft) -> None:
     """spatial=0 had statistics per element of a sample, not per channel."""
-    if d.attrs.pop("spatial", 1):
+    if d.attributes.pop("spatial", 1):
         return
     x, scale, bias, mean, var = (d.input(i) for i in range(5))
-    epsilon = d.like(d.attrs.pop("epsilon", 1e-5), x)
+    epsilon = d.like(d.attributes.pop("epsilon", 1e-5), x)
     deviation = d.emit("Sqrt", [d.emit("Add", [var, epsilon])])
     normal = d.emit("Div", [d.emit("Sub", [x, mean]), deviation])
     d.emit("Add", [d.emit("Mul", [normal, scale]), bias], out=d.outputs[0])
@@ -209,19 +209,19 @@ def _batch_norm_outputs(d: Draft) -> None:
 
 
 def _dropout(d: Draft) -> None:
-    d.set_input(1, d.const(d.attrs.pop("ratio", 0.5), "float32"))
+    d.set_input(1, d.const(d.attributes.pop("ratio", 0.5), "float32"))
 
 
 def _pad(d: Draft) -> None:
-    d.set_input(1, d.const(list(d.attrs.pop("pads", ()))))
-    value = d.attrs.pop("value", 0.0)
+    d.set_input(1, d.const(list(d.attributes.pop("pads", ()))))
+    value = d.attributes.pop("value", 0.0)
     if value:
         d.set_input(2, d.like(value, d.input(0)))
 
 
 def _slice(d: Draft) -> None:
-    starts, ends = d.attrs.pop("starts", ()), d.attrs.pop("ends", ())
-    axes = d.attrs.pop("axes", None)
+    starts, ends = d.attributes.pop("starts", ()), d.attributes.pop("ends", ())
+    axes = d.attributes.pop("axes", None)
     d.inputs = [d.input(0), d.const(list(starts)), d.const(list(ends))]
     if axes is not None:
         d.inputs.append(d.const(list(axes)))
@@ -229,16 +229,16 @@ def _slice(d: Draft) -> None:
 
 def _split_counts(d: Draft) -> None:
     if not d.input(1):
-        d.attrs["num_outputs"] = len(d.outputs)
+        d.attributes["num_outputs"] = len(d.outputs)
 
 
 def _upsample_pair(d: Draft) -> None:
-    d.attrs["scales"] = (1.0, 1.0, d.attrs.pop("height_scale", 1.0), d.attrs.pop("width_scale", 1.0))
+    d.attributes["scales"] = (1.0, 1.0, d.attributes.pop("height_scale", 1.0), d.attributes.pop("width_scale", 1.0))
 
 
 def _upsample_scales(d: Draft) -> None:
-    if "scales" in d.attrs:
-        d.set_input(1, d.const(list(d.attrs.pop("scales")), "float32"))
+    if "scales" in d.attributes:
+        d.set_input(1, d.const(list(d.attributes.pop("scales")), "float32"))
 
 
 def _asymmetric(d: Draft) -> None:
@@ -246,8 +246,8 @@ def _asymmetric(d: Draft) -> None:
     scales = d.scope.constant(d.input(1))
     shrinks = d.op == "Resize" and scales is not None and all(v <= 1 for v in scales.reshape(-1).tolist())
     d.op = "Resize"
-    d.attrs["mode"] = {"bilinear": "linear", "trilinear": "linear"}.get(*[d.attrs.get("mode", "nearest")] * 2)
-    d.attrs |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "ceil" if shrinks else "floor"}
+    d.attributes["mode"] = {"bilinear": "linear", "trilinear": "linear"}.get(*[d.attributes.get("mode", "nearest")] * 2)
+    d.attributes |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "ceil" if shrinks else "floor"}
     d.inputs = [d.input(0), "", d.input(1)]
 
 
@@ -271,21 +271,23 @@ def _tile(d: Draft) -> None:
     d.inputs = [d.input(0), d.const(repeats)]
 
 
-_TYPE_NAMES = ("undefined float uint8 int8 uint16 int16 int32 int64 string bool float16 double uint32 uint64"
-               " complex64 complex128").split()  # fmt: skip
+_TYPE_NAMES = [
+    "undefined", "float", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16", "double",
+    "uint32", "uint64", "complex64", "complex128",
+]  # fmt: skip
 
 
 def _cast_name(d: Draft) -> None:
-    to = d.attrs.get("to")
+    to = d.attributes.get("to")
     if isinstance(to, str):
         if to.lower() not in _TYPE_NAMES:
             raise d.error(f"`to` names no type: {to!r}")
-        d.attrs["to"] = _TYPE_NAMES.index(to.lower())
+        d.attributes["to"] = _TYPE_NAMES.index(to.lower())
 
 
 def _group_norm(d: Draft) -> None:
     """Before 21 scale and bias had one value per group; now one per channel."""
-    groups = d.attrs.get("num_groups", 1)
+    groups = d.attributes.get("num_groups", 1)
     channels = d.emit("Shape", [d.input(0)], start=1, end=2)
     each = d.emit("Div", [channels, d.const([groups])])
     target = d.emit("Concat", [d.const([groups]), each], axis=0)
@@ -295,7 +297,7 @@ def _group_norm(d: Draft) -> None:
 
 
 def _dft_axis(d: Draft) -> None:
-    d.set_input(2, d.const(d.attrs.pop("axis", 1)))
+    d.set_input(2, d.const(d.attributes.pop("axis", 1)))
 
 
 def _scan_batches(d: Draft) -> None:
@@ -305,16 +307,16 @@ def _scan_batches(d: Draft) -> None:
     if d.inputs and d.inputs[0]:
         raise d.error("sequence_lens is not taken; export the model with operator set 9 or newer")
     operands = d.inputs[1:]
-    scans = d.attrs.get("num_scan_inputs", 0)
-    directions = d.attrs.pop("directions", ())
-    attributes = {"body": d.attrs["body"], "num_scan_inputs": scans}
+    scans = d.attributes.get("num_scan_inputs", 0)
+    directions = d.attributes.pop("directions", ())
+    attributes = {"body": d.attributes["body"], "num_scan_inputs": scans}
     if directions:
         attributes["scan_input_directions"] = directions
     inner_in = tuple(f"{d.name}/in{i}" for i in range(len(operands)))
     inner_out = tuple(f"{d.name}/out{i}" for i in range(len(d.outputs)))
     inner = Node("Scan", inner_in, inner_out, attributes, f"{d.name}/sequence")
     d.inputs = operands
-    d.attrs = {"body": Graph(inner_in, inner_out, (inner,), name=d.name), "num_scan_inputs": len(operands)}
+    d.attributes = {"body": Graph(inner_in, inner_out, (inner,), name=d.name), "num_scan_inputs": len(operands)}
 
 
 _REDUCE = ((18, _to_input("axes", 1)),)
@@ -355,7 +357,7 @@ RULES: Mapping[str, tuple[tuple[int, Rule], ...]] = {
     "Split": ((2, _default(axis=0)), (13, _to_input("split", 1)), (18, _split_counts)),
     "Squeeze": ((13, _to_input("axes", 1)),),
     "Tile": ((6, _tile),),
-    "TopK": ((10, lambda d: d.set_input(1, d.const([d.attrs.pop("k", 1)]))),),
+    "TopK": ((10, lambda d: d.set_input(1, d.const([d.attributes.pop("k", 1)]))),),
     "Unsqueeze": ((13, _to_input("axes", 1)),),
     "Upsample": ((7, _upsample_pair), (9, _upsample_scales), (ALWAYS, _asymmetric)),
 }  # fmt: skip
@@ -377,5 +379,5 @@ def upgrade(node: Node, version: int, scope: Scope) -> list[Node]:
             rule(draft)
     while draft.inputs and not draft.inputs[-1]:
         draft.inputs.pop()
-    made = [] if draft.removed else [Node(draft.op, tuple(draft.inputs), tuple(draft.outputs), draft.attrs, node.name)]
+    made = [] if draft.removed else [Node(draft.op, tuple(draft.inputs), tuple(draft.outputs), draft.attributes, node.name)]
     return [*draft.before, *made, *draft.after]

@@ -20,7 +20,7 @@ _WIRE_NAMES = {VARINT: "varint", FIXED64: "64-bit", BYTES: "length-delimited", F
 Row = tuple[str, str, bool]  # field name, how it is decoded, whether it is repeated
 
 
-class Malformed(Exception):
+class MalformedError(Exception):
     """The bytes are not a message of the expected type; whoever knows file and node turns it into a ModelError."""
 
 
@@ -72,10 +72,10 @@ def _varint(view: memoryview, pos: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             if value >> 64:
-                raise Malformed("an integer has more than 64 bits")
+                raise MalformedError("an integer has more than 64 bits")
             return value, pos
         shift += 7
-    raise Malformed("an integer ends in the middle" if pos >= len(view) else "an integer is longer than 10 bytes")
+    raise MalformedError("an integer ends in the middle" if pos >= len(view) else "an integer is longer than 10 bytes")
 
 
 def _signed(value: int) -> int:
@@ -83,13 +83,13 @@ def _signed(value: int) -> int:
 
 
 def varints(view: memoryview, limit: int = MAX_NUMBERS) -> array[int]:
-    """All integers of a packed field, as signed 64 bit. Raises Malformed."""
+    """All integers of a packed field, as signed 64 bit. Raises MalformedError."""
     data = bytes(view)
     if data and data[-1] >= 0x80:
-        raise Malformed("an integer ends in the middle")
+        raise MalformedError("an integer ends in the middle")
     count = len(data) - len(data.translate(None, _ENDS))
     if count > limit:
-        raise Malformed(f"a list of {count} integers is longer than {limit}")
+        raise MalformedError(f"a list of {count} integers is longer than {limit}")
     if count == len(data):
         return array("q", memoryview(data))
     found = array("q")
@@ -99,14 +99,14 @@ def varints(view: memoryview, limit: int = MAX_NUMBERS) -> array[int]:
         if byte < 0x80:
             if value >> 63:
                 if value >> 64:
-                    raise Malformed("an integer has more than 64 bits")
+                    raise MalformedError("an integer has more than 64 bits")
                 value -= 1 << 64
             found.append(value)
             value = shift = 0
         else:
             shift += 7
             if shift > 63:
-                raise Malformed("an integer is longer than 10 bytes")
+                raise MalformedError("an integer is longer than 10 bytes")
     return found
 
 
@@ -123,15 +123,15 @@ def _text(view: memoryview) -> str:
     try:
         return str(view, "utf-8")
     except UnicodeDecodeError as error:
-        raise Malformed(f"a string is not UTF-8 ({error.reason} at byte {error.start})") from None
+        raise MalformedError(f"a string is not UTF-8 ({error.reason} at byte {error.start})") from None
 
 
 def _floats(view: memoryview, letter: str) -> list[float]:
     size = 4 if letter == "f" else 8
     if len(view) % size:
-        raise Malformed(f"a list of {size}-byte numbers has {len(view)} bytes")
+        raise MalformedError(f"a list of {size}-byte numbers has {len(view)} bytes")
     if len(view) // size > MAX_NUMBERS:
-        raise Malformed(f"a list of {len(view) // size} numbers is longer than {MAX_NUMBERS}")
+        raise MalformedError(f"a list of {len(view) // size} numbers is longer than {MAX_NUMBERS}")
     return list(struct.unpack(f"<{len(view) // size}{letter}", view))
 
 
@@ -143,7 +143,7 @@ def decode(view: memoryview, schema: Schema) -> dict[str, Any]:
         schema: its fields; others are skipped, as protobuf prescribes.
 
     Raises:
-        Malformed: bytes are missing, a number is too long, a known field has another type, a list is too long.
+        MalformedError: bytes are missing, a number is too long, a known field has another type, a list is too long.
     """
     out: dict[str, Any] = {k: [] if v == [] else v for k, v in schema.defaults.items()}
     by_tag = schema.by_tag
@@ -162,7 +162,7 @@ def decode(view: memoryview, schema: Schema) -> dict[str, Any]:
             if size >= 0x80:
                 size, pos = _varint(view, pos - 1)
             if size > end - pos:
-                raise Malformed(f"{_field(schema, tag)} declares {size} bytes but {end - pos} are left")
+                raise MalformedError(f"{_field(schema, tag)} declares {size} bytes but {end - pos} are left")
             value = view[pos : pos + size]
             pos += size
         elif wire == VARINT:
@@ -174,31 +174,31 @@ def decode(view: memoryview, schema: Schema) -> dict[str, Any]:
         elif wire in (FIXED32, FIXED64):
             size = 4 if wire == FIXED32 else 8
             if size > end - pos:
-                raise Malformed(f"{_field(schema, tag)} needs {size} bytes but {end - pos} are left")
+                raise MalformedError(f"{_field(schema, tag)} needs {size} bytes but {end - pos} are left")
             value = view[pos : pos + size]
             pos += size
         else:
-            raise Malformed(f"{_field(schema, tag)} has wire type {wire}, which is not in use")
+            raise MalformedError(f"{_field(schema, tag)} has wire type {wire}, which is not in use")
         row = by_tag.get(tag)
         if row is None:
             number = tag >> 3
             if number in schema.names:
-                raise Malformed(f"{_field(schema, tag)} is encoded as {_WIRE_NAMES[wire]}, which is another type")
+                raise MalformedError(f"{_field(schema, tag)} is encoded as {_WIRE_NAMES[wire]}, which is another type")
             if not 0 < number < 1 << 29:
-                raise Malformed(f"{schema.name} has a field numbered {number}")
+                raise MalformedError(f"{schema.name} has a field numbered {number}")
             continue
         name, kind, repeated = row
         if kind == "str":
             value = _text(value)
-        elif kind == "f" or kind == "d":
+        elif kind in ("f", "d"):
             value = struct.unpack("<" + kind, value)[0]
         elif kind == "ints":
             out[name] += varints(value, MAX_NUMBERS - len(out[name]))
             continue
-        elif kind == "fs" or kind == "ds":
+        elif kind in ("fs", "ds"):
             out[name] += _floats(value, kind[0])
             if len(out[name]) > MAX_NUMBERS:
-                raise Malformed(f"{_field(schema, tag)} has more than {MAX_NUMBERS} items")
+                raise MalformedError(f"{_field(schema, tag)} has more than {MAX_NUMBERS} items")
             continue
         elif kind in ("rawint1", "rawf", "rawd"):
             _collect(out[name], kind, value)
@@ -207,9 +207,9 @@ def decode(view: memoryview, schema: Schema) -> dict[str, Any]:
             items = out[name]
             items.append(value)
             if len(items) > (MAX_NUMBERS if kind in ("int", "f", "d") else MAX_MESSAGES):
-                raise Malformed(f"{_field(schema, tag)} has more than {len(items) - 1} items")
+                raise MalformedError(f"{_field(schema, tag)} has more than {len(items) - 1} items")
         elif kind == "view" and name in seen:
-            raise Malformed(f"{_field(schema, tag)} is given twice")
+            raise MalformedError(f"{_field(schema, tag)} is given twice")
         else:
             seen.add(name)
             out[name] = value
