@@ -152,67 +152,88 @@ struct WinogradArgs {
 template <int U, bool kEdge>
 void winograd_input(const WinogradArgs& a, const float* image, int64_t y0, int64_t x0, float* v, int64_t stride) {
   constexpr int n = U + 2;
-  const float* origin = image + (y0 * a.w + x0) * a.c;
-  for (int64_t c = 0; c < a.c; c += F32::N) {
-    const size_t lanes = size_t(a.c - c);
+  const int64_t h = a.h, w = a.w, c_count = a.c, row = w * c_count;
+  const float* const origin = image + y0 * row + x0 * c_count;
+  const auto vector = [&](int64_t c, auto load) __attribute__((always_inline)) {
     F32 columns[n][n];
     for (int j = 0; j < n; ++j) {
       F32 d[n], t[n];
-      if (kEdge && uint64_t(x0 + j) >= uint64_t(a.w)) {
-        for (int i = 0; i < n; ++i) columns[i][j] = F32::set(0.0f);
-        continue;
-      }
+      const float* p = origin + j * c_count + c;
+      const bool outside = kEdge && uint64_t(x0 + j) >= uint64_t(w);
 #pragma GCC unroll 8
-      for (int i = 0; i < n; ++i) {
-        const float* p = origin + (i * a.w + j) * a.c + c;
-        if (kEdge && uint64_t(y0 + i) >= uint64_t(a.h)) d[i] = F32::set(0.0f);
-        else d[i] = lanes >= size_t(F32::N) ? F32::load(p) : F32::load(p, lanes);
-      }
+      for (int i = 0; i < n; ++i, p += row)
+        d[i] = kEdge && (outside || uint64_t(y0 + i) >= uint64_t(h)) ? F32::set(0.0f) : pin(load(p));
       WinogradTransform<U>::input(d, t);
 #pragma GCC unroll 8
       for (int i = 0; i < n; ++i) columns[i][j] = t[i];
     }
+    float* out = v + c;
     for (int i = 0; i < n; ++i) {
-      F32 t[n];
-      WinogradTransform<U>::input(columns[i], t);
+      F32 d[n], t[n];
 #pragma GCC unroll 8
-      for (int j = 0; j < n; ++j) t[j].store(v + (i * n + j) * stride + c);
+      for (int j = 0; j < n; ++j) d[j] = pin(columns[i][j]);
+      WinogradTransform<U>::input(d, t);
+#pragma GCC unroll 8
+      for (int j = 0; j < n; ++j, out += stride) t[j].store(out);
     }
-  }
+  };
+  int64_t c = 0;
+  for (; c + F32::N <= c_count; c += F32::N) vector(c, [](const float* p) { return F32::load(p); });
+  if (c < c_count) vector(c, [n = size_t(c_count - c)](const float* p) { return F32::load(p, n); });
 }
 
 // One tile, one panel of channels from k0: dst = activation(A^T m A + bias + residual).
 template <int U>
-void winograd_output(const WinogradArgs& a, const Activation& act, const float* m, int64_t stride, int64_t k0,
+void winograd_output(const WinogradArgs& a, const Activation& activation, const float* m, int64_t stride, int64_t k0,
                      int64_t oy, int64_t ox, float* dst, const float* bias, const float* residual) {
   constexpr int n = U + 2;
   const int64_t rows = a.oh - oy < U ? a.oh - oy : U, cols = a.ow - ox < U ? a.ow - ox : U;
-  for (int64_t k = k0; k < a.k && k < k0 + kNr; k += F32::N, m += F32::N) {
-    const size_t lanes = size_t(a.k - k);
-    const bool full = lanes >= size_t(F32::N);
-    const F32 b = !bias ? F32::set(0.0f) : full ? F32::load(bias + k) : F32::load(bias + k, lanes);
+  const int64_t ld_dst = a.ld_dst, ld_residual = a.ld_residual, ow = a.ow;
+  const Activation act = activation;
+  const bool clamp = act.is_clamp();
+  const auto vector = [&](const float* source, int64_t k, auto load, auto store) __attribute__((always_inline)) {
+    const F32 b = bias ? load(bias + k) : F32::set(0.0f);
     F32 columns[U][n];
     for (int j = 0; j < n; ++j) {
       F32 d[n], t[U];
+      const float* p = source + j * stride;
 #pragma GCC unroll 8
-      for (int i = 0; i < n; ++i) d[i] = F32::load(m + (i * n + j) * stride);
+      for (int i = 0; i < n; ++i, p += n * stride) d[i] = pin(F32::load(p));
       WinogradTransform<U>::output(d, t);
 #pragma GCC unroll 8
       for (int i = 0; i < U; ++i) columns[i][j] = t[i];
     }
     for (int64_t i = 0; i < rows; ++i) {
-      F32 t[U];
-      WinogradTransform<U>::output(columns[i], t);
-      float* out = dst + ((oy + i) * a.ow + ox) * a.ld_dst + k;
-      const float* extra = residual ? residual + ((oy + i) * a.ow + ox) * a.ld_residual + k : nullptr;
-      for (int64_t j = 0; j < cols; ++j) {
-        F32 y = add(t[j], b);
-        if (extra) y = add(y, full ? F32::load(extra + j * a.ld_residual) : F32::load(extra + j * a.ld_residual, lanes));
-        y = act(y);
-        if (full) y.store(out + j * a.ld_dst);
-        else y.store(out + j * a.ld_dst, lanes);
+      F32 d[n], t[U];
+#pragma GCC unroll 8
+      for (int j = 0; j < n; ++j) d[j] = pin(columns[i][j]);
+      WinogradTransform<U>::output(d, t);
+      float* out = dst + ((oy + i) * ow + ox) * ld_dst + k;
+#pragma GCC unroll 8
+      for (int j = 0; j < U; ++j) t[j] = add(t[j], b);
+      if (residual) {
+        const float* extra = residual + ((oy + i) * ow + ox) * ld_residual + k;
+#pragma GCC unroll 8
+        for (int j = 0; j < U; ++j)
+          if (j < cols) t[j] = add(t[j], load(extra + j * ld_residual));
       }
+      if (clamp) {
+#pragma GCC unroll 8
+        for (int j = 0; j < U; ++j) t[j] = act.clamp(t[j]);
+      } else {
+        for (int j = 0; j < U; ++j) t[j] = act(t[j]);
+      }
+#pragma GCC unroll 8
+      for (int j = 0; j < U; ++j)
+        if (j < cols) store(out + j * ld_dst, t[j]);
     }
+  };
+  for (int64_t k = k0; k < a.k && k < k0 + kNr; k += F32::N, m += F32::N) {
+    const size_t left = size_t(a.k - k);
+    if (left >= size_t(F32::N))
+      vector(m, k, [](const float* p) { return F32::load(p); }, [](float* p, F32 y) { y.store(p); });
+    else
+      vector(m, k, [left](const float* p) { return F32::load(p, left); }, [left](float* p, F32 y) { y.store(p, left); });
   }
 }
 
