@@ -19,11 +19,12 @@ from walle_core.hookspecs import hookimpl
 class Toy:
     version = "1"
     known_gaps = {}
+    traits = None
     def __init__(self, name): self.name = name
     def devices(self): return []
     def candidates(self, node, specs, constants): return []
     def prepare(self, graph, choices, threads, precision): raise NotImplementedError
-    def calibrate(self, device, progress): raise NotImplementedError
+    def calibrate(self, device, threads, progress): raise NotImplementedError
 """
 
 GOOD = """
@@ -61,7 +62,7 @@ def walle_register_backends(registry):
     "raises": ("@hookimpl\ndef walle_register_policies(registry): raise RuntimeError('boom\\nbang')", "boom bang"),
     "protocol": (
         "class Bad:\n    name = 'bad'\n@hookimpl\ndef walle_register_backends(registry): registry.add(Bad())",
-        "lacks calibrate, candidates, devices, known_gaps, prepare, version of the protocol Backend",
+        "lacks calibrate, candidates, devices, known_gaps, prepare, traits, version of the protocol Backend",
     ),
     "nameless": ("@hookimpl\ndef walle_register_policies(registry): registry.add(object())", "has no name"),
 }
@@ -116,12 +117,12 @@ def test_strict_mode_and_blocklist_come_from_the_environment(plugin, monkeypatch
     monkeypatch.setenv("WALLE_STRICT_PLUGINS", "1")
     monkeypatch.delenv("WALLE_PLUGINS_BLOCK", raising=False)
     with pytest.raises(PluginError, match="broken"):
-        plugins.load()
+        plugins.load_plugins()
     monkeypatch.setenv("WALLE_PLUGINS_BLOCK", "broken, core")
-    found = plugins.load()
+    found = plugins.load_plugins()
     assert found.report["broken"].status == "blocked"
     assert list(found.backends) == ["own", "good"]
-    assert plugins.load() is found
+    assert plugins.load_plugins() is found
 
 
 def test_blocked_plugin_is_not_imported(plugin) -> None:

@@ -6,7 +6,6 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -112,7 +111,7 @@ def build(entries: Iterable[EntryPoint], *, strict: bool = False, blocked: Itera
         try:
             offers = _load(manager, entry, key, found)
         except (Exception, SystemExit) as error:
-            if strict:
+            if strict or entry is CORE:  # a core that cannot load is a broken installation, not a plugin's fault
                 raise PluginError(f"plugin {key!r} ({entry.value}): {_line(error)}") from error
             found.report[key] = attrs.evolve(row, status="failed", error=_line(error))
             found.notify("plugin.failed", name=key, error=_line(error))
@@ -177,7 +176,7 @@ _loaded: list[Plugins] = []
 _lock = threading.RLock()
 
 
-def load() -> Plugins:
+def load_plugins() -> Plugins:
     """The plugins of this process, loaded at the first call.
 
     Environment: ``WALLE_STRICT_PLUGINS=1`` raises PluginError for a broken plugin; ``WALLE_PLUGINS_BLOCK=a,b`` leaves
@@ -190,13 +189,11 @@ def load() -> Plugins:
                 blocked = {n.strip() for n in names.split(",") if n.strip()} - {CORE.name}
                 installed = sorted(entry_points(group=GROUP), key=lambda e: e.name)
                 strict = os.environ.get("WALLE_STRICT_PLUGINS", "") not in {"", "0"}
-                core = import_module(CORE.value)  # a core that cannot load is a broken installation, not a plugin's fault
-                del core
                 _loaded.append(build([CORE, *installed], strict=strict, blocked=blocked))
     return _loaded[0]
 
 
 def reset() -> None:
-    """Forgets what was loaded, so that the next `load` starts over; for tests."""
+    """Forgets what was loaded, so that the next `load_plugins` starts over; for tests."""
     with _lock:
         _loaded.clear()

@@ -14,7 +14,7 @@ import walle_backend_avx
 from walle_backend_avx import _tables
 from walle_core._native import load_table
 from walle_core.errors import PluginError
-from walle_core.plugins import load
+from walle_core.plugins import load_plugins
 
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
 FEATURES = {"avx2": ("avx2", "fma", "f16c"), "avx512": ("avx512f", "avx512dq", "avx512bw", "avx512vl")}
@@ -58,7 +58,7 @@ def test_unknown_isa_is_refused_with_the_choices(monkeypatch: pytest.MonkeyPatch
 
 
 def test_plugin_is_discovered_and_offers_what_the_machine_can_run() -> None:
-    found = load()
+    found = load_plugins()
     assert found.report["avx"].error == ""
     assert ("avx" in found.backends) == bool(_tables.usable())
 

@@ -43,8 +43,9 @@ def walle_register_backends(registry: Registry[Backend]) -> None:
     """Registers the backend ``avx``, unless this machine can run none of its tables."""
     from walle_core.backends.table import TableBackend
 
-    if tables():
-        registry.add(TableBackend(name="avx", version=_version(), tables=tables))
+    backend = TableBackend(name="avx", version=_version(), tables=tables)
+    if backend.devices():  # also checks the ABI of the tables
+        registry.add(backend)
 
 
 def _version() -> str:

@@ -1,0 +1,117 @@
+"""``walle bench``."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import click
+
+from walle_core.cli.common import (
+    json_option,
+    milliseconds,
+    model_argument,
+    print_json,
+    print_table,
+    progress,
+    threads_option,
+    walle_command,
+)
+from walle_core.errors import UnsupportedError, WalleError
+
+
+@walle_command(
+    """walle bench model.onnx
+walle bench model.onnx --backend reference --threads 1 --seconds 5 --json
+walle bench model.onnx --profile      # where the time goes"""
+)
+@model_argument
+@click.option("--backend", "backends", metavar="NAME", multiple=True, help="Backend to measure; default: all.")
+@click.option("--inputs", type=click.Path(exists=True, dir_okay=False), help=".npz with inputs; default: zeros.")
+@click.option("--seconds", type=click.FloatRange(0.01, 3600), default=2.0, show_default=True, help="Time per backend.")
+@click.option("--profile", is_flag=True, help="Time per step of the first backend.")
+@threads_option
+@json_option
+def command(
+    model: str, backends: tuple[str, ...], inputs: str | None, seconds: float, profile: bool, threads: int, as_json: bool
+) -> None:
+    """Measure MODEL's latency, backends interleaved so that a busy moment hits all of them."""
+    import walle_core as walle
+    from walle_core.rank import placeholder_inputs
+
+    graph = walle.load(model)
+    feeds: dict[str, Any] = dict(placeholder_inputs(graph))
+    if inputs:
+        from walle_core.cli.inputs import collect
+
+        feeds = collect(graph, [], inputs)
+    registry = walle.load_plugins().backends
+    wanted = backends or tuple(n for n, b in registry.items() if b.devices())
+    sessions: dict[str, walle.Session] = {}
+    rows: list[dict[str, Any]] = []
+    with progress("benchmark") as step:
+        for name in wanted:
+            step(f"preparing {name}")
+            try:
+                sessions[name] = walle.Session(graph, backend=name, threads=threads)
+                sessions[name].run(feeds)
+            except WalleError as error:
+                if backends:
+                    raise
+                rows.append({"backend": name, "error": str(error)})
+                sessions.pop(name, None)
+        times = _measure(sessions, feeds, seconds, step)
+    rows += [summary(name, values) for name, values in times.items()]
+    steps = sessions[next(iter(sessions))].profile(feeds) if profile and sessions else []
+    if as_json:
+        print_json({"model": model, "threads": threads, "backends": rows, **({"steps": steps} if profile else {})})
+        return
+    print_table(
+        ("backend", ">median ms", ">min ms", ">p90 ms", ">runs", ""),
+        [
+            (r["backend"], *(milliseconds(r.get(k)) for k in ("median_s", "min_s", "p90_s")), r.get("runs"), r.get("error"))
+            for r in rows
+        ],
+        title=f"{model}, {threads} thread{'s' * (threads > 1)}",
+    )
+    if steps:
+        total = sum(s["seconds"] for s in steps) or 1.0
+        print_table(
+            (">ms", ">share", "kernel", "algorithm", "node"),
+            [
+                (milliseconds(s["seconds"]), f"{s['seconds'] / total:.1%}", s.get("kernel", s.get("op")), s.get("algorithm"),
+                 s.get("name"))
+                for s in sorted(steps, key=lambda s: -s["seconds"])
+            ],
+            title=f"\nsteps on {next(iter(sessions))}, slowest first",
+        )  # fmt: skip
+
+
+def _measure(sessions: dict[str, Any], feeds: dict[str, Any], seconds: float, step: Any) -> dict[str, list[float]]:
+    if not sessions:
+        raise UnsupportedError("no installed backend runs this model; `walle plugins` shows what is installed")
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    end = time.perf_counter() + seconds * len(sessions)
+    while True:
+        for name, session in sessions.items():
+            step(name)
+            stop = time.perf_counter() + min(0.2, seconds / 4)
+            while True:
+                start = time.perf_counter()
+                session.run(feeds)
+                now = time.perf_counter()
+                times[name].append(now - start)
+                if now >= stop:
+                    break
+        if time.perf_counter() >= end:
+            return times
+
+
+def summary(name: str, values: list[float]) -> dict[str, Any]:
+    """Median, minimum and 90th percentile in seconds."""
+    ordered = sorted(values)
+    return {
+        "backend": name, "median_s": statistics.median(ordered), "min_s": ordered[0],
+        "p90_s": ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))], "runs": len(ordered),
+    }  # fmt: skip

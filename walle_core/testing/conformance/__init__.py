@@ -1,0 +1,1 @@
+"""The suites; run them with ``pytest --pyargs walle_core.testing.conformance``."""
