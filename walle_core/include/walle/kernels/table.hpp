@@ -8,9 +8,15 @@
 #endif
 #include "walle/abi.h"
 #include "walle/kernels/binary.hpp"
+#include "walle/kernels/conv.hpp"
+#include "walle/kernels/cumsum.hpp"
 #include "walle/kernels/depthwise.hpp"
 #include "walle/kernels/expression.hpp"
+#include "walle/kernels/gather.hpp"
+#include "walle/kernels/gemm.hpp"
+#include "walle/kernels/norm.hpp"
 #include "walle/kernels/pool.hpp"
+#include "walle/kernels/softmax.hpp"
 #include "walle/kernels/unary.hpp"
 #include "walle/kernels/winograd.hpp"
 
@@ -22,6 +28,8 @@
   const walle_kernel walle_rows[] = {                                                     \
   WALLE_UNARY_ROWS WALLE_BINARY_ROWS                                                      \
   WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS WALLE_EXPRESSION_ROWS          \
+  WALLE_GEMM_ROWS WALLE_CONV_ROWS WALLE_SOFTMAX_ROWS WALLE_NORM_ROWS WALLE_GATHER_ROWS    \
+  WALLE_CUMSUM_ROWS                                                                       \
   };                                                                                      \
   }}}                                                                                     \
   extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \

@@ -1,0 +1,147 @@
+// The register tile that gemm, conv and winograd share: R rows times V vectors of a product, kept in registers.
+//
+//   c[r][n] = act(init[n] + sum over taps t, k < run of rows[t*kMr + r][k] * b[(t*run + k)*kNr + n] + residual[r][n])
+//
+// A operands are read by broadcast through one pointer per row and tap, so that a row may be a matrix row, a pixel of
+// an image or a zero row; nothing is copied first. B is packed in panels of kNr columns, [K][kNr], zero padded.
+//
+// Tile shape: R*V accumulators + V vectors of B + one broadcast must fit the vector registers, R row pointers + B
+// pointer + counter the 15 general registers: 12 x 2 with 32 registers, 6 x 2 with 16.
+#ifndef WALLE_KERNELS_GEMM_TILE_HPP
+#define WALLE_KERNELS_GEMM_TILE_HPP
+#ifndef WALLE_ISA
+#error "compile an isa_*.cpp, not this header"
+#endif
+#include "walle/abi.h"
+#include "walle/kernels/activation.hpp"
+
+namespace walle { namespace WALLE_ISA { namespace {
+
+constexpr int kNv = F32::N == 1 ? 8 : 2;                          // vectors per panel
+constexpr int kNr = kNv * F32::N;                                 // columns per panel
+constexpr int kMr = F32::N == 1 ? 4 : F32::N == 16 ? 12 : 6;      // most rows per tile
+
+#define WALLE_INLINE inline __attribute__((always_inline))
+
+// a*b + c for sums: fused where that is one instruction, else two roundings (a fused emulation would cost 50 times).
+WALLE_INLINE F32 madd(F32 a, F32 b, F32 c) { return F32::N == 1 ? add(mul(a, b), c) : fma(a, b, c); }
+
+// Everything about one tile except its height.
+struct Tile {
+  const float* const* rows;  // [taps][kMr]
+  int64_t taps, run;
+  const float* b;
+  float* c;
+  int64_t ldc;
+  const float* bias;         // [cols] or null; ignored when `accumulate`
+  const float* residual;     // or null; read only when `last`
+  int64_t ldr;
+  int64_t cols;              // 1..kNr
+  bool accumulate;           // start from c
+  bool last;                 // add the residual and apply the activation
+};
+
+// Writes a spilled tile: any width, any activation.
+__attribute__((noinline)) inline void tile_finish(const Tile& t, const float* acc, int height, int vectors,
+                                                  const Activation& act) {
+  for (int r = 0; r < height; ++r) {
+    for (int v = 0; v < vectors; ++v) {
+      const int64_t left = t.cols - v * F32::N;
+      if (left <= 0) break;
+      const size_t n = size_t(left < F32::N ? left : F32::N);
+      F32 x = F32::load(acc + (r * vectors + v) * F32::N);
+      if (t.last) {
+        if (t.residual) x = add(x, F32::load(t.residual + r * t.ldr + v * F32::N, n));
+        x = act(x);
+      }
+      x.store(t.c + r * t.ldc + v * F32::N, n);
+    }
+  }
+}
+
+// One tap. Few accumulators cannot hide the latency of a multiply-add, so short tiles keep U sets of them.
+template <int R, int V>
+WALLE_INLINE void tile_sum(F32 (&acc)[R][V], const float* const* rows, const float* b, int64_t run) {
+  constexpr int U = R * V >= 8 ? 1 : R * V >= 4 ? 2 : 4;
+  const float* p[R];
+  for (int r = 0; r < R; ++r) p[r] = rows[r];
+  int64_t k = 0;
+  if (U > 1 && run >= 2 * U) {
+    F32 more[U][R][V];
+    for (int u = 1; u < U; ++u)
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) more[u][r][v] = F32::set(0.0f);
+    for (; k + U <= run; k += U) {
+      for (int u = 0; u < U; ++u) {
+        for (int r = 0; r < R; ++r) {
+          const F32 a = F32::set(p[r][k + u]);
+          for (int v = 0; v < V; ++v) {
+            F32& sum = u ? more[u][r][v] : acc[r][v];
+            sum = madd(a, F32::load(b + (k + u) * kNr + v * F32::N), sum);
+          }
+        }
+      }
+    }
+    for (int u = 1; u < U; ++u)
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) acc[r][v] = add(acc[r][v], more[u][r][v]);
+  }
+#pragma GCC unroll 2
+  for (; k < run; ++k) {
+    F32 bv[V];
+    for (int v = 0; v < V; ++v) bv[v] = F32::load(b + k * kNr + v * F32::N);
+    for (int r = 0; r < R; ++r) {
+      const F32 a = F32::set(p[r][k]);
+      for (int v = 0; v < V; ++v) acc[r][v] = madd(a, bv[v], acc[r][v]);
+    }
+  }
+}
+
+template <int R, int V>
+__attribute__((noinline)) void tile_kernel(const Tile& t, const Activation& act) {
+  F32 acc[R][V];
+  const bool full = t.cols >= V * F32::N;
+  for (int v = 0; v < V; ++v) {
+    const int64_t left = t.cols - v * F32::N;
+    const size_t n = size_t(left <= 0 ? 0 : left < F32::N ? left : F32::N);
+    if (t.accumulate) {
+      for (int r = 0; r < R; ++r) acc[r][v] = F32::load(t.c + r * t.ldc + v * F32::N, n);
+    } else {
+      const F32 init = t.bias ? F32::load(t.bias + v * F32::N, n) : F32::set(0.0f);
+      for (int r = 0; r < R; ++r) acc[r][v] = init;
+    }
+  }
+  const float* b = t.b;
+  const float* const* rows = t.rows;
+  for (int64_t tap = 0; tap < t.taps; ++tap, rows += kMr, b += t.run * kNr) tile_sum<R, V>(acc, rows, b, t.run);
+
+  if (full && t.last && act.is_clamp()) {
+    const F32 lo = act.lo, hi = act.hi;
+    if (t.residual) {
+      for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) acc[r][v] = add(acc[r][v], F32::load(t.residual + r * t.ldr + v * F32::N));
+    }
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v) min(hi, max(lo, acc[r][v])).store(t.c + r * t.ldc + v * F32::N);
+    return;
+  }
+  alignas(64) float spilled[R * V * F32::N];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) acc[r][v].store(spilled + (r * V + v) * F32::N);
+  tile_finish(t, spilled, R, V, act);
+}
+
+typedef void (*tile_fn)(const Tile&, const Activation&);
+
+// The kernel for a tile of `height` rows (1..kMr) and `cols` columns: a half-empty panel takes half the vectors.
+inline tile_fn tile_select(int height, int64_t cols) {
+#define WALLE_TILE_ROW(R) {tile_kernel<(R < kMr ? R : kMr), kNv / 2>, tile_kernel<(R < kMr ? R : kMr), kNv>}
+  static const tile_fn table[12][2] = {WALLE_TILE_ROW(1), WALLE_TILE_ROW(2),  WALLE_TILE_ROW(3),  WALLE_TILE_ROW(4),
+                                       WALLE_TILE_ROW(5), WALLE_TILE_ROW(6),  WALLE_TILE_ROW(7),  WALLE_TILE_ROW(8),
+                                       WALLE_TILE_ROW(9), WALLE_TILE_ROW(10), WALLE_TILE_ROW(11), WALLE_TILE_ROW(12)};
+#undef WALLE_TILE_ROW
+  return table[height - 1][cols > kNr / 2];
+}
+
+}}}  // namespace walle::WALLE_ISA::(anonymous)
+#endif
