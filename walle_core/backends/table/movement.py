@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from walle_core.backends.table.emitter import Emitter, Kernels, RuleX
+from walle_core.backends.table.emitter import Emitter, Kernels, Rule
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
