@@ -7,6 +7,7 @@ from typing import Any
 
 from walle_core.ops.binary import SAMPLES as PAIRS
 from walle_core.ops.define import OpContext, Sample, composite
+from walle_core.ops.pieces import in_float32
 from walle_core.ops.rules import check_equal_dtypes, check_kinds, operations, require, rule, same, text
 from walle_core.ops.unary import FLOATS, SAMPLES
 from walle_core.types import TensorSpec
@@ -25,21 +26,29 @@ def _with(**attributes: Any) -> tuple[Sample, ...]:
 @activation("Elu", 10, samples=_with(alpha=2.0))
 def elu(g: Any, x: str, *, alpha: float = 1.0) -> Any:
     """x where x > 0, alpha * (exp(x) - 1) elsewhere."""
-    zero, one = g.const(0, like=x), g.const(1, like=x)
-    return g.Add(g.Max(x, zero), g.Mul(g.Sub(g.Exp(g.Min(x, zero)), one), g.const(alpha, like=x)))
+
+    def formula(v: str) -> str:
+        zero, one = g.const(0, like=v), g.const(1, like=v)
+        return str(g.Add(g.Max(v, zero), g.Mul(g.Sub(g.Exp(g.Min(v, zero)), one), g.const(alpha, like=v))))
+
+    return in_float32(g, x, formula)
 
 
 @activation("Celu", 11, samples=_with(alpha=2.0))
 def celu(g: Any, x: str, *, alpha: float = 1.0) -> Any:
     """max(0, x) + min(0, alpha * (exp(x / alpha) - 1))."""
-    zero, one, a = g.const(0, like=x), g.const(1, like=x), g.const(alpha, like=x)
-    return g.Add(g.Max(x, zero), g.Min(zero, g.Mul(g.Sub(g.Exp(g.Div(x, a)), one), a)))
+
+    def formula(v: str) -> str:
+        zero, one, a = g.const(0, like=v), g.const(1, like=v), g.const(alpha, like=v)
+        return str(g.Add(g.Max(v, zero), g.Min(zero, g.Mul(g.Sub(g.Exp(g.Div(v, a)), one), a))))
+
+    return in_float32(g, x, formula)
 
 
 @activation("Selu", 11, samples=_with(alpha=2.0, gamma=3.0))
 def selu(g: Any, x: str, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Any:
     """gamma * x where x > 0, gamma * alpha * (exp(x) - 1) elsewhere."""
-    return g.Mul(elu(g, x, alpha=alpha), g.const(gamma, like=x))
+    return in_float32(g, x, lambda v: g.Mul(elu(g, v, alpha=alpha), g.const(gamma, like=v)))
 
 
 @activation("LeakyRelu", 2, ulp=1, samples=_with(alpha=0.1))

@@ -9,6 +9,7 @@ from typing import Any
 from walle_core.ops.activation import fused
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import first, reshape, stored
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import (
     Window,
@@ -21,7 +22,7 @@ from walle_core.ops.rules import (
     text,
     to_channels_first,
 )
-from walle_core.ops.windows import first, reshape, stored, windows_of
+from walle_core.ops.windows import windows_of
 from walle_core.types import TensorSpec, int32
 
 Ints = Sequence[int] | None

@@ -10,9 +10,9 @@ import attrs
 
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import reshape
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import Window, check_equal_dtypes, check_kinds, check_vector, rule, text
-from walle_core.ops.windows import reshape
 from walle_core.types import TensorSpec
 
 Ints = Sequence[int] | None

@@ -8,9 +8,9 @@ from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import reshape
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import check_equal_dtypes, check_kinds, rule, text
-from walle_core.ops.windows import reshape
 from walle_core.types import TensorSpec
 
 Labels = tuple[str, ...]  # one per axis: a letter, or "0", "1", ... for the axes under an ellipsis, last axis "0"

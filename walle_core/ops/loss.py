@@ -7,10 +7,10 @@ from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import reshape
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import check_kinds, check_vector, input_operations, rule, text
 from walle_core.ops.softmax import log_softmax
-from walle_core.ops.windows import reshape
 from walle_core.types import TensorSpec
 
 _REDUCTIONS = ("none", "sum", "mean")

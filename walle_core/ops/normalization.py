@@ -8,6 +8,7 @@ from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import like, reshape, wide
 from walle_core.ops.precision import np_dtype, quiet, widened
 from walle_core.ops.rules import (
     ONNX_NUMBERS,
@@ -21,7 +22,6 @@ from walle_core.ops.rules import (
     reduced_shape,
     rule,
 )
-from walle_core.ops.windows import reshape
 from walle_core.types import DType, TensorSpec, dtype
 
 
@@ -90,7 +90,7 @@ def batch_norm_graph(
 ) -> Any:  # fmt: skip
     """Scale and shift of every channel to the given mean and variance (training: to those of the batch)."""
     rank = len(g.shape(x))
-    wide, (s, b, m, v) = _float32(g, x), [_float32(g, p) for p in (scale, bias, mean, var)]
+    big, (s, b, m, v) = wide(g, x), [wide(g, p) for p in (scale, bias, mean, var)]
     if g.dtype(wide).name == "float64":
         s, b, m, v = (p if g.dtype(p) == g.dtype(wide) else g.CastLike(p, wide) for p in (s, b, m, v))
 
@@ -105,25 +105,15 @@ def batch_norm_graph(
         v = g.ReduceMean(g.Mul(d, d), axes, keepdims=0)
     factor = g.Div(s, g.Sqrt(g.Add(v, g.const(epsilon, like=v))))
     y = g.Add(g.Mul(g.Sub(wide, channel(m)), channel(factor)), channel(b))
-    y = _like(g, y, x)
+    y = like(g, y, x)
     if not training_mode:
         return y
 
     def running(old: str, new: str, original: str) -> str:
         kept, added = g.Mul(old, g.const(momentum, like=old)), g.Mul(new, g.const(1 - momentum, like=new))
-        return _like(g, g.Add(kept, added), original)
+        return like(g, g.Add(kept, added), original)
 
     return y, running(old_m, m, mean), running(old_v, v, var)
-
-
-def _float32(g: Any, x: str) -> str:
-    """x in float32 if it is a 16-bit float."""
-    return str(g.Cast(x, to=1)) if g.dtype(x).itemsize < 4 else x
-
-
-def _like(g: Any, y: str, x: str) -> str:
-    """y in the dtype of x."""
-    return y if g.dtype(y) == g.dtype(x) else str(g.CastLike(y, x))
 
 
 def _standardised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
@@ -158,10 +148,10 @@ _VECTORS = ([1.0, 2.0, 0.5, -1.0], [0.0, 1.0, -1.0, 0.5])
 )  # fmt: skip
 def instance_norm_graph(g: Any, x: str, scale: str, bias: str, *, epsilon: float = 1e-5) -> Any:
     """Zero mean and unit variance for every channel of every instance, then scale and bias per channel."""
-    rank, wide = len(g.shape(x)), _float32(g, x)
+    rank, wide = len(g.shape(x)), wide(g, x)
     y, _, _ = _standardise(g, wide, range(2, rank), epsilon)
-    s, b = (reshape(g, _float32(g, p), -1, *[1] * (rank - 2)) for p in (scale, bias))
-    return _like(g, g.Add(g.Mul(y, s), b), x)
+    s, b = (reshape(g, wide(g, p), -1, *[1] * (rank - 2)) for p in (scale, bias))
+    return like(g, g.Add(g.Mul(y, s), b), x)
 
 
 @quiet
@@ -187,7 +177,7 @@ def group_norm_graph(
     shape = g.shape(x)
     wide = _stashed(g, x, stash_type)
     y, _, _ = _standardise(g, reshape(g, wide, shape[0], num_groups, prod(shape[1:]) // num_groups), [2], epsilon)
-    y = _like(g, reshape(g, y, *shape), x)
+    y = like(g, reshape(g, y, *shape), x)
     s, b = (reshape(g, p, -1, *[1] * (len(shape) - 2)) for p in (scale, bias))
     return g.Add(g.Mul(y, s), b)
 
@@ -237,7 +227,7 @@ def layer_norm_graph(
     """Zero mean and unit variance over the last axes, then scale and bias; also the statistics."""
     rank = len(g.shape(x))
     y, mean, inverse = _standardise(g, _stashed(g, x, stash_type), range(normal_axis(axis, rank), rank), epsilon)
-    y = g.Mul(_like(g, y, x), scale)
+    y = g.Mul(like(g, y, x), scale)
     return (g.Add(y, bias) if bias else y), mean, inverse
 
 
@@ -259,8 +249,8 @@ def rms_norm_graph(g: Any, x: str, scale: str, *, axis: int = -1, epsilon: float
     rank, wide = len(g.shape(x)), _stashed(g, x, stash_type)
     axes = g.const(list(range(normal_axis(axis, rank), rank)), "int64")
     root = g.Sqrt(g.Add(g.ReduceMean(g.Mul(wide, wide), axes), g.const(epsilon, like=wide)))
-    y = _like(g, g.Div(wide, root), x)
-    return g.Mul(_like(g, y, scale), scale)
+    y = like(g, g.Div(wide, root), x)
+    return g.Mul(like(g, y, scale), scale)
 
 
 @rule

@@ -8,6 +8,7 @@ from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import first, reshape, stored
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import (
     Window,
@@ -19,7 +20,7 @@ from walle_core.ops.rules import (
     text,
     to_channels_first,
 )
-from walle_core.ops.windows import channels_first, channels_stored, first, reshape, stored, windows_of
+from walle_core.ops.windows import channels_first, channels_stored, windows_of
 from walle_core.types import DType, TensorSpec, int64
 
 Ints = Sequence[int] | None

@@ -8,6 +8,7 @@ from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite, define
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import in_float32
 from walle_core.ops.precision import quiet, widen, widened
 from walle_core.ops.rules import (
     Infer,
@@ -138,14 +139,6 @@ def _composite(name: str, fn: Callable[..., Any], *, kinds: str = "fiu", flops: 
     )  # fmt: skip
 
 
-def _in_float32(g: Any, x: str, compute: Callable[[str], str]) -> str:
-    """`compute` on x in float32 if x is a 16-bit float, rounded back."""
-    dtype = g.dtype(x)
-    if dtype.kind != "f" or dtype.itemsize > 2:
-        return compute(x)
-    return str(g.CastLike(compute(g.Cast(x, to=1)), x))
-
-
 def _mean_of(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if x.dtype.kind == "f":
         return np.mean(x, axes, dtype=x.dtype, keepdims=keepdims)
@@ -164,21 +157,21 @@ def _mean(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop
         total = g.ReduceSum(x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
         return str(g.Div(total, g.const(count, like=x)))
 
-    return _in_float32(g, data, mean)
+    return in_float32(g, data, mean)
 
 
 @_composite("ReduceSumSquare", lambda x, a, k: np.sum(x * x, a, dtype=x.dtype, keepdims=k))
 def _sum_square(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
     """Sum of squares over axes."""
     flags = {"keepdims": keepdims, "noop_with_empty_axes": noop_with_empty_axes}
-    return _in_float32(g, data, lambda x: g.ReduceSum(g.Mul(x, x), axes, **flags))
+    return in_float32(g, data, lambda x: g.ReduceSum(g.Mul(x, x), axes, **flags))
 
 
 @_composite("ReduceL1", lambda x, a, k: np.sum(np.abs(x), a, dtype=x.dtype, keepdims=k))
 def _l1(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
     """Sum of absolute values over axes."""
     flags = {"keepdims": keepdims, "noop_with_empty_axes": noop_with_empty_axes}
-    return _in_float32(g, data, lambda x: g.ReduceSum(g.Abs(x), axes, **flags))
+    return in_float32(g, data, lambda x: g.ReduceSum(g.Abs(x), axes, **flags))
 
 
 def _root(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -194,7 +187,7 @@ def _l2(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_w
     def norm(x: str) -> str:
         return str(g.Sqrt(g.ReduceSum(g.Mul(x, x), axes, **flags)))
 
-    return _in_float32(g, data, norm) if g.dtype(data).kind == "f" else g.CastLike(norm(g.Cast(data, to=11)), data)
+    return in_float32(g, data, norm) if g.dtype(data).kind == "f" else g.CastLike(norm(g.Cast(data, to=11)), data)
 
 
 def _log_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -210,7 +203,7 @@ def _log_sum_graph(g: Any, data: str, axes: str | None = None, *, keepdims: int 
     def log(x: str) -> str:
         return str(g.Log(g.ReduceSum(x, axes, **flags)))
 
-    return _in_float32(g, data, log) if g.dtype(data).kind == "f" else g.CastLike(log(g.Cast(data, to=11)), data)
+    return in_float32(g, data, log) if g.dtype(data).kind == "f" else g.CastLike(log(g.Cast(data, to=11)), data)
 
 
 def _log_sum_exp(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -237,4 +230,4 @@ def _log_sum_exp_graph(
             return str(total)
         return str(g.Reshape(total, g.const(list(reduced_shape(g.shape(x), found, 0)), "int64")))
 
-    return _in_float32(g, data, shifted) if g.dtype(data).kind == "f" else g.CastLike(shifted(g.Cast(data, to=11)), data)
+    return in_float32(g, data, shifted) if g.dtype(data).kind == "f" else g.CastLike(shifted(g.Cast(data, to=11)), data)

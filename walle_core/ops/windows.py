@@ -40,18 +40,3 @@ def channels_first(x: Any, layout: str | bytes) -> Any:
 def channels_stored(x: Any, layout: str | bytes) -> Any:
     """A value in NCHW order, put into `layout`."""
     return x if text(layout) == "NCHW" else np.ascontiguousarray(np.transpose(x, last_perm(x.ndim)))
-
-
-def first(g: Any, x: str, layout: str | bytes) -> str:
-    """Appends the transform from `layout` to NCHW."""
-    return x if text(layout) == "NCHW" else str(g.Transpose(x, perm=first_perm(len(g.shape(x)))))
-
-
-def stored(g: Any, x: str, layout: str | bytes) -> str:
-    """Appends the transform from NCHW to `layout`."""
-    return x if text(layout) == "NCHW" else str(g.Transpose(x, perm=last_perm(len(g.shape(x)))))
-
-
-def reshape(g: Any, x: str, *sizes: int) -> str:
-    """Appends a Reshape to constant sizes."""
-    return str(g.Reshape(x, g.const(list(sizes), "int64")))
