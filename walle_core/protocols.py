@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
-from walle_core.graph.ir import Graph, Node
-from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
+if TYPE_CHECKING:  # below graph in the order of layers
+    from walle_core.graph.ir import Graph, Node
+    from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
 
 
 @runtime_checkable
