@@ -7,7 +7,7 @@ from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
-from walle_core.ops.pieces import like, reshape, wide
+from walle_core.ops.pieces import like, reshape, wider
 from walle_core.ops.precision import quiet, widen, widened
 from walle_core.ops.rules import check_equal_dtypes, check_kinds, check_vector, operations, rule, text
 from walle_core.types import TensorSpec
@@ -99,7 +99,7 @@ def linear_attention_graph(
 
     def tokens(x: str, *sizes: int) -> list[str]:
         """One [batch, heads, ...sizes] per time step."""
-        heads = [reshape(g, wide(g, x), n, length, kv_num_heads if len(sizes) < 3 else sizes[0], *sizes[-2:])]
+        heads = [reshape(g, wider(g, x), n, length, kv_num_heads if len(sizes) < 3 else sizes[0], *sizes[-2:])]
         if length == 1:
             return [reshape(g, heads[0], n, *g.shape(heads[0])[2:])]
         parts = g.op("Split", heads[0], g.const([1] * length, "int64"), outputs=length, axis=1)
@@ -108,7 +108,7 @@ def linear_attention_graph(
     q, k, v = tokens(query, groups, d_k), tokens(key, d_k, 1), tokens(value, 1, d_v)
     gates = tokens(decay, g.shape(decay)[2] // kv_num_heads, 1) if "gated" in mode else None
     rates = tokens(beta, g.shape(beta)[2], 1, 1) if "delta" in mode else None
-    state = wide(g, past_state) if past_state else g.Expand(g.const(0, like=q[0]), g.const([n, kv_num_heads, d_k, d_v], "int64"))
+    state = wider(g, past_state) if past_state else g.Expand(g.const(0, like=q[0]), g.const([n, kv_num_heads, d_k, d_v], "int64"))
     factor = g.const(scale or 1 / math.sqrt(d_k), like=q[0])
     outputs = []
     for t in range(length):

@@ -28,11 +28,11 @@ def like(g: Any, y: str, x: str) -> str:
     return y if g.dtype(y) == g.dtype(x) else str(g.CastLike(y, x))
 
 
-def wide(g: Any, x: str) -> str:
+def wider(g: Any, x: str) -> str:
     """Appends the conversion of a 16-bit float to float32."""
     return str(g.Cast(x, to=1)) if g.dtype(x).kind == "f" and g.dtype(x).itemsize < 4 else x
 
 
 def in_float32(g: Any, x: str, compute: Callable[[str], str]) -> str:
     """`compute` on x, in float32 if x is a 16-bit float, and rounded once."""
-    return like(g, compute(wide(g, x)), x)
+    return like(g, compute(wider(g, x)), x)
