@@ -99,19 +99,9 @@ def _sequence_map(call: Call, specs: Specs, operands: Sequence[Any], _attributes
     return list(made)
 
 
-def _flex_attention(call: Call, specs: Specs, operands: Sequence[Any], attributes: Mapping[str, Any]) -> list[Any]:
-    from walle_core.ops.flex_attention import flex_attention
-
-    def mod(name: str) -> Callable[[Any], Any]:
-        return (lambda x: call(name, x)[0]) if name in specs else (lambda x: x)
-
-    return [flex_attention(*operands, mod("score_mod"), mod("prob_mod"), attributes)]
-
-
 CONTROL: dict[str, Callable[[Call, Specs, Sequence[Any], Mapping[str, Any]], list[Any]]] = {
     "If": _if,
     "Loop": _loop,
     "Scan": _scan,
     "SequenceMap": _sequence_map,
-    "ai.onnx.preview.FlexAttention": _flex_attention,
 }
