@@ -50,10 +50,12 @@ struct DepthwiseRow {
 // KW, SW: kernel width and stride known at compile time (dilation 1), or 0: any. P pixels from ox, channels c0..c1-1.
 // kEdge: columns may lie outside the image, and only `valid` of the P pixels exist.
 template <int KW, int SW, int P, bool kEdge>
-__attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox, int64_t valid, int64_t c0, int64_t c1) {
+__attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox, int64_t valid, int64_t c0,
+                                               int64_t c1) {
   const DepthwiseArgs& a = r.a;
   const int64_t kw = KW ? KW : a.kw, stride = SW ? SW : a.stride_w, dilation = KW ? 1 : a.dilation_w;
-  const int64_t ix0 = ox * stride - a.pad_left, w = a.w, ld = a.ld_src, ld_dst = a.ld_dst, ld_residual = a.ld_residual;
+  const int64_t ix0 = ox * stride - a.pad_left, w = a.w;
+  const int64_t ld = a.ld_src, ld_dst = a.ld_dst, ld_residual = a.ld_residual;
   const int64_t row_step = a.dilation_h * w * ld, tap_step = a.c, rows = r.ky1 - r.ky0;
   const float* const origin = r.image + ((r.iy0 + r.ky0 * a.dilation_h) * w + ix0) * ld;
   const float* const weights = r.weights + r.ky0 * kw * tap_step;
@@ -61,7 +63,6 @@ __attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox
   const float* const bias = r.bias;
   float* const dst = r.dst + ox * ld_dst;
   const Activation act = r.act;
-  const bool clamp = act.is_clamp();
 
   const auto vector = [&](int64_t c, auto load, auto store) __attribute__((always_inline)) {
     const auto input = [&](const float* q, int64_t x) __attribute__((always_inline)) {
@@ -99,12 +100,7 @@ __attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox
       for (int p = 0; p < P; ++p)
         if (!kEdge || p < valid) acc[p] = add(acc[p], load(residual + p * ld_residual + c));
     }
-    if (clamp) {
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) acc[p] = act.clamp(acc[p]);
-    } else {
-      for (int p = 0; p < P; ++p) acc[p] = act(acc[p]);
-    }
+    act.apply(acc);
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p)
       if (!kEdge || p < valid) store(dst + p * ld_dst + c, acc[p]);
@@ -145,15 +141,19 @@ inline void depthwise(const walle_call* call) {
   const float* src = static_cast<const float*>(call->buf[1]);
   const float* residual = static_cast<const float*>(call->buf[4]);
   void (*run)(const DepthwiseRow&) = depthwise_row<0, 0>;
-  if (a.dilation_w == 1 && a.kw == 3) run = a.stride_w == 1 ? depthwise_row<3, 1> : a.stride_w == 2 ? depthwise_row<3, 2> : run;
-  if (a.dilation_w == 1 && a.kw == 5) run = a.stride_w == 1 ? depthwise_row<5, 1> : a.stride_w == 2 ? depthwise_row<5, 2> : run;
+  const int64_t shape = a.dilation_w == 1 ? a.kw * 10 + a.stride_w : 0;
+  if (shape == 31) run = depthwise_row<3, 1>;
+  if (shape == 32) run = depthwise_row<3, 2>;
+  if (shape == 51) run = depthwise_row<5, 1>;
+  if (shape == 52) run = depthwise_row<5, 2>;
+  const float* weights = static_cast<const float*>(call->buf[2]);
+  const float* bias = static_cast<const float*>(call->buf[3]);
   for (int64_t unit = call->begin; unit < call->end; ++unit) {
     const int64_t oy = unit % a.oh, iy0 = oy * a.stride_h - a.pad_top;
     int64_t ky0 = 0, ky1 = a.kh;
     while (ky0 < ky1 && iy0 + ky0 * a.dilation_h < 0) ++ky0;
     while (ky1 > ky0 && iy0 + (ky1 - 1) * a.dilation_h >= a.h) --ky1;
-    const DepthwiseRow row = {a, act, src + unit / a.oh * a.h * a.w * a.ld_src, static_cast<const float*>(call->buf[2]),
-                              static_cast<const float*>(call->buf[3]),
+    const DepthwiseRow row = {a, act, src + unit / a.oh * a.h * a.w * a.ld_src, weights, bias,
                               residual ? residual + unit * a.ow * a.ld_residual : nullptr,
                               dst + unit * a.ow * a.ld_dst, iy0, ky0, ky1};
     run(row);

@@ -4,8 +4,9 @@
 //   op Max, Average          buf: dst, src
 //     arg: n, h, w, c, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, pad_bottom,
 //          pad_right, ld_dst (elements from pixel to pixel of dst), count_include_pad (Average)
-//     Padding never wins a maximum; a window wholly in padding gives -infinity. Average divides by the taps inside the
-//     image, or with count_include_pad by the taps inside the padded image (taps that ceil_mode adds beyond it do not count).
+//     Padding never wins a maximum; a window wholly in padding gives -infinity. Average divides by the taps inside
+//     the image, or with count_include_pad by the taps inside the padded image (taps that ceil_mode adds beyond it
+//     do not count).
 //     units: rows of dst (n*oh).
 //   op GlobalMax, GlobalAverage   buf: dst, src
 //     arg: n, pixels (h*w), c, block (channels per unit, a multiple of 4 vectors)

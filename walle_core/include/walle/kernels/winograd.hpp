@@ -11,7 +11,8 @@
 //     w: [k][c][3][3]; u: [ceil(k/NR)][(u+2)^2][c][kNr], zero padded. Transformed in float64. units: panels of kNr.
 //   op F<u>        buf: dst, src, u, bias[k] (or null), residual (or null), scratch
 //     arg: n, h, w, c, oh, ow, k, pad_top, pad_left, ld_dst, ld_residual (elements from pixel to pixel),
-//          block (tiles per block), groups (panel groups), scratch floats per thread, activation code, f(alpha), f(beta)
+//          block (tiles per block), groups (panel groups), scratch floats per thread,
+//          activation code, f(alpha), f(beta)
 //     dst: [n][oh][ow] pixels of k channels; tiles are numbered row-major over [n][ceil(oh/u)][ceil(ow/u)].
 //     units: ceil(tiles/block) * groups, groups innermost; each group is ceil(panels/groups) panels of kNr channels.
 //     scratch: threads * winograd scratch floats, see `scratch_floats` in backends/table/winograd.py.
@@ -190,7 +191,6 @@ void winograd_output(const WinogradArgs& a, const Activation& activation, const 
   const int64_t rows = a.oh - oy < U ? a.oh - oy : U, cols = a.ow - ox < U ? a.ow - ox : U;
   const int64_t ld_dst = a.ld_dst, ld_residual = a.ld_residual, ow = a.ow;
   const Activation act = activation;
-  const bool clamp = act.is_clamp();
   const auto vector = [&](const float* source, int64_t k, auto load, auto store) __attribute__((always_inline)) {
     const F32 b = bias ? load(bias + k) : F32::set(0.0f);
     F32 columns[U][n];
@@ -217,12 +217,7 @@ void winograd_output(const WinogradArgs& a, const Activation& activation, const 
         for (int j = 0; j < U; ++j)
           if (j < cols) t[j] = add(t[j], load(extra + j * ld_residual));
       }
-      if (clamp) {
-#pragma GCC unroll 8
-        for (int j = 0; j < U; ++j) t[j] = act.clamp(t[j]);
-      } else {
-        for (int j = 0; j < U; ++j) t[j] = act(t[j]);
-      }
+      act.apply(t);
 #pragma GCC unroll 8
       for (int j = 0; j < U; ++j)
         if (j < cols) store(out + j * ld_dst, t[j]);
@@ -233,7 +228,8 @@ void winograd_output(const WinogradArgs& a, const Activation& activation, const 
     if (left >= size_t(F32::N))
       vector(m, k, [](const float* p) { return F32::load(p); }, [](float* p, F32 y) { y.store(p); });
     else
-      vector(m, k, [left](const float* p) { return F32::load(p, left); }, [left](float* p, F32 y) { y.store(p, left); });
+      vector(m, k, [left](const float* p) { return F32::load(p, left); },
+             [left](float* p, F32 y) { y.store(p, left); });
   }
 }
 
