@@ -9,6 +9,7 @@ import attrs
 
 from walle_core.errors import ModelError
 from walle_core.graph.ir import Graph, Node
+from walle_core.graph.shapes import infer_node
 from walle_core.ops import find
 from walle_core.ops.define import OpDef
 from walle_core.types import TensorSpec
@@ -50,7 +51,7 @@ Keep = Callable[[Node, Mapping[str, TensorSpec], Mapping[str, Any]], bool]
 def decompose(graph: Graph, keep: Keep, depth: int = 0) -> Graph:
     """Replaces composite nodes by their decomposition, repeatedly, except those that `keep(node, specs, constants)` claims.
 
-    Nodes whose input specs are not static are left as they are.
+    Nodes whose input specs are not static, or whose result depends on data that is not constant, are left as they are.
     """
     nodes: list[Node] = []
     specs, constants = dict(graph.specs), dict(graph.constants)
@@ -62,6 +63,9 @@ def decompose(graph: Graph, keep: Keep, depth: int = 0) -> Graph:
         op = find(node.op)
         static = all(n in specs and specs[n].static for n in node.inputs if n)
         if op is None or not op.divisible(len(node.inputs)) or not static or keep(node, specs, constants):
+            nodes.append(node)
+            continue
+        if op.infer is not None and infer_node(node, specs, constants) is None:
             nodes.append(node)
             continue
         part = decompose_node(node, op, specs, constants)

@@ -10,7 +10,6 @@ from walle_core.ops.rules import MAX_ELEMENTS
 from walle_core.types import TensorSpec
 
 
-
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:
     """Strides in elements of a dense row-major tensor of this shape."""
     strides, step = [], 1
