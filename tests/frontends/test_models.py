@@ -53,6 +53,8 @@ def assert_nodes(graph, model):
                 assert mine.outputs == tuple(o.name for o in value.output)
             elif isinstance(mine, str):
                 assert mine == value.decode()
+            elif hasattr(mine, "tobytes"):
+                assert mine.tobytes() == numpy_helper.to_array(value).tobytes()
             elif isinstance(mine, tuple):
                 assert list(mine) == list(value)
             else:

@@ -149,6 +149,8 @@ class Converter:
         where = f"{frame.where}: node {op} {label!r}"
         if not op:
             raise ModelError(f"{where}: no operator is named")
+        if not fields["output"]:
+            raise ModelError(f"{where}: has no output")
         for name in (op, domain, *fields["input"], *fields["output"]):
             if len(name) > self.limits.max_name:
                 raise ModelError(f"{where}: a name has {len(name)} characters, at most {self.limits.max_name} are taken")
