@@ -1,91 +1,159 @@
-"""Direct convolution, channels-last, as an implicit matrix product over taps and input channels."""
+"""Direct convolution, channels last: an implicit matrix product, and 1x1 convolutions as a plain one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import attrs
 
 from walle_core._native import Tensor
 from walle_core.backends.table.activation import activation_args, supports_activation
-from walle_core.backends.table.blocking import TILE, solve
-from walle_core.backends.table.emitter import NONE, Emitter, Kernels, Rule
-from walle_core.backends.table.gemm import Product, emit_product, pack
+from walle_core.backends.table.cut import ALIAS_BYTES, Cut, TileShape, padded_ops, solve, stage_floats
+from walle_core.backends.table.emitter import NONE, Emitter, Kernels, Operand, Rule
+from walle_core.backends.table.gemm import Product, emit_product
 from walle_core.backends.table.image import Image, conv_image, epilogue_fits, optional
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
-FEW_CHANNELS = 16  # at most this many input channels: a whole kernel row is one run of K
+TAPS_IN_PLACE, TAPS_STAGED, KERNEL_ROWS = 0, 1, 2  # modes of conv.hpp
+FEW_CHANNELS = 16  # below this a kernel row is one run
+PATCH_FLOATS = 2048  # longest patch (K) of the kernel-row mode: a block of them stays in the second-level cache
 
 
-def _pointwise(image: Image, groups: int) -> bool:
-    return image.kernel == (1, 1) and image.strides == (1, 1) and not any(image.pads) and groups == 1
+@attrs.frozen
+class Direct:
+    """A convolution as an implicit product.
+
+    Attributes:
+        image: geometry of the whole node.
+        groups: independent products; each has `c` input and `k` output channels.
+        c, k: channels per group.
+        mode: how rows are read (conv.hpp).
+    """
+
+    image: Image
+    groups: int
+    c: int
+    k: int
+    mode: int
+
+    @classmethod
+    def of(cls, image: Image, groups: int) -> Direct:
+        """Chooses the mode."""
+        c, k = image.c // groups, image.k // groups
+        few = c < FEW_CHANNELS and groups == 1 and image.dilations[1] == 1 and image.kernel[1] > 1
+        if few and c * image.taps <= PATCH_FLOATS and image.kernel[0] <= 64:
+            mode = KERNEL_ROWS
+        elif 4 * image.c * image.strides[1] % ALIAS_BYTES == 0 and k > 64:
+            mode = TAPS_STAGED
+        else:
+            mode = TAPS_IN_PLACE
+        return cls(image, groups, c, k, mode)
+
+    @property
+    def depth(self) -> int:
+        """K of the product."""
+        return self.c * self.image.taps
+
+    @property
+    def run(self) -> int:
+        """Contiguous elements of a row."""
+        return self.c * self.image.kernel[1] if self.mode == KERNEL_ROWS else self.c
+
+    @property
+    def pointwise(self) -> bool:
+        """True if it is a plain matrix product over pixels."""
+        image = self.image
+        return image.taps == 1 and image.strides == (1, 1) and image.pads == (0, 0, 0, 0) and self.groups == 1
+
+    def cut(self, tile: TileShape, threads: int) -> Cut:
+        """The solved cut."""
+        image = self.image
+        return solve(
+            image.pixels, self.k, self.depth, tile, threads, products=self.groups, run=self.run,
+            piece=self.depth if self.mode == KERNEL_ROWS else 0, reuse=image.taps / prod(image.strides),
+            staged=self.mode == TAPS_STAGED,
+        )  # fmt: skip
+
+    def scratch_floats(self, cut: Cut, tile: TileShape) -> int:
+        """Scratch floats per thread."""
+        if self.mode == TAPS_STAGED:
+            return stage_floats(cut, tile)
+        return cut.block_tiles * tile.rows * self.depth if self.mode == KERNEL_ROWS else 0
+
+    def args(self, node: Node, cut: Cut, scratch: int) -> list[int]:
+        """Arguments of conv/direct."""
+        i = self.image
+        return [
+            i.pixels, self.k, *cut.args(), self.groups, self.c, cut.piece, i.c, i.k, i.k, scratch, self.mode,
+            *activation_args(node.attrs), *i.size, *i.out, *i.kernel, *i.strides, *i.pads[:2], *i.dilations,
+        ]  # fmt: skip
 
 
-def _groups(node: Node) -> int:
-    return int(node.attrs.get("group", 1))
+def _direct(node: Node, specs: Mapping[str, TensorSpec]) -> Direct | None:
+    image = conv_image(node, specs)
+    return Direct.of(image, int(node.attrs.get("group", 1))) if image is not None else None
 
 
 def candidates(
     kernels: Kernels, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
-) -> list[Candidate]:
-    """One way for any two-dimensional convolution with constant weights; 1x1 ones are plain products."""
+) -> Sequence[Candidate]:
+    """Any float32 convolution over one or two axes of a channels-last value."""
     if kernels.kernel("conv", "direct") is None or not supports_activation(node.attrs):
         return []
-    image = conv_image(node, specs)
-    if image is None or node.inputs[1] not in constants or not epilogue_fits(node, specs):
+    direct = _direct(node, specs)
+    if direct is None or not epilogue_fits(node, specs) or direct.depth == 0:
         return []
-    groups = _groups(node)
-    if groups > 1 and image.k // groups < 4:
-        return []
-    ops = 2.0 * image.pixels * image.k * image.taps * image.c / groups
-    moved = float(sum(specs[n].nbytes for n in (*node.inputs, *node.outputs) if n))
-    plain = _pointwise(image, groups)
-    why = "1x1: a plain product over pixels" if plain else f"{image.taps} taps read in place"
-    return [Candidate("gemm_1x1" if plain else "direct", "gemm" if plain else "direct", ops, moved, 1, {}, why)]
+    tile = TileShape.of(kernels.lanes)
+    cut = direct.cut(tile, 1)
+    moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
+    params = {"tile": (tile.rows, tile.panel), "block": cut.block_tiles, "piece": cut.piece, "mode": direct.mode}
+    pixels = direct.image.pixels
+    ops = direct.groups * padded_ops(pixels, direct.k, direct.depth, tile)
+    dispatches = 1 + (node.inputs[1] not in constants)
+    why = f"{pixels} pixels x {direct.depth} x {direct.k}" + (f", {direct.groups} groups" if direct.groups > 1 else "")
+    name, rate = ("gemm", "gemm") if direct.pointwise else ("direct", "direct")
+    return [Candidate(name, rate, ops, moved, dispatches, params, why)]
 
 
 def emit(em: Emitter, node: Node, choice: Candidate) -> None:
-    """Packs the weights at load, then one step."""
-    image = conv_image(node, em.graph.specs)
-    assert image is not None
-    if choice.algorithm == "gemm_1x1":
-        product = Product(image.pixels, image.k, image.c, image.c, 1, image.c, (), (), (), (), False)
-        packed = pack(em, node, product, 1.0)
-        operands = em.value(optional(node, 2)), em.value(optional(node, 3))
-        emit_product(em, node, product, em.value(node.inputs[0]), packed, *operands)
+    """Packs the weights (at load where they are constant) and multiplies."""
+    del choice
+    direct = _direct(node, em.graph.specs)
+    assert direct is not None
+    packed = _packed(em, node, direct)
+    image = direct.image
+    x, bias, residual = node.inputs[0], optional(node, 2), optional(node, 3)
+    if direct.pointwise:
+        p = Product((), image.pixels, image.k, image.c, (), (), (image.c, 1), (image.k, 1))
+        emit_product(em, node, p, em.value(x), packed, (bias, residual))
         return
-    groups = _groups(node)
-    mr, nr = TILE[em.lanes]
-    out, c = image.k // groups, image.c // groups
-    by_row = c <= FEW_CHANNELS and groups == 1 and image.dilations[1] == 1 and image.kernel[1] > 1
-    taps, run = (image.kernel[0], image.kernel[1] * c) if by_row else (image.taps, c)
-    cut = solve(image.pixels, out, taps, run, image.c * image.strides[1], (mr, nr), em.threads, groups)
-    scratch, mode = cut.scratch, 1 if cut.stage else 0
-    if by_row:
-        tiles = min(cut.block_tiles, max(1, 128 // taps))
-        cut = attrs.evolve(cut, kc=taps * run, block_tiles=tiles, units=_units(image.pixels, out, tiles, cut.group_panels, (mr, nr)))
-        scratch, mode = tiles * mr * taps * run, 2
-    weights = Tensor((groups * -(-out // nr) * nr * image.taps * c,), "float32", zero=False)
-    pack_args = [groups, out, c, image.taps]
-    em.run_now(em.require("pack_b", "conv"), [weights, em.constant_tensor(node.inputs[1])], pack_args, groups * -(-out // nr))
-    args = [
-        image.pixels, out, cut.block_tiles, cut.group_panels, cut.columns_first, groups, c, cut.kc, image.c, image.k,
-        image.k, scratch, mode, *activation_args(node.attrs), *image.size, *image.out, *image.kernel, *image.strides,
-        *image.pads[:2], *image.dilations,
-    ]  # fmt: skip
+    tile = TileShape.of(em.lanes)
+    cut = direct.cut(tile, em.threads)
+    scratch = direct.scratch_floats(cut, tile)
     operands = [
-        em.value(node.outputs[0]), em.value(node.inputs[0]), em.add_constant(weights), em.value(optional(node, 2)),
-        em.value(optional(node, 3)), em.add_constant(Tensor((run,))),
-        em.scratch(4 * scratch * em.threads) if scratch else NONE,
+        em.value(node.outputs[0]), em.value(x), packed, em.value(bias), em.value(residual),
+        em.add_constant(Tensor((direct.run,), "float32")), em.scratch(4 * scratch * em.threads) if scratch else NONE,
     ]  # fmt: skip
-    ops = 2 * image.pixels * out * image.taps * c // max(1, cut.units)
-    em.step(em.require("conv", "direct"), operands, args, groups * cut.units, max(1, 200_000 // max(1, ops)), node.name)
+    args = direct.args(node, cut, scratch)
+    em.step(em.require("conv", "direct"), operands, args, direct.groups * cut.units, cut.grain, node.name)
 
 
-def _units(m: int, n: int, block_tiles: int, group_panels: int, tile: tuple[int, int]) -> int:
-    return -(-(-(-m // tile[0])) // block_tiles) * -(-(-(-n // tile[1])) // group_panels)
+def _packed(em: Emitter, node: Node, direct: Direct) -> Operand:
+    tile, name = TileShape.of(em.lanes), node.inputs[1]
+    panels = -(-direct.k // tile.panel)
+    units = direct.groups * panels
+    args = [direct.groups, direct.k, direct.c, direct.image.taps]
+    kernel = em.require("pack_b", "conv")
+    if em.is_constant(name):
+        packed = Tensor((units * tile.panel * direct.depth,), "float32", zero=False)
+        em.run_now(kernel, [packed, em.constant_tensor(name)], args, units)
+        return em.add_constant(packed)
+    out = em.scratch(4 * units * tile.panel * direct.depth)
+    em.step(kernel, [out, em.value(name)], args, units, 1, node.name)
+    return out
 
 
 def rules() -> list[Rule]:

@@ -1,4 +1,4 @@
-"""Matrix products: packed B, a register tile, bias, residual and activation in the epilogue."""
+"""Matrix products: MatMul, Gemm and FusedMatMul on packed weights."""
 
 from __future__ import annotations
 
@@ -10,155 +10,238 @@ import attrs
 
 from walle_core._native import Tensor
 from walle_core.backends.table.activation import activation_args, supports_activation
-from walle_core.backends.table.blocking import TILE, solve
-from walle_core.backends.table.emitter import Emitter, Kernels, Operand, Rule, f64
+from walle_core.backends.table.cut import ALIAS_BYTES, TileShape, padded_ops, solve, stage_floats
+from walle_core.backends.table.emitter import NONE, Emitter, Kernels, Operand, Rule, f64
 from walle_core.backends.table.strides import broadcast_strides
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
+PLAIN_DTYPES = ("float32", "float64", "int32", "uint32", "int64", "uint64")
+PACK_GRAIN_BYTES = 1 << 16
+
 
 @attrs.frozen
 class Product:
-    """A batched product [batch, m, k] x [batch, k, n]: sizes, and the batch strides in elements (0 = broadcast).
+    """The products of one node: `batch` of them, [m, k] by [k, n], with batch strides in units of whole matrices.
 
     Attributes:
-        stride_k, stride_n: of B inside one matrix.
-        lda: floats between rows of A.
-        batch: sizes of the batch dimensions; a, b, c: strides over them; b_sizes: B's own batch sizes.
-        trans_a: A is stored [k, m] and must be transposed first.
+        batch: sizes of the batch dimensions.
+        m, n, k: sizes of one product.
+        a_step, b_step: per batch dimension, 0 where the operand is repeated.
+        a_stride, b_stride: (row, column) strides of one matrix in elements.
     """
 
+    batch: tuple[int, ...]
     m: int
     n: int
     k: int
-    lda: int
-    stride_k: int
-    stride_n: int
-    batch: tuple[int, ...]
-    a: tuple[int, ...]
-    b: tuple[int, ...]
-    b_sizes: tuple[int, ...]
-    trans_a: bool
+    a_step: tuple[int, ...]
+    b_step: tuple[int, ...]
+    a_stride: tuple[int, int]
+    b_stride: tuple[int, int]
+
+    @classmethod
+    def of(cls, a: Sequence[int], b: Sequence[int], trans_a: bool = False, trans_b: bool = False) -> Product:
+        """From the operands' shapes; a vector is one row (a) or one column (b)."""
+        a2 = tuple(a) if len(a) > 1 else (1, *a)
+        b2 = tuple(b) if len(b) > 1 else (*b, 1)
+        trans_a, trans_b = trans_a and len(a) > 1, trans_b and len(b) > 1
+        m, k = (a2[-1], a2[-2]) if trans_a else a2[-2:]
+        n = b2[-2] if trans_b else b2[-1]
+        a_stride = (1, a2[-1]) if trans_a else (a2[-1], 1)
+        b_stride = (1, b2[-1]) if trans_b else (b2[-1], 1)
+        rank = max(len(a2), len(b2)) - 2
+        lead_a, lead_b = ((1,) * (rank + 2 - len(s)) + s[:-2] for s in (a2, b2))
+        batch = tuple(y if x == 1 else x for x, y in zip(lead_a, lead_b, strict=True))
+        whole = cls(
+            batch, m, n, k, tuple(broadcast_strides(batch, lead_a)), tuple(broadcast_strides(batch, lead_b)),
+            a_stride, b_stride,
+        )  # fmt: skip
+        return whole._flat() if prod(lead_b) == 1 and not trans_a else whole._merged()
+
+    def _flat(self) -> Product:
+        """Rows of all batches as one product, where they all meet the same B."""
+        return attrs.evolve(self, batch=(), m=self.m * prod(self.batch), a_step=(), b_step=())
+
+    def _merged(self) -> Product:
+        """Without batch dimensions of size 1, neighbours joined where both operands allow it."""
+        dims: list[tuple[int, int, int]] = []
+        for size, a, b in zip(self.batch, self.a_step, self.b_step, strict=True):
+            if size == 1:
+                continue
+            if dims and dims[-1][1] == a * size and dims[-1][2] == b * size:
+                dims[-1] = (dims[-1][0] * size, a, b)
+            else:
+                dims.append((size, a, b))
+        batch, a_step, b_step = (tuple(d[i] for d in dims) for i in range(3))
+        return attrs.evolve(self, batch=batch, a_step=a_step, b_step=b_step)
+
+    @property
+    def count(self) -> int:
+        """Products in all batches."""
+        return prod(self.batch)
+
+    def b_dims(self) -> list[tuple[int, int]]:
+        """(size, step) of the batch dimensions over which B differs."""
+        return [(s, step) for s, step in zip(self.batch, self.b_step, strict=True) if step]
 
 
-def product_of(node: Node, specs: Mapping[str, TensorSpec]) -> Product | None:
-    """The node as a product; None for other dtypes, or an empty or scalar operand."""
-    first, second, out = (specs[n] for n in (*node.inputs[:2], node.outputs[0]))
-    if any(s.dtype.name != "float32" or not s.sizes or s.size == 0 for s in (first, second)) or out.size == 0:
+def product_of(node: Node, specs: Mapping[str, TensorSpec]) -> Product:
+    """The product that a node with static specs asks for."""
+    flags = [bool(node.attrs.get(name, 0)) and node.op != "MatMul" for name in ("transA", "transB")]
+    return Product.of(specs[node.inputs[0]].sizes, specs[node.inputs[1]].sizes, *flags)
+
+
+def _optional(node: Node, index: int) -> str:
+    return node.inputs[index] if len(node.inputs) > index else ""
+
+
+def _epilogue(node: Node, specs: Mapping[str, TensorSpec]) -> tuple[str, str] | None:
+    """(bias, residual) names; None where an addend is neither a row vector nor of the result's shape."""
+    out, bias, residual = specs[node.outputs[0]], _optional(node, 2), _optional(node, 3)
+    n = out.sizes[-1] if out.sizes else 1
+    if bias and not (specs[bias].sizes and specs[bias].sizes[-1] == n == specs[bias].size):
+        if node.op != "Gemm" or residual:
+            return None
+        bias, residual = "", bias
+    if residual and specs[residual].sizes != out.sizes:
         return None
-    a, b = first.sizes, second.sizes
-    a = (1, *a) if len(a) == 1 else a
-    b = (*b, 1) if len(b) == 1 else b
-    trans_a, trans_b = bool(node.attrs.get("transA", 0)), bool(node.attrs.get("transB", 0))
-    m, k = (a[-1], a[-2]) if trans_a else (a[-2], a[-1])
-    n = b[-2] if trans_b else b[-1]
-    stride_k, stride_n = (1, b[-1]) if trans_b else (b[-1], 1)
-    rank = max(len(a), len(b)) - 2
-    batch = tuple(
-        max(x, y) for x, y in zip(_lead(a, rank), _lead(b, rank), strict=True)
-    )
-    strides_a = tuple(s * a[-1] * a[-2] for s in broadcast_strides(batch, a[:-2]))
-    strides_b = tuple(broadcast_strides(batch, b[:-2]))
-    if prod(b[:-2]) == 1 and not trans_a:  # one B for all: the batch of A is more rows
-        return Product(prod(batch) * m, n, k, k, stride_k, stride_n, (), (), (), (), False)
-    return Product(m, n, k, k, stride_k, stride_n, batch, strides_a, strides_b, tuple(b[:-2]), trans_a)
-
-
-def _lead(shape: Sequence[int], rank: int) -> list[int]:
-    return [1] * (rank - len(shape) + 2) + list(shape[:-2])
+    return bias, residual
 
 
 def candidates(
     kernels: Kernels, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
-) -> list[Candidate]:
-    """The packed product, if operands and epilogue are what the kernel takes."""
-    if kernels.kernel("gemm", "gemm") is None or not supports_activation(node.attrs):
+) -> Sequence[Candidate]:
+    """Packed float32 products, with B packed at load where it is constant."""
+    spec, out = specs[node.inputs[0]], specs[node.outputs[0]]
+    if spec.dtype.name != "float32" or not supports_activation(node.attrs) or 0 in spec.sizes or 0 in out.sizes:
         return []
-    product = product_of(node, specs)
-    if product is None:
+    if kernels.kernel("gemm", "gemm") is None or _epilogue(node, specs) is None:
         return []
-    bias, residual = [*node.inputs[2:], "", ""][:2]
-    if bias and specs[bias].size != product.n or residual and specs[residual] != specs[node.outputs[0]]:
+    if node.op == "Gemm" and _optional(node, 2) and float(node.attrs.get("beta", 1.0)) != 1.0:
         return []
-    batches = prod(product.batch)
-    moved = sum(specs[n].nbytes for n in (*node.inputs, *node.outputs) if n)
-    dynamic = node.inputs[1] not in constants
-    blocking = solve(product.m, product.n, 1, product.k, product.lda, TILE[kernels.lanes], 1, batches)
-    packing = 2 * specs[node.inputs[1]].nbytes if dynamic else 0
-    why = f"{product.m}x{product.n}x{product.k}, {blocking.block_tiles} tiles x {blocking.group_panels} panels"
-    ops = 2.0 * batches * product.m * product.n * product.k
-    return [Candidate("gemm", "gemm", ops, float(moved + packing), 1 + dynamic, {}, why)]
+    p, tile = product_of(node, specs), TileShape.of(kernels.lanes)
+    cut = solve(p.m, p.n, p.k, tile, 1, products=p.count)
+    moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
+    constant = node.inputs[1] in constants
+    if not constant:
+        moved += 2.0 * specs[node.inputs[1]].nbytes
+    dispatches = 1 + (not constant) + (p.a_stride[1] != 1)
+    params = {"tile": (tile.rows, tile.panel), "block": cut.block_tiles, "piece": cut.piece}
+    why = f"{p.count} x [{p.m}, {p.k}] x [{p.k}, {p.n}], {tile.rows}x{tile.panel} tiles, depth in {cut.piece}s"
+    ops = p.count * padded_ops(p.m, p.n, p.k, tile)
+    return [Candidate("gemm", "gemm", ops, moved, dispatches, params, why)]
 
 
 def emit(em: Emitter, node: Node, choice: Candidate) -> None:
-    """Packs B (at load if constant), transposes A if it must, then one step."""
+    """Packs B (at load or as a step), copies a transposed A, multiplies."""
     del choice
-    product = product_of(node, em.graph.specs)
-    assert product is not None
-    alpha = float(node.attrs.get("alpha", 1.0)) if node.op == "FusedMatMul" else 1.0
-    packed = pack(em, node, product, alpha)
-    a = em.value(node.inputs[0])
-    if product.trans_a:
-        a = _transposed(em, node, product)
-    bias, residual = [*node.inputs[2:], "", ""][:2]
-    emit_product(em, node, product, a, packed, em.value(bias), em.value(residual))
+    p = product_of(node, em.graph.specs)
+    names = _epilogue(node, em.graph.specs)
+    assert names is not None
+    alpha = float(node.attrs.get("alpha", 1.0)) if node.op != "MatMul" else 1.0
+    packed = _packed(em, node, p, alpha)
+    a, p = _plain_rows(em, node, p)
+    emit_product(em, node, p, a, packed, names)
 
 
-def emit_product(
-    em: Emitter, node: Node, product: Product, a: Operand, packed: Operand, bias: Operand, residual: Operand
-) -> None:
-    """The step of a product whose B is packed."""
-    batches = prod(product.batch)
-    cut = solve(product.m, product.n, 1, product.k, product.lda, TILE[em.lanes], em.threads, batches)
-    dense = [prod(product.batch[i + 1 :]) * product.m * product.n for i in range(len(product.batch))]
-    panels = -(-product.n // TILE[em.lanes][1]) * TILE[em.lanes][1] * product.k
-    dims = []
-    for i, size in enumerate(product.batch):
-        dims += [size, product.a[i], product.b[i] * panels, dense[i], dense[i]]
-    args = [
-        product.m, product.n, cut.block_tiles, cut.group_panels, cut.columns_first, product.k, cut.kc, product.lda,
-        product.n, product.n, cut.scratch, *activation_args(node.attrs), len(product.batch), *dims,
+def emit_product(em: Emitter, node: Node, p: Product, a: Operand, packed: Operand, names: tuple[str, str]) -> None:
+    """The multiplication step: `a` has unit column stride, B is packed, the result is dense."""
+    tile = TileShape.of(em.lanes)
+    lda = p.a_stride[0]
+    tiles = -(-p.m // tile.rows)
+    panels = -(-p.n // tile.panel)
+    staged = tiles > 0 and p.m > 2 and panels > 2 and 4 * lda % ALIAS_BYTES == 0
+    cut = solve(p.m, p.n, p.k, tile, em.threads, products=p.count, staged=staged)
+    scratch = stage_floats(cut, tile) if staged else 0
+    args = [p.m, p.n, *cut.args(), p.k, cut.piece, lda, p.n, p.n, scratch, *activation_args(node.attrs), len(p.batch)]
+    b_steps = _packed_steps(p, panels * tile.panel * p.k)
+    c_step = p.count * p.m * p.n
+    for size, a_step, b_step in zip(p.batch, p.a_step, b_steps, strict=True):
+        c_step //= size
+        args += [size, a_step * p.m * p.k, b_step, c_step, c_step]
+    operands = [
+        em.value(node.outputs[0]), a, packed, _vector(em, names[0]), em.value(names[1]),
+        em.scratch(4 * scratch * em.threads) if scratch else NONE,
     ]  # fmt: skip
-    operands = [em.value(node.outputs[0]), a, packed, bias, residual]
-    if cut.scratch:
-        operands.append(em.scratch(4 * cut.scratch * em.threads))
-    unit_ops = 2 * product.m * product.n * product.k // max(1, cut.units)
-    grain = max(1, 200_000 // max(1, unit_ops))
-    em.step(em.require("gemm", "gemm"), operands, args, batches * cut.units, grain, node.name)
+    em.step(em.require("gemm", "gemm"), operands, args, p.count * cut.units, cut.grain, node.name)
 
 
-def pack(em: Emitter, node: Node, product: Product, alpha: float) -> Operand:
-    """B in panels, scaled by alpha."""
-    nr = TILE[em.lanes][1]
-    panels = -(-product.n // nr)
-    matrices = prod(product.b_sizes)
-    dims: list[int] = []
-    inner = product.k * product.n
-    for i, size in enumerate(product.b_sizes):
-        dims += [size, prod(product.b_sizes[i + 1 :]) * inner]
-    args = [product.k, product.n, product.stride_k, product.stride_n, f64(alpha), len(product.b_sizes), *dims]
-    floats, work = matrices * panels * nr * product.k, matrices * panels
+def _vector(em: Emitter, name: str) -> Operand:
+    return em.value(name) if name else NONE
+
+
+def _packed_steps(p: Product, matrix: int) -> list[int]:
+    """Steps between packed matrices: they are dense over the batch dimensions in which B differs."""
+    steps, step = [0] * len(p.batch), matrix
+    for i in range(len(p.batch) - 1, -1, -1):
+        if p.b_step[i]:
+            steps[i] = step
+            step *= p.batch[i]
+    return steps
+
+
+def _packed(em: Emitter, node: Node, p: Product, alpha: float) -> Operand:
+    tile, name, dims = TileShape.of(em.lanes), node.inputs[1], p.b_dims()
+    panels = -(-p.n // tile.panel)
+    args = [p.k, p.n, *p.b_stride, f64(alpha), len(dims)]
+    for size, step in dims:
+        args += [size, step * p.k * p.n]
+    units = prod(size for size, _ in dims) * panels
     kernel = em.require("pack_b", "gemm")
-    if em.is_constant(node.inputs[1]):
-        packed = Tensor((floats,), "float32", zero=False)
-        em.run_now(kernel, [packed, em.constant_tensor(node.inputs[1])], args, work)
+    if em.is_constant(name):
+        packed = Tensor((units * tile.panel * p.k,), "float32", zero=False)
+        em.run_now(kernel, [packed, em.constant_tensor(name)], args, units)
         return em.add_constant(packed)
-    room = em.scratch(4 * floats)
-    grain = max(1, 65536 // (4 * nr * product.k))
-    em.step(kernel, [room, em.value(node.inputs[1])], args, work, grain, f"{node.name}/pack")
-    return room
+    out = em.scratch(4 * units * tile.panel * p.k)
+    em.step(kernel, [out, em.value(name)], args, units, max(1, PACK_GRAIN_BYTES // (4 * tile.panel * p.k)), node.name)
+    return out
 
 
-def _transposed(em: Emitter, node: Node, product: Product) -> Operand:
+def _plain_rows(em: Emitter, node: Node, p: Product) -> tuple[Operand, Product]:
+    """A with unit column stride; a transposed A is copied."""
+    source = em.value(node.inputs[0])
+    if p.a_stride[1] == 1:
+        return source, p
     spec = em.spec(node.inputs[0])
-    rows, cols = spec.sizes[-2:]
-    count = spec.size // (rows * cols)
-    room = em.scratch(spec.nbytes)
-    args = [1, 1, 0, 0, count, cols, rows, rows * cols, 1, cols, rows * cols, rows, 1]
-    em.step(em.require("raster", "4", ""), [room, em.value(node.inputs[0])], args, count * cols, 64, f"{node.name}/transpose")
-    return room
+    matrices = spec.size // (p.m * p.k)
+    out = em.scratch(spec.nbytes)
+    sizes = [matrices, p.m, p.k]
+    args = [1, 1, 0, 0, *sizes, p.m * p.k, *p.a_stride, p.m * p.k, p.k, 1]
+    em.step(em.require("raster", "4", ""), [out, source], args, matrices * p.m, max(1, 16384 // p.k), node.name)
+    return out, attrs.evolve(p, a_stride=(p.k, 1))
+
+
+def plain_candidates(
+    kernels: Kernels, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+) -> Sequence[Candidate]:
+    """Products of other dtypes, and empty ones: a simple loop."""
+    del constants
+    spec, out = specs[node.inputs[0]], specs[node.outputs[0]]
+    empty = 0 in spec.sizes or 0 in out.sizes
+    if kernels.kernel("gemm", "plain", spec.dtype.name) is None or (spec.dtype.name == "float32" and not empty):
+        return []
+    p = product_of(node, specs)
+    moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
+    return [Candidate("plain", "elementwise", 2.0 * p.count * p.m * p.n * p.k, moved, 1, {}, "not a float32 product")]
+
+
+def emit_plain(em: Emitter, node: Node, choice: Candidate) -> None:
+    """One step over the rows of all batches."""
+    del choice
+    p = product_of(node, em.graph.specs)
+    args = [p.m, p.n, p.k, *p.a_stride, *p.b_stride, len(p.batch)]
+    for size, a_step, b_step in zip(p.batch, p.a_step, p.b_step, strict=True):
+        args += [size, a_step * p.m * p.k, b_step * p.k * p.n]
+    kernel = em.require("gemm", "plain", em.spec(node.inputs[0]).dtype.name)
+    operands = [em.value(n) for n in (node.outputs[0], *node.inputs)]
+    if p.count * p.m:
+        em.step(kernel, operands, args, p.count * p.m, max(1, 65536 // max(1, p.n * p.k)), node.name)
 
 
 def rules() -> list[Rule]:
-    """The rule of matrix products."""
-    return [Rule("gemm", ("MatMul", "FusedMatMul"), candidates, emit)]
+    """The rules of matrix products."""
+    return [
+        Rule("gemm", ("MatMul", "FusedMatMul", "Gemm"), candidates, emit),
+        Rule("plain", ("MatMul",), plain_candidates, emit_plain),
+    ]

@@ -14,6 +14,10 @@
 //               dst may not overlap an input; residual may be dst itself only when kc >= K.
 //               Scratch, where asked for: threads * scratch floats, block_tiles * kMr * (round16(kc) + 16) each.
 //               Units: batches * ceil(ceil(M/kMr) / block_tiles) * ceil(ceil(N/kNr) / group_panels).
+//
+// gemm/plain:   float32, float64, int32, uint32, int64, uint64 (integers wrap); any sizes, zero included.
+//               buf dst, a, b. arg M, N, K, strides of a (m, k) and b (k, n), rank, then per batch dimension: size,
+//               stride_a, stride_b. dst is dense. Units: batches * M.
 #ifndef WALLE_KERNELS_GEMM_HPP
 #define WALLE_KERNELS_GEMM_HPP
 #include "walle/kernels/gemm_block.hpp"
@@ -97,10 +101,43 @@ inline void gemm_run(const walle_call* call) {
   }
 }
 
+template <class T>
+inline void gemm_plain(const walle_call* call) {
+  const int64_t* arg = call->arg;
+  const int64_t M = arg[0], N = arg[1], K = arg[2], rank = arg[7];
+  for (int64_t unit = call->begin; unit < call->end; ++unit) {
+    const T* a = static_cast<const T*>(call->buf[1]) + unit % M * arg[3];
+    const T* b = static_cast<const T*>(call->buf[2]);
+    T* dst = static_cast<T*>(call->buf[0]) + unit * N;
+    int64_t batch = unit / M;
+    for (int64_t d = rank - 1; d >= 0; --d) {
+      const int64_t* dim = arg + 8 + 3 * d;
+      a += batch % dim[0] * dim[1], b += batch % dim[0] * dim[2];
+      batch /= dim[0];
+    }
+    for (int64_t n = 0; n < N; ++n) dst[n] = 0;
+    for (int64_t k = 0; k < K; ++k) {
+      const T x = a[k * arg[4]];
+      const T* row = b + k * arg[5];
+      if (arg[6] == 1) {
+        for (int64_t n = 0; n < N; ++n) dst[n] += x * row[n];
+      } else {
+        for (int64_t n = 0; n < N; ++n) dst[n] += x * row[n * arg[6]];
+      }
+    }
+  }
+}
+
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 
 #define WALLE_GEMM_ROWS                                                                             \
   {"gemm", "tile", "int64", ::walle::WALLE_ISA::gemm_tile_shape},                                    \
   {"pack_b", "gemm", "float32", ::walle::WALLE_ISA::gemm_pack_b},                                    \
-  {"gemm", "gemm", "float32", ::walle::WALLE_ISA::gemm_run},
+  {"gemm", "gemm", "float32", ::walle::WALLE_ISA::gemm_run},                                         \
+  {"gemm", "plain", "float32", ::walle::WALLE_ISA::gemm_plain<float>},                               \
+  {"gemm", "plain", "float64", ::walle::WALLE_ISA::gemm_plain<double>},                              \
+  {"gemm", "plain", "int32", ::walle::WALLE_ISA::gemm_plain<uint32_t>},                              \
+  {"gemm", "plain", "uint32", ::walle::WALLE_ISA::gemm_plain<uint32_t>},                             \
+  {"gemm", "plain", "int64", ::walle::WALLE_ISA::gemm_plain<uint64_t>},                              \
+  {"gemm", "plain", "uint64", ::walle::WALLE_ISA::gemm_plain<uint64_t>},
 #endif

@@ -1,0 +1,146 @@
+"""How a matrix product is cut into work units: tiles, blocks and panels under the register and cache limits.
+
+The same cut serves gemm and the direct convolution (a product over output pixels); `gemm_block.hpp` executes it.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from walle_core.backends.table.emitter import CHUNKS_PER_THREAD
+
+CACHE_BYTES = 3 << 18  # what a block may use of a second-level cache of 1 MiB
+PANEL_BYTES = 1 << 17  # a piece of one panel: small beside the rows that it meets
+TILE_TAPS = 128  # kTileTaps of gemm_block.hpp: pointers of a piece live on the stack
+MAX_BLOCK_TILES = 16
+UNIT_OPS = 8192.0  # starting a unit, in the operations that would fit into that time
+GRAIN_OPS = 1 << 19  # fewer operations than this are not worth another thread
+ALIAS_BYTES = 2048  # rows at multiples of this distance share few sets of the first-level cache
+
+
+@attrs.frozen
+class TileShape:
+    """The register tile: `rows` x `panel` sums (kMr, kNr of gemm_tile.hpp)."""
+
+    rows: int
+    panel: int
+
+    @classmethod
+    def of(cls, lanes: int) -> TileShape:
+        """The tile for vectors of `lanes` float32."""
+        return cls({1: 4, 16: 12}.get(lanes, 6), 8 if lanes == 1 else 2 * lanes)
+
+
+@attrs.frozen
+class Cut:
+    """A product of `rows` x `depth` by `depth` x `cols`, cut into units.
+
+    Attributes:
+        block_tiles: row tiles per unit.
+        group_panels: column panels per unit.
+        columns_first: consecutive units share a panel group, so that large weights stream once.
+        piece: elements of the depth that one pass covers.
+        blocks, groups: units per product = blocks * groups.
+        unit_ops: operations of a unit.
+    """
+
+    block_tiles: int
+    group_panels: int
+    columns_first: bool
+    piece: int
+    blocks: int
+    groups: int
+    unit_ops: float
+
+    @property
+    def units(self) -> int:
+        """Units of one product."""
+        return self.blocks * self.groups
+
+    @property
+    def grain(self) -> int:
+        """Units that are worth a thread."""
+        return max(1, int(GRAIN_OPS / max(1.0, self.unit_ops)))
+
+    def args(self) -> list[int]:
+        """block_tiles, group_panels, columns_first."""
+        return [self.block_tiles, self.group_panels, int(self.columns_first)]
+
+
+def padded_ops(rows: int, cols: int, depth: int, tile: TileShape) -> float:
+    """Q of a product: columns are computed in half panels."""
+    half = tile.panel // 2
+    return 2.0 * rows * depth * (-(-cols // half) * half)
+
+
+def solve(
+    rows: int,
+    cols: int,
+    depth: int,
+    tile: TileShape,
+    threads: int,
+    *,
+    products: int = 1,
+    run: int = 0,
+    piece: int = 0,
+    reuse: float = 1.0,
+    staged: bool = False,
+) -> Cut:
+    """The cut of least estimated time.
+
+    Args:
+        rows, cols, depth: sizes of one product, all at least 1.
+        tile: the register tile.
+        threads: threads that share the units.
+        products: products of this size in one step (batches, groups).
+        run: contiguous elements per row (one tap); the piece is a multiple or a part of it. 0: the whole depth.
+        piece: elements of the depth per pass, where the kernel prescribes it. 0: solved.
+        reuse: how often neighbouring rows share an input (kernel taps / stride); shrinks the rows' footprint.
+        staged: rows are copied to scratch before use, once per unit.
+    """
+    run = run or depth
+    piece = piece or _piece(depth, run, tile)
+    tiles, panels = -(-rows // tile.rows), -(-cols // tile.panel)
+    footprint = 4.0 * tile.rows * piece / (1.0 if staged else max(1.0, reuse))
+    most = int((CACHE_BYTES - 4 * tile.panel * piece) / footprint)
+    taps = 1 if piece < run else piece // run
+    most = max(1, min(most, MAX_BLOCK_TILES, TILE_TAPS // taps, tiles))
+    columns_first = cols * depth > rows * depth / max(1.0, reuse)
+
+    def cut(block: int, group: int) -> Cut:
+        height = rows / tiles
+        ops = 2.0 * block * height * depth * min(group * tile.panel, cols)
+        return Cut(block, group, columns_first, piece, -(-tiles // block), -(-panels // group), ops)
+
+    def seconds(c: Cut) -> float:
+        stage = 3.0 * c.block_tiles * tile.rows * depth if staged else 0.0
+        stream = 0.5 * 4 * tile.panel * depth * c.group_panels
+        cost = c.unit_ops + stage + stream + UNIT_OPS
+        units = c.units * products
+        if threads == 1:
+            return units * cost
+        chunk = max(c.grain, -(-units // (threads * CHUNKS_PER_THREAD)))
+        return -(--(-units // chunk) // threads) * chunk * cost
+
+    blocks = {-(-tiles // n) for n in {-(-tiles // most), *range(1, min(tiles, 4 * threads) + 1)}}
+    groups = {-(-panels // n) for n in range(1, min(panels, 8 * threads) + 1)} if threads > 1 else {panels}
+    choices = [cut(b, g) for b in sorted(b for b in blocks if b <= most) for g in sorted(groups)]
+    return min(choices, key=seconds)
+
+
+def _piece(depth: int, run: int, tile: TileShape) -> int:
+    """Elements of the depth per pass: all of it, or equal parts of which a panel's share stays small."""
+    limit = max(64, PANEL_BYTES // (4 * tile.panel))
+    if depth <= limit + limit // 2 and depth // run <= TILE_TAPS:
+        return depth
+    if run >= limit:
+        parts = -(-run // limit)
+        return run if parts == 1 else -(-run // parts)
+    taps = depth // run
+    most = min(max(1, limit // run), TILE_TAPS)
+    return -(-taps // -(-taps // most)) * run
+
+
+def stage_floats(cut: Cut, tile: TileShape) -> int:
+    """Scratch floats per thread for staged rows (stage_stride of gemm_block.hpp)."""
+    return cut.block_tiles * tile.rows * ((cut.piece + 15) // 16 * 16 + 16)
