@@ -16,7 +16,7 @@ def np_dtype(name: str) -> Any:
     if name == "string":
         return np.dtype(object)
     if name.startswith(_EXTENSION):
-        import ml_dtypes  # noqa: PLC0415
+        import ml_dtypes
 
         return np.dtype(getattr(ml_dtypes, name))
     return np.dtype(name)
@@ -25,7 +25,7 @@ def np_dtype(name: str) -> Any:
 def is_narrow(x: Any) -> bool:
     """True for a float type of at most 16 bits."""
     name = x.dtype.name
-    return name == "float16" or name.startswith(("bfloat", "float8", "float6", "float4"))
+    return bool(name == "float16" or name.startswith(("bfloat", "float8_", "float6_", "float4_")))
 
 
 def widen(x: Any) -> Any:
