@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from walle_core.ops.binary import SAMPLES as PAIRS
@@ -12,8 +13,12 @@ from walle_core.ops.rules import check_equal_dtypes, check_kinds, operations, re
 from walle_core.ops.unary import FLOATS, SAMPLES
 from walle_core.types import TensorSpec
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-def activation(name: str, flops: float, ulp: float = 8, domain: tuple[float, float] = (-8.0, 8.0), **fields: Any) -> Any:
+
+def activation(
+    name: str, flops: float, ulp: float = 8, domain: tuple[float, float] = (-8.0, 8.0), **fields: Any
+) -> Decorator:
     """Decorates the formula of an activation function of one operand."""
     fields = {"infer": same, "dtypes": FLOATS, "samples": SAMPLES} | fields
     return composite(name, "activation", flops=operations(flops), ulp=ulp, domain=domain, **fields)
@@ -25,7 +30,7 @@ def _with(**attributes: Any) -> tuple[Sample, ...]:
 
 @activation("Elu", 10, samples=_with(alpha=2.0))
 def elu(g: Any, x: str, *, alpha: float = 1.0) -> Any:
-    """x where x > 0, alpha * (exp(x) - 1) elsewhere."""
+    """X where x > 0, alpha * (exp(x) - 1) elsewhere."""
 
     def formula(v: str) -> str:
         zero, one = g.const(0, like=v), g.const(1, like=v)
@@ -46,20 +51,22 @@ def celu(g: Any, x: str, *, alpha: float = 1.0) -> Any:
 
 
 @activation("Selu", 11, samples=_with(alpha=2.0, gamma=3.0))
-def selu(g: Any, x: str, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Any:
-    """gamma * x where x > 0, gamma * alpha * (exp(x) - 1) elsewhere."""
+def selu(
+    g: Any, x: str, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875
+) -> Any:
+    """Gamma * x where x > 0, gamma * alpha * (exp(x) - 1) elsewhere."""
     return in_float32(g, x, lambda v: g.Mul(elu(g, v, alpha=alpha), g.const(gamma, like=v)))
 
 
 @activation("LeakyRelu", 2, ulp=1, samples=_with(alpha=0.1))
 def leaky_relu(g: Any, x: str, *, alpha: float = 0.01) -> Any:
-    """x where x >= 0, alpha * x elsewhere."""
+    """X where x >= 0, alpha * x elsewhere."""
     return g.Where(g.Less(x, g.const(0, like=x)), g.Mul(x, g.const(alpha, like=x)), x)
 
 
 @activation("ThresholdedRelu", 1, ulp=0, samples=_with(alpha=0.5))
 def thresholded_relu(g: Any, x: str, *, alpha: float = 1.0) -> Any:
-    """x where x > alpha, 0 elsewhere."""
+    """X where x > alpha, 0 elsewhere."""
     return g.Where(g.Greater(x, g.const(alpha, like=x)), x, g.const(0, like=x))
 
 
@@ -72,31 +79,31 @@ def hard_sigmoid(g: Any, x: str, *, alpha: float = 0.2, beta: float = 0.5) -> An
 
 @activation("HardSwish", 5, ulp=2)
 def hard_swish(g: Any, x: str) -> Any:
-    """x * max(0, min(1, x / 6 + 0.5))."""
+    """X * max(0, min(1, x / 6 + 0.5))."""
     return g.Mul(x, hard_sigmoid(g, x, alpha=1 / 6, beta=0.5))
 
 
 @activation("Swish", 12, samples=_with(alpha=1.5))
 def swish(g: Any, x: str, *, alpha: float = 1.0) -> Any:
-    """x * sigmoid(alpha * x)."""
+    """X * sigmoid(alpha * x)."""
     return g.Mul(x, g.Sigmoid(x if alpha == 1.0 else g.Mul(x, g.const(alpha, like=x))))
 
 
 @activation("Mish", 20)
 def mish(g: Any, x: str) -> Any:
-    """x * tanh(softplus(x))."""
+    """X * tanh(softplus(x))."""
     return g.Mul(x, g.Tanh(g.Softplus(x)))
 
 
 @activation("Softsign", 6, ulp=2)
 def softsign(g: Any, x: str) -> Any:
-    """x / (1 + |x|)."""
+    """X / (1 + |x|)."""
     return g.Div(x, g.Add(g.const(1, like=x), g.Abs(x)))
 
 
 @activation("Gelu", 16, samples=_with(approximate="tanh"))
 def gelu(g: Any, x: str, *, approximate: str = "none") -> Any:
-    """x * Phi(x), Phi the normal distribution function, exactly by erf or approximately by tanh."""
+    """X * Phi(x), Phi the normal distribution function, exactly by erf or approximately by tanh."""
     require(text(approximate) in ("none", "tanh"), f"Gelu: approximate {approximate!r} must be none or tanh")
     half, one = g.const(0.5, like=x), g.const(1, like=x)
     if text(approximate) == "none":
@@ -108,7 +115,7 @@ def gelu(g: Any, x: str, *, approximate: str = "none") -> Any:
 
 @activation("Shrink", 3, ulp=1, dtypes=(*FLOATS, "int32"), samples=_with(lambd=1.0, bias=1.0))
 def shrink(g: Any, x: str, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
-    """x + bias below -lambd, x - bias above lambd, 0 between."""
+    """X + bias below -lambd, x - bias above lambd, 0 between."""
     wide = x if g.dtype(x).kind == "f" else g.Cast(x, to=1)
     b, limit, zero = (g.const(v, like=wide) for v in (bias, lambd, 0))
     outside = g.Where(g.Less(wide, g.Neg(limit)), g.Add(wide, b), zero)
@@ -130,7 +137,7 @@ def _infer_clip(ctx: OpContext) -> list[TensorSpec]:
     "Clip", 2, ulp=0, infer=_infer_clip, dtypes=(*FLOATS, "int32", "int64", "int8", "uint8"),
     samples=(Sample(((3, 17), (), ())), Sample(((3, 17), ())), Sample(((3, 17), None, ())), Sample(((5,),))),
 )  # fmt: skip
-def clip(g: Any, x: str, min: str | None = None, max: str | None = None) -> Any:  # noqa: A002 - ONNX's names
+def clip(g: Any, x: str, min: str | None = None, max: str | None = None) -> Any:
     """min(max, max(x, min)); an absent bound does not limit."""
 
     def scalar(bound: str) -> str:
@@ -150,7 +157,9 @@ def _infer_swiglu(ctx: OpContext) -> list[TensorSpec]:
     return [ctx.spec(0)]
 
 
-@activation("SwiGLU", 13, infer=_infer_swiglu, samples=(PAIRS[1], PAIRS[2], Sample(((4, 5), (4, 5)), {"alpha": 2.0})))
+@activation(
+    "SwiGLU", 13, infer=_infer_swiglu, samples=(PAIRS[1], PAIRS[2], Sample(((4, 5), (4, 5)), {"alpha": 2.0}))
+)
 def swiglu(g: Any, gate: str, value: str, *, alpha: float = 1.0) -> Any:
     """swish(gate) * value."""
     return g.Mul(swish(g, gate, alpha=alpha), value)

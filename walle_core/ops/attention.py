@@ -43,11 +43,17 @@ class Heads:
         return self.past + self.new_keys
 
     @classmethod
-    def of(cls, q: Shape, k: Shape, v: Shape, past: Shape | None, q_heads: int | None, kv_heads: int | None) -> Heads:
+    def of(
+        cls, q: Shape, k: Shape, v: Shape, past: Shape | None, q_heads: int | None, kv_heads: int | None
+    ) -> Heads:
         """Sizes from the operands' shapes. Raises ValueError where they do not fit."""
-        q4, k4, v4 = (split_shape(s, n, w) for s, n, w in ((q, q_heads, "Q"), (k, kv_heads, "K"), (v, kv_heads, "V")))
+        q4, k4, v4 = (
+            split_shape(s, n, w) for s, n, w in ((q, q_heads, "Q"), (k, kv_heads, "K"), (v, kv_heads, "V"))
+        )
         if not q4[0] == k4[0] == v4[0] or q4[3] != k4[3] or k4[1:3] != v4[1:3]:
-            raise ValueError(f"Q {q4}, K {k4} and V {v4} as [batch, heads, length, size] do not fit each other")
+            raise ValueError(
+                f"Q {q4}, K {k4} and V {v4} as [batch, heads, length, size] do not fit each other"
+            )
         if k4[1] < 1 or q4[1] % k4[1]:
             raise ValueError(f"{q4[1]} query heads must be a multiple of {k4[1]} key/value heads")
         if past is not None and (len(past) != 4 or past[:2] != k4[:2] or past[3] != k4[3]):
@@ -60,7 +66,9 @@ def split_shape(shape: Shape, heads: int | None, what: str) -> Shape:
     if len(shape) == 4:
         return shape
     if len(shape) != 3 or not heads or heads < 1 or shape[2] % heads:
-        raise ValueError(f"{what} {shape} must be 4-D, or 3-D with a number of heads that divides its last size, not {heads}")
+        raise ValueError(
+            f"{what} {shape} must be 4-D, or 3-D with a number of heads that divides its last size, not {heads}"
+        )
     return (shape[0], heads, shape[1], shape[2] // heads)
 
 
@@ -89,7 +97,7 @@ def _infer(ctx: OpContext) -> list[TensorSpec]:
         raise ValueError(f"nonpad_kv_seqlen must be ({h.batch},) and comes without past_key")
     if ctx.attrs["qk_matmul_output_mode"] not in (0, 1, 2, 3):
         raise ValueError("qk_matmul_output_mode must be 0, 1, 2 or 3")
-    y = (h.batch, h.q_heads, h.queries, h.v_size)
+    y: Shape = (h.batch, h.q_heads, h.queries, h.v_size)
     if len(ctx.shape(0)) == 3:
         y = (h.batch, h.queries, h.q_heads * h.v_size)
     present = (h.batch, h.kv_heads, h.keys)
@@ -101,7 +109,7 @@ def _infer(ctx: OpContext) -> list[TensorSpec]:
     ]
 
 
-def _flops(ctx: OpContext, outs: Sequence[TensorSpec]) -> float:
+def _flops(ctx: OpContext, _outs: Sequence[TensorSpec]) -> float:
     h = _sizes(ctx)
     return float(h.batch * h.q_heads * h.queries * h.keys * (2 * (h.size + h.v_size) + 12))
 
@@ -131,7 +139,9 @@ def _bias(mask: Any, h: Heads, dtype: Any) -> Any:
         return np.zeros((), dtype)
     bias = np.where(mask, 0, -np.inf) if mask.dtype.kind == "b" else widen(mask)
     short = h.keys - mask.shape[-1]
-    grown = np.pad(bias, [(0, 0)] * (mask.ndim - 1) + [(0, short)], constant_values=-np.inf) if short else bias
+    grown = (
+        np.pad(bias, [(0, 0)] * (mask.ndim - 1) + [(0, short)], constant_values=-np.inf) if short else bias
+    )
     return grown.astype(dtype)
 
 
@@ -150,7 +160,9 @@ def attention(
     right_window_size: int = -1, scale: float | None = None, softcap: float = 0.0, softmax_precision: int | None = None,
 ) -> Any:  # fmt: skip
     """softmax(scale * Q K^T + bias) V per head; also the grown caches and the scores or probabilities."""
-    h = Heads.of(q.shape, k.shape, v.shape, None if past_key is None else past_key.shape, q_num_heads, kv_num_heads)
+    h = Heads.of(
+        q.shape, k.shape, v.shape, None if past_key is None else past_key.shape, q_num_heads, kv_num_heads
+    )
     key, value = _split(k, kv_num_heads), _split(v, kv_num_heads)
     if past_key is not None:
         key, value = np.concatenate([past_key, key], 2), np.concatenate([past_value, value], 2)
@@ -183,7 +195,14 @@ _CASES = (
 
 
 @composite(
-    "Attention", "attention", reference=attention, infer=_infer, flops=_flops, ulp=64, domain=(-2, 2), samples=_CASES
+    "Attention",
+    "attention",
+    reference=attention,
+    infer=_infer,
+    flops=_flops,
+    ulp=64,
+    domain=(-2, 2),
+    samples=_CASES,
 )
 def attention_graph(
     g: Any, q: str, k: str, v: str, attn_mask: str | None = None, past_key: str | None = None,
@@ -204,7 +223,9 @@ def attention_graph(
     raw = g.MatMul(rows, repeat_heads(g, columns, h))
     cap = g.const(softcap, like=raw)
     capped = g.Mul(g.Tanh(g.Div(raw, cap)), cap) if softcap else raw
-    biased = _masked(g, capped, h, attn_mask, nonpad_kv_seqlen, is_causal, left_window_size, right_window_size)
+    biased = _masked(
+        g, capped, h, attn_mask, nonpad_kv_seqlen, is_causal, left_window_size, right_window_size
+    )
     wide = biased
     if softmax_precision is not None and onnx_dtype(softmax_precision) != g.dtype(biased).name:
         wide = g.Cast(biased, to=softmax_precision)
@@ -213,7 +234,9 @@ def attention_graph(
         low = g.const(-math.inf, like=wide)
         blind = g.Equal(g.ReduceMax(wide, g.const([-1], "int64")), low)
         weights = g.Where(blind, g.const(0, like=wide), weights)
-    y = g.MatMul(g.CastLike(weights, v) if g.dtype(weights) != g.dtype(v) else weights, repeat_heads(g, value, h))
+    y = g.MatMul(
+        g.CastLike(weights, v) if g.dtype(weights) != g.dtype(v) else weights, repeat_heads(g, value, h)
+    )
     if len(g.shape(q)) == 3:
         y = reshape(g, g.Transpose(y, perm=(0, 2, 1, 3)), h.batch, h.queries, h.q_heads * h.v_size)
     shown = (raw, capped, biased, weights)[qk_matmul_output_mode]

@@ -11,11 +11,10 @@ from walle_core.ops.numpy_lazy import np
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import (
     broadcast_shapes,
+    check_broadcast,
     check_equal_dtypes,
     check_kinds,
-    check_broadcast,
     operations,
-    require,
     rule,
     text,
 )
@@ -43,11 +42,9 @@ def binary(
     one_dtype: bool = True,
     samples: tuple[Sample, ...] = SAMPLES,
 ) -> None:
-    """Adds an elementwise operator of two operands; the arguments are those of `unary.unary`, and:
+    """Adds an elementwise operator of two operands.
 
-    Args:
-        one_dtype: both operands must have the same dtype.
-        samples: cases for the conformance kit.
+    `one_dtype` demands one dtype of both, `samples` are the cases for the conformance kit; the rest is as in `unary`.
     """
 
     @rule
@@ -79,7 +76,11 @@ def _power(a: Any, b: Any) -> Any:
         if b.dtype.kind == "u" or not (b < 0).any():
             return np.power(a, b.astype(a.dtype)).astype(a.dtype)
         return np.power(a.astype(np.float64), b).astype(a.dtype)
-    wide = np.power(a.astype(np.float64), b.astype(np.float64)) if a.dtype.kind in "iu" else np.power(a, b.astype(a.dtype))
+    wide = (
+        np.power(a.astype(np.float64), b.astype(np.float64))
+        if a.dtype.kind in "iu"
+        else np.power(a, b.astype(a.dtype))
+    )
     return wide.astype(a.dtype)
 
 
@@ -102,12 +103,22 @@ def _bit_shift(x: Any, y: Any, *, direction: str) -> Any:
 
 _NONZERO = (0.5, 4.0)
 _INT_PAIR = Sample(([[-7, 7, 6]], [[2, -2, 3]]), {}, ("int32", "int32"))
-_SHIFTS = tuple(Sample(([1, 8, 200], [1, 3, 9]), {"direction": d}, ("uint8", "uint8")) for d in ("LEFT", "RIGHT"))
+_SHIFTS = tuple(
+    Sample(([1, 8, 200], [1, 3, 9]), {"direction": d}, ("uint8", "uint8")) for d in ("LEFT", "RIGHT")
+)
 
 binary("Add", lambda a, b: a + b, "a + b.")
 binary("Sub", lambda a, b: a - b, "a - b.")
 binary("Mul", lambda a, b: a * b, "a * b.")
-binary("Div", _divide, "a / b; integers round toward zero.", flops=4, ulp=1, domain=_NONZERO, samples=(*SAMPLES, _INT_PAIR))
+binary(
+    "Div",
+    _divide,
+    "a / b; integers round toward zero.",
+    flops=4,
+    ulp=1,
+    domain=_NONZERO,
+    samples=(*SAMPLES, _INT_PAIR),
+)
 binary(
     "Pow", _power, "a to the power b, in the dtype of a.", flops=16, ulp=8, domain=(0.1, 4), one_dtype=False,
     dtypes=("float32", "float64"),
@@ -139,12 +150,18 @@ def _infer_variadic(ctx: OpContext) -> list[TensorSpec]:
     if not count:
         raise ValueError("needs at least one input")
     check_kinds(ctx, "fiu", *range(count))
-    return [TensorSpec(check_equal_dtypes(ctx, *range(count)), broadcast_shapes(*[ctx.shape(i) for i in range(count)]))]
+    return [
+        TensorSpec(
+            check_equal_dtypes(ctx, *range(count)), broadcast_shapes(*[ctx.shape(i) for i in range(count)])
+        )
+    ]
 
 
 def _chain(name: str) -> Callable[..., Any]:
     def fold(g: Any, *data: str) -> Any:
-        return functools.reduce(lambda a, b: g.op(name, a, b), data[1:], g.Identity(data[0]) if len(data) < 2 else data[0])
+        return functools.reduce(
+            lambda a, b: g.op(name, a, b), data[1:], g.Identity(data[0]) if len(data) < 2 else data[0]
+        )
 
     return fold
 
@@ -205,5 +222,5 @@ def _infer_prelu(ctx: OpContext) -> list[TensorSpec]:
     samples=(Sample(((2, 3, 5), (3, 1))), Sample(((4, 5), (5,))), Sample(((4, 5), (1,)))),
 )  # fmt: skip
 def _prelu(g: Any, x: str, slope: str) -> Any:
-    """x where x >= 0, slope * x elsewhere."""
+    """X where x >= 0, slope * x elsewhere."""
     return g.Where(g.Less(x, g.const(0, like=x)), g.Mul(x, slope), x)

@@ -42,7 +42,12 @@ def geometry(x: Sequence[int], w: Sequence[int], attributes: Any) -> Window:
     if kernel and tuple(kernel) != tuple(w[2:]):
         raise ValueError(f"kernel_shape {tuple(kernel)} differs from the weight's {tuple(w[2:])}")
     return Window.of(
-        x[2:], w[2:], attributes["strides"], attributes["pads"], attributes["dilations"], attributes["auto_pad"]
+        x[2:],
+        w[2:],
+        attributes["strides"],
+        attributes["pads"],
+        attributes["dilations"],
+        attributes["auto_pad"],
     )
 
 
@@ -71,7 +76,9 @@ def _convolve(x: Any, w: Any, window: Window, group: int) -> Any:
     if each == 1 and w.shape[0] == channels:  # depthwise: one multiply-add per tap, no copied columns
         y = np.zeros((n, channels, *window.out), x.dtype)
         for index in np.ndindex(*window.kernel):
-            y += view[(slice(None), slice(None), *index)] * w[(slice(None), 0, *index)].reshape(-1, *[1] * len(window.out))
+            y += view[(slice(None), slice(None), *index)] * w[(slice(None), 0, *index)].reshape(
+                -1, *[1] * len(window.out)
+            )
         return y
     columns = view.reshape(n, group, each * prod(window.kernel), prod(window.out))
     y = np.matmul(w.reshape(group, w.shape[0] // group, -1), columns)
@@ -140,7 +147,9 @@ def _infer_integer(ctx: OpContext) -> list[TensorSpec]:
     return [TensorSpec(int32, shape)]
 
 
-def conv_integer(x: Any, w: Any, x_zero_point: Any = None, w_zero_point: Any = None, **attributes: Any) -> Any:
+def conv_integer(
+    x: Any, w: Any, x_zero_point: Any = None, w_zero_point: Any = None, **attributes: Any
+) -> Any:
     """Convolution of integers less their zero points, in int32."""
     x32, w32 = x.astype(np.int32), w.astype(np.int32)
     if x_zero_point is not None:

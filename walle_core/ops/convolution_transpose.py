@@ -47,7 +47,9 @@ def geometry(x: Sequence[int], w: Sequence[int], attributes: Any) -> Transposed:
     if len(x) < 3 or len(w) != len(x):
         raise ValueError(f"input {tuple(x)} and weight {tuple(w)} must have one rank of at least 3")
     if group < 1 or x[1] != w[0] or w[0] % group:
-        raise ValueError(f"{x[1]} input channels must be weight.shape[0] = {w[0]} and a multiple of group {group}")
+        raise ValueError(
+            f"{x[1]} input channels must be weight.shape[0] = {w[0]} and a multiple of group {group}"
+        )
     if mode not in _MODES:
         raise ValueError(f"auto_pad {mode!r} must be one of {', '.join(_MODES)}")
     kernel, n = attributes["kernel_shape"], len(x) - 2
@@ -74,7 +76,7 @@ def geometry(x: Sequence[int], w: Sequence[int], attributes: Any) -> Transposed:
     else:
         begin = list(full.pads[:n])
         out = tuple(sizes[i] - full.pads[i] - full.pads[n + i] for i in range(n))
-    if any(o < 1 for o in out) and prod(x):
+    if any(o < 1 for o in out) and 0 not in x:
         raise ValueError(f"output sizes would be {out}; reduce the pads")
     return Transposed(full.kernel, full.strides, full.dilations, tuple(begin), out)
 
@@ -107,7 +109,9 @@ def conv_transpose(
     ).reshape(n, group * each, *found.kernel, *spatial)
     sizes = [
         max(s * (d - 1) + k, begin + out)
-        for s, d, k, begin, out in zip(found.strides, spatial, found.extent, found.begin, found.out, strict=True)
+        for s, d, k, begin, out in zip(
+            found.strides, spatial, found.extent, found.begin, found.out, strict=True
+        )
     ]
     full = np.zeros((n, group * each, *sizes), x.dtype)
     for tap in np.ndindex(*found.kernel):
@@ -121,7 +125,7 @@ def conv_transpose(
     return y if b is None else y + b.reshape(-1, *[1] * len(spatial))
 
 
-def _products(ctx: OpContext, outs: Sequence[TensorSpec]) -> float:
+def _products(ctx: OpContext, _outs: Sequence[TensorSpec]) -> float:
     return 2.0 * prod(ctx.shape(0)) * prod(ctx.shape(1)[1:])
 
 
@@ -162,7 +166,7 @@ def conv_transpose_graph(
 
 
 def _spread(g: Any, x: str, sizes: Sequence[int], strides: Sequence[int]) -> str:
-    """x [N, C, spatial...] with stride - 1 zeros after each element but the last."""
+    """X [N, C, spatial...] with stride - 1 zeros after each element but the last."""
     if all(s == 1 for s in strides):
         return x
     split = [v for d in sizes[2:] for v in (d, 1)]

@@ -41,13 +41,16 @@ def _infer(ctx: OpContext) -> list[TensorSpec]:
 
 def base_positions(window: Window) -> list[list[float]]:
     """Per spatial axis, the row-major unmoved positions of every (tap, output)."""
-    rows = []
-    for axis in range(len(window.kernel)):
-        rows.append([
-            float(o[axis] * window.strides[axis] - window.pads[axis] + k[axis] * window.dilations[axis])
-            for k in product(*map(range, window.kernel)) for o in product(*map(range, window.out))
-        ])  # fmt: skip
-    return rows
+    taps = list(product(*map(range, window.kernel)))
+    outs = list(product(*map(range, window.out)))
+    return [
+        [
+            float(o[i] * window.strides[i] - window.pads[i] + k[i] * window.dilations[i])
+            for k in taps
+            for o in outs
+        ]
+        for i in range(len(window.kernel))
+    ]
 
 
 @widened
@@ -112,7 +115,7 @@ def deform_conv_graph(
         places.append(part)
         floors.append(g.Floor(part))
     flat = reshape(g, x, n, offset_group, each, prod(sizes[2:]))
-    total = None
+    total: Any = None
     for corner in product((0, 1), repeat=dims):
         weight, index = None, None
         for p, f, c, size in zip(places, floors, corner, sizes[2:], strict=True):

@@ -13,7 +13,9 @@ from walle_core.ops.precision import widened
 from walle_core.ops.rules import check_equal_dtypes, check_kinds, rule, text
 from walle_core.types import TensorSpec
 
-Labels = tuple[str, ...]  # one per axis: a letter, or "0", "1", ... for the axes under an ellipsis, last axis "0"
+Labels = tuple[
+    str, ...
+]  # one per axis: a letter, or "0", "1", ... for the axes under an ellipsis, last axis "0"
 
 
 def parse(equation: str | bytes, ranks: Sequence[int]) -> tuple[list[Labels], Labels]:
@@ -34,7 +36,9 @@ def parse(equation: str | bytes, ranks: Sequence[int]) -> tuple[list[Labels], La
         result = (*ellipsis, *sorted(x for x in set(seen) if not x.isdigit() and seen.count(x) == 1))
     unknown = [x for x in result if x not in seen]
     if unknown or len(set(result)) != len(result):
-        raise ValueError(f"result axes {result} of equation {line!r} must be distinct and occur in an operand")
+        raise ValueError(
+            f"result axes {result} of equation {line!r} must be distinct and occur in an operand"
+        )
     return operands, result
 
 
@@ -49,14 +53,18 @@ def _labels(term: str, rank: int, line: str) -> Labels:
     return (*before, *(str(i) for i in range(hidden - 1, -1, -1)), *after)
 
 
-def sizes_of(operands: Sequence[Labels], shapes: Sequence[Sequence[int]], equation: str | bytes) -> dict[str, int]:
+def sizes_of(
+    operands: Sequence[Labels], shapes: Sequence[Sequence[int]], equation: str | bytes
+) -> dict[str, int]:
     """Size of every label; size 1 broadcasts. Raises ValueError where sizes differ."""
     sizes: dict[str, int] = {}
     for labels, shape in zip(operands, shapes, strict=True):
         for label, size in zip(labels, shape, strict=True):
             known = sizes.get(label, 1)
             if size != known and 1 not in (size, known):
-                raise ValueError(f"axis {label!r} of equation {text(equation)!r} is both {known} and {size} long")
+                raise ValueError(
+                    f"axis {label!r} of equation {text(equation)!r} is both {known} and {size} long"
+                )
             sizes[label] = size if known == 1 else known
     return sizes
 
@@ -71,7 +79,7 @@ def _infer(ctx: OpContext) -> list[TensorSpec]:
     return [TensorSpec(check_equal_dtypes(ctx, *range(count)), tuple(sizes[x] for x in result))]
 
 
-def _flops(ctx: OpContext, outs: Sequence[TensorSpec]) -> float:
+def _flops(ctx: OpContext, _outs: Sequence[TensorSpec]) -> float:
     shapes = [ctx.shape(i) for i in range(len(ctx.inputs))]
     operands, _ = parse(ctx.attrs["equation"], [len(s) for s in shapes])
     return float(len(shapes) * prod(sizes_of(operands, shapes, ctx.attrs["equation"]).values()))
@@ -102,7 +110,9 @@ def einsum_graph(g: Any, *operands: str, equation: str) -> Any:
     pending = [_simple(g, x, labels, sizes) for x, labels in zip(operands, terms, strict=True)]
     y, labels = pending[0]
     for index, (other, more) in enumerate(pending[1:], 1):
-        y, labels = _sum_out(g, y, labels, {*result, *more, *(x for _, rest in pending[index + 1 :] for x in rest)})
+        y, labels = _sum_out(
+            g, y, labels, {*result, *more, *(x for _, rest in pending[index + 1 :] for x in rest)}
+        )
         needed = {*result, *(x for _, rest in pending[index + 1 :] for x in rest)}
         other, more = _sum_out(g, other, more, {*needed, *labels})
         y, labels = _multiply(g, (y, labels), (other, more), needed, sizes)

@@ -49,12 +49,14 @@ def flex_attention(
 
 def inlined(g: Any, graph: Any, x: str) -> str:
     """Appends the nodes of a graph with one input and one output; its result must be like `x`."""
-    require(len(graph.inputs) == 1 and len(graph.outputs) == 1, f"{graph.name} must have one input and one output")
+    require(
+        len(graph.inputs) == 1 and len(graph.outputs) == 1, f"{graph.name} must have one input and one output"
+    )
     names = {graph.inputs[0]: x, "": ""}
     names.update({name: g.const(value) for name, value in graph.constants.items()})
     for node in graph.nodes:
         made = g.op(node.op, *(names.get(n, n) for n in node.inputs), outputs=len(node.outputs), **node.attrs)
         names.update(zip(node.outputs, [made] if isinstance(made, str) else made, strict=True))
-    y = names.get(graph.outputs[0], graph.outputs[0])
+    y = str(names.get(graph.outputs[0], graph.outputs[0]))
     require(g.spec(y) == g.spec(x), f"{graph.name} must keep {g.spec(x)}, makes {g.spec(y)}")
     return y

@@ -63,7 +63,9 @@ def global_max_pool(g: Any, x: str, *, layout: str = "NCHW") -> Any:
 
 @widened
 def _global_lp(x: Any, *, p: int = 2) -> Any:
-    return np.power(np.sum(np.power(np.abs(x), p), tuple(range(2, x.ndim)), keepdims=True), x.dtype.type(1 / p))
+    return np.power(
+        np.sum(np.power(np.abs(x), p), tuple(range(2, x.ndim)), keepdims=True), x.dtype.type(1 / p)
+    )
 
 
 @composite(

@@ -31,14 +31,18 @@ def _infer_trailing(result: Callable[[OpContext], DType]) -> Any:
         for index in (1, 2):
             if ctx.has(index):
                 check_broadcast(f"input {index}", ctx.shape(index), shape)
-        statistic = TensorSpec(dtype(onnx_dtype(ctx.attrs["stash_type"])), reduced_shape(shape, range(axis, len(shape)), 1))
+        statistic = TensorSpec(
+            dtype(onnx_dtype(ctx.attrs["stash_type"])), reduced_shape(shape, range(axis, len(shape)), 1)
+        )
         return [TensorSpec(result(ctx), shape), statistic, statistic]
 
     return infer
 
 
 @quiet
-def layer_norm(x: Any, scale: Any, bias: Any = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Any:
+def layer_norm(
+    x: Any, scale: Any, bias: Any = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> Any:
     """Normalises over the axes from `axis` on; also returns the mean and the inverse standard deviation."""
     axes = tuple(range(normal_axis(axis, x.ndim), x.ndim))
     y, mean, inverse = standardised(x.astype(np_dtype(onnx_dtype(stash_type))), axes, epsilon)
@@ -56,18 +60,27 @@ def layer_norm(x: Any, scale: Any, bias: Any = None, *, axis: int = -1, epsilon:
     ),
 )  # fmt: skip
 def layer_norm_graph(
-    g: Any, x: str, scale: str, bias: str | None = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+    g: Any,
+    x: str,
+    scale: str,
+    bias: str | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
 ) -> Any:
     """Zero mean and unit variance over the last axes, then scale and bias; also the statistics."""
     rank = len(g.shape(x))
-    y, mean, inverse = standardise(g, stashed(g, x, stash_type), range(normal_axis(axis, rank), rank), epsilon)
+    y, mean, inverse = standardise(
+        g, stashed(g, x, stash_type), range(normal_axis(axis, rank), rank), epsilon
+    )
     y = g.Mul(like(g, y, x), scale)
     return (g.Add(y, bias) if bias else y), mean, inverse
 
 
 @quiet
 def rms_norm(x: Any, scale: Any, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Any:
-    """x / sqrt(mean(x * x) + epsilon) over the axes from `axis` on, times scale."""
+    """X / sqrt(mean(x * x) + epsilon) over the axes from `axis` on, times scale."""
     axes = tuple(range(normal_axis(axis, x.ndim), x.ndim))
     wide = x.astype(np_dtype(onnx_dtype(stash_type)))
     root = np.sqrt(np.mean(wide * wide, axes, keepdims=True) + wide.dtype.type(epsilon))
@@ -78,7 +91,9 @@ def rms_norm(x: Any, scale: Any, *, axis: int = -1, epsilon: float = 1e-5, stash
     "RMSNormalization", "normalization", reference=rms_norm, infer=_infer_trailing(lambda ctx: ctx.dtype(1)),
     flops=operations(5), ulp=32, samples=(Sample(((2, 5, 64), (64,))), Sample(((3, 4, 5), (4, 5)), {"axis": 1})),
 )  # fmt: skip
-def rms_norm_graph(g: Any, x: str, scale: str, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Any:
+def rms_norm_graph(
+    g: Any, x: str, scale: str, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> Any:
     """Unit root mean square over the last axes, times scale."""
     rank, wide = len(g.shape(x)), stashed(g, x, stash_type)
     axes = g.const(list(range(normal_axis(axis, rank), rank)), "int64")

@@ -16,14 +16,18 @@ _RULES = ("linear", "gated", "delta", "gated_delta")
 _ACTIVATIONS = ("none", "silu", "swish")
 
 
-def _sizes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...], q_heads: int, kv_heads: int) -> tuple[int, ...]:
+def _sizes(
+    q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...], q_heads: int, kv_heads: int
+) -> tuple[int, ...]:
     """Batch, length, key size, value size. Raises ValueError on a misfit."""
     if not len(q) == len(k) == len(v) == 3 or not q[:2] == k[:2] == v[:2]:
         raise ValueError("query, key and value must be [batch, length, heads * size] of one batch and length")
     if q_heads < 1 or kv_heads < 1 or q_heads % kv_heads:
         raise ValueError(f"q_num_heads {q_heads} must be a multiple of kv_num_heads {kv_heads}")
     if q[2] % q_heads or k[2] % kv_heads or v[2] % kv_heads or q[2] // q_heads != k[2] // kv_heads:
-        raise ValueError(f"last sizes {q[2]}, {k[2]}, {v[2]} do not split into {q_heads} and {kv_heads} heads")
+        raise ValueError(
+            f"last sizes {q[2]}, {k[2]}, {v[2]} do not split into {q_heads} and {kv_heads} heads"
+        )
     return q[0], q[1], k[2] // kv_heads, v[2] // kv_heads
 
 
@@ -36,7 +40,9 @@ def _infer(ctx: OpContext) -> list[TensorSpec]:
     mode = text(ctx.attrs["update_rule"])
     if mode not in _RULES:
         raise ValueError(f"update_rule {mode!r} must be one of {', '.join(_RULES)}")
-    if "gated" in mode and (not ctx.has(4) or ctx.shape(4) not in ((n, length, heads * d_k), (n, length, heads))):
+    if "gated" in mode and (
+        not ctx.has(4) or ctx.shape(4) not in ((n, length, heads * d_k), (n, length, heads))
+    ):
         raise ValueError(f"decay must be [{n}, {length}, {heads * d_k} or {heads}]")
     if "delta" in mode and (not ctx.has(5) or ctx.shape(5) not in ((n, length, heads), (n, length, 1))):
         raise ValueError(f"beta must be [{n}, {length}, {heads} or 1]")
@@ -52,7 +58,9 @@ def _infer(ctx: OpContext) -> list[TensorSpec]:
 @quiet
 def linear_attention(
     query: Any, key: Any, value: Any, past_state: Any = None, decay: Any = None, beta: Any = None, *,
-    q_num_heads: int, kv_num_heads: int, chunk_size: int = 64, scale: float = 0.0, update_rule: str = "gated_delta",
+    q_num_heads: int, kv_num_heads: int,
+    chunk_size: int = 64,  # noqa: ARG001 - a hint for kernels
+    scale: float = 0.0, update_rule: str = "gated_delta",
 ) -> Any:  # fmt: skip
     """Runs the recurrence token by token; returns the outputs and the last state."""
     n, length, d_k, d_v = _sizes(query.shape, key.shape, value.shape, q_num_heads, kv_num_heads)
@@ -90,16 +98,19 @@ _HEADS = {"q_num_heads": 2, "kv_num_heads": 2}
 )  # fmt: skip
 def linear_attention_graph(
     g: Any, query: str, key: str, value: str, past_state: str | None = None, decay: str | None = None,
-    beta: str | None = None, *, q_num_heads: int, kv_num_heads: int, chunk_size: int = 64, scale: float = 0.0,
-    update_rule: str = "gated_delta",
+    beta: str | None = None, *, q_num_heads: int, kv_num_heads: int,
+    chunk_size: int = 64,  # noqa: ARG001 - a hint for kernels
+    scale: float = 0.0, update_rule: str = "gated_delta",
 ) -> Any:  # fmt: skip
     """Attention as a recurrence over a matrix state: linear, gated, delta or gated delta rule."""
     n, length, d_k, d_v = _sizes(g.shape(query), g.shape(key), g.shape(value), q_num_heads, kv_num_heads)
     mode, groups = text(update_rule), q_num_heads // kv_num_heads
 
-    def tokens(x: str, *sizes: int) -> list[str]:
+    def tokens(x: Any, *sizes: int) -> list[str]:
         """One [batch, heads, ...sizes] per time step."""
-        heads = [reshape(g, wider(g, x), n, length, kv_num_heads if len(sizes) < 3 else sizes[0], *sizes[-2:])]
+        heads = [
+            reshape(g, wider(g, x), n, length, kv_num_heads if len(sizes) < 3 else sizes[0], *sizes[-2:])
+        ]
         if length == 1:
             return [reshape(g, heads[0], n, *g.shape(heads[0])[2:])]
         parts = g.op("Split", heads[0], g.const([1] * length, "int64"), outputs=length, axis=1)
@@ -108,7 +119,11 @@ def linear_attention_graph(
     q, k, v = tokens(query, groups, d_k), tokens(key, d_k, 1), tokens(value, 1, d_v)
     gates = tokens(decay, g.shape(decay)[2] // kv_num_heads, 1) if "gated" in mode else None
     rates = tokens(beta, g.shape(beta)[2], 1, 1) if "delta" in mode else None
-    state = wider(g, past_state) if past_state else g.Expand(g.const(0, like=q[0]), g.const([n, kv_num_heads, d_k, d_v], "int64"))
+    state = (
+        wider(g, past_state)
+        if past_state
+        else g.Expand(g.const(0, like=q[0]), g.const([n, kv_num_heads, d_k, d_v], "int64"))
+    )
     factor = g.const(scale or 1 / math.sqrt(d_k), like=q[0])
     outputs = []
     for t in range(length):
@@ -141,7 +156,9 @@ def _infer_causal(ctx: OpContext) -> list[TensorSpec]:
 
 
 @widened
-def causal_conv(x: Any, weight: Any, bias: Any = None, past_state: Any = None, *, activation: str = "none") -> Any:
+def causal_conv(
+    x: Any, weight: Any, bias: Any = None, past_state: Any = None, *, activation: str = "none"
+) -> Any:
     """Depthwise convolution that sees the past only; also the last k - 1 inputs."""
     k, length = weight.shape[2], x.shape[2]
     past = np.zeros((*x.shape[:2], k - 1), x.dtype) if past_state is None else past_state
@@ -163,7 +180,13 @@ def causal_conv(x: Any, weight: Any, bias: Any = None, past_state: Any = None, *
     ),
 )  # fmt: skip
 def causal_conv_graph(
-    g: Any, x: str, weight: str, bias: str | None = None, past_state: str | None = None, *, activation: str = "none"
+    g: Any,
+    x: str,
+    weight: str,
+    bias: str | None = None,
+    past_state: str | None = None,
+    *,
+    activation: str = "none",
 ) -> Any:
     """Depthwise convolution over [batch, channels, length] that sees the past only, with carried state."""
     (_, channels, length), k = g.shape(x), g.shape(weight)[2]

@@ -31,7 +31,9 @@ def _infer(ctx: OpContext) -> Sequence[TensorSpec]:
 
 
 @widened
-def nll_loss(x: Any, target: Any, weight: Any = None, *, ignore_index: int | None = None, reduction: str = "mean") -> Any:
+def nll_loss(
+    x: Any, target: Any, weight: Any = None, *, ignore_index: int | None = None, reduction: str = "mean"
+) -> Any:
     """-x[target] * weight[target], zero where ignored, then none, sum or (weighted) mean."""
     ignored = np.zeros(target.shape, bool) if ignore_index is None else target == ignore_index
     safe = np.where(ignored, 0, target).astype(np.int64)
@@ -60,7 +62,13 @@ _SAMPLES = (
     samples=_SAMPLES,
 )  # fmt: skip
 def nll_graph(
-    g: Any, x: str, target: str, weight: str | None = None, *, ignore_index: int | None = None, reduction: str = "mean"
+    g: Any,
+    x: str,
+    target: str,
+    weight: str | None = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
 ) -> Any:
     """Negative log-probability of the target class, weighted per class."""
     labels, safe, ignored = g.shape(target), target, None
@@ -93,7 +101,13 @@ def _cross_entropy(
     samples=_SAMPLES,
 )  # fmt: skip
 def cross_entropy_graph(
-    g: Any, scores: str, labels: str, weights: str | None = None, *, ignore_index: int | None = None, reduction: str = "mean"
+    g: Any,
+    scores: str,
+    labels: str,
+    weights: str | None = None,
+    *,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
 ) -> Any:
     """Negative log-likelihood of the softmax over the class axis; also the log-probabilities."""
     logs = g.LogSoftmax(scores, axis=1)

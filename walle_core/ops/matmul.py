@@ -69,7 +69,9 @@ def _scale(x: Any, factor: float) -> Any:
 
 
 @widened
-def _gemm(a: Any, b: Any, c: Any = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0) -> Any:
+def _gemm(
+    a: Any, b: Any, c: Any = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
+) -> Any:
     y = _scale((a.T if transA else a) @ (b.T if transB else b), alpha)
     return y if c is None else y + _scale(c, beta)
 
@@ -103,9 +105,17 @@ def _times(g: Any, x: str, factor: float) -> str:
     dtypes=("float32", "float64"), samples=_GEMM,
 )  # fmt: skip
 def gemm(
-    g: Any, a: str, b: str, c: str | None = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0
+    g: Any,
+    a: str,
+    b: str,
+    c: str | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
 ) -> Any:
-    """alpha * A * B + beta * C on matrices, either of them transposed first."""
+    """Alpha * A * B + beta * C on matrices, either of them transposed first."""
     y = _times(g, g.MatMul(_transposed(g, a, transA), _transposed(g, b, transB)), alpha)
     return g.Add(y, _times(g, c, beta)) if c else y
 
@@ -137,5 +147,3 @@ def fused_matmul(
     for term in (bias, residual):
         y = g.Add(y, term) if term else y
     return fused(g, y, activation, act_alpha, act_beta)
-
-

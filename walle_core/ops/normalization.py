@@ -53,7 +53,15 @@ def _per_channel(v: Any, rank: int) -> Any:
 
 @quiet
 def batch_norm(
-    x: Any, scale: Any, bias: Any, mean: Any, var: Any, *, epsilon: float = 1e-5, momentum: float = 0.9, training_mode: int = 0
+    x: Any,
+    scale: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 0,
 ) -> Any:
     """(x - mean) / sqrt(var + epsilon) * scale + bias per channel; in training mode also the running statistics."""
     wide = np.dtype(np.float64 if x.dtype.name == "float64" else np.float32)
@@ -62,10 +70,15 @@ def batch_norm(
         axes = (0, *range(2, x.ndim))
         m, v = np.mean(y, axes), np.var(y, axes)
     factor = scale.astype(wide) / np.sqrt(v + wide.type(epsilon))
-    made = ((y - _per_channel(m, x.ndim)) * _per_channel(factor, x.ndim) + _per_channel(bias.astype(wide), x.ndim)).astype(x.dtype)
+    made = (
+        (y - _per_channel(m, x.ndim)) * _per_channel(factor, x.ndim) + _per_channel(bias.astype(wide), x.ndim)
+    ).astype(x.dtype)
     if not training_mode:
         return made
-    running = [(old.astype(wide) * momentum + new * (1 - momentum)).astype(old.dtype) for old, new in ((mean, m), (var, v))]
+    running = [
+        (old.astype(wide) * momentum + new * (1 - momentum)).astype(old.dtype)
+        for old, new in ((mean, m), (var, v))
+    ]
     return (made, *running)
 
 
@@ -113,6 +126,7 @@ def batch_norm_graph(
 
 
 def standardised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) over `axes`, the mean and the inverse standard deviation."""
     mean = np.mean(x, axes, keepdims=True)
     d = x - mean
     inverse = 1 / np.sqrt(np.mean(d * d, axes, keepdims=True) + x.dtype.type(epsilon))
@@ -151,7 +165,9 @@ def instance_norm_graph(g: Any, x: str, scale: str, bias: str, *, epsilon: float
 
 
 @quiet
-def group_norm(x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1) -> Any:
+def group_norm(
+    x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
+) -> Any:
     """Normalises groups of channels of every instance over the group and its spatial axes."""
     wide = x.astype(np_dtype(onnx_dtype(stash_type))).reshape(x.shape[0], num_groups, -1)
     y, _, _ = standardised(wide, (2,), epsilon)
@@ -172,13 +188,15 @@ def group_norm_graph(
     """Zero mean and unit variance for groups of channels, then scale and bias per channel."""
     shape = g.shape(x)
     wide = stashed(g, x, stash_type)
-    y, _, _ = standardise(g, reshape(g, wide, shape[0], num_groups, prod(shape[1:]) // num_groups), [2], epsilon)
+    y, _, _ = standardise(
+        g, reshape(g, wide, shape[0], num_groups, prod(shape[1:]) // num_groups), [2], epsilon
+    )
     y = like(g, reshape(g, y, *shape), x)
     s, b = (reshape(g, p, -1, *[1] * (len(shape) - 2)) for p in (scale, bias))
     return g.Add(g.Mul(y, s), b)
 
 
 def stashed(g: Any, x: str, stash_type: int) -> str:
-    """x in the precision that `stash_type` asks for."""
+    """X in the precision that `stash_type` asks for."""
     name = onnx_dtype(stash_type)
     return x if g.dtype(x).name == name else str(g.Cast(x, to=ONNX_NUMBERS[name]))

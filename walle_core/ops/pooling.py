@@ -84,7 +84,9 @@ def max_pool(
     for number, index in enumerate(np.ndindex(*window.kernel)):
         if number:
             other = view[(slice(None), slice(None), *index)]
-            better = (other > best) | (np.isnan(other) & ~np.isnan(best)) if x.dtype.kind == "f" else other > best
+            better = (
+                (other > best) | (np.isnan(other) & ~np.isnan(best)) if x.dtype.kind == "f" else other > best
+            )
             np.copyto(best, other, where=better)
             np.copyto(tap, number, where=better)
     table = np.array(_index_table(window, storage_order)).reshape(prod(window.kernel), -1)
@@ -104,7 +106,9 @@ def _index_table(window: Window, storage_order: int) -> list[int]:
     for i in range(n):
         rows = []
         for k in range(window.kernel[i]):
-            at = (o * window.strides[i] - window.pads[i] + k * window.dilations[i] for o in range(window.out[i]))
+            at = (
+                o * window.strides[i] - window.pads[i] + k * window.dilations[i] for o in range(window.out[i])
+            )
             rows.append([min(max(a, 0), window.spatial[i] - 1) * steps[i] for a in at])
         offsets = [[a + b for a in taken for b in row] for taken in offsets for row in rows]
     return [v for row in offsets for v in row]
@@ -128,11 +132,21 @@ _WINDOWS = (
     Sample(((1, 2, 5, 6, 7),), {"kernel_shape": (2, 3, 2)}),
     Sample(((1, 2, 9, 9),), {"kernel_shape": (3, 3), "dilations": (2, 2)}),
 )
-_LAST = (Sample(((1, 9, 9, 5),), {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "layout": "NHWC"}),)
+_LAST = (
+    Sample(
+        ((1, 9, 9, 5),), {"kernel_shape": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "layout": "NHWC"}
+    ),
+)
 
 
 @composite(
-    "MaxPool", "pooling", reference=max_pool, infer=_infer_max, flops=_taps, ulp=0, samples=(*_WINDOWS, *_LAST)
+    "MaxPool",
+    "pooling",
+    reference=max_pool,
+    infer=_infer_max,
+    flops=_taps,
+    ulp=0,
+    samples=(*_WINDOWS, *_LAST),
 )
 def max_pool_graph(
     g: Any, x: str, *, kernel_shape: Ints, strides: Ints = None, pads: Ints = None, dilations: Ints = None,
@@ -154,7 +168,9 @@ def max_pool_graph(
     tap = g.ArgMax(columns, axis=2, keepdims=0)
     places = g.Add(g.Mul(tap, g.const(out, "int64")), g.const(list(range(out)), "int64"))
     planes = [[[(n * sizes[1] + c) * prod(window.spatial)] for c in range(sizes[1])] for n in range(sizes[0])]
-    flat = g.Add(g.Gather(g.const(_index_table(window, storage_order), "int64"), places), g.const(planes, "int64"))
+    flat = g.Add(
+        g.Gather(g.const(_index_table(window, storage_order), "int64"), places), g.const(planes, "int64")
+    )
     return y, reshape(g, flat, *shape)
 
 

@@ -22,6 +22,7 @@ from walle_core.ops.rules import (
 from walle_core.ops.unary import FLOATS
 from walle_core.types import TensorSpec, int64
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 DTYPES = (*FLOATS, "int32", "int64")
 SAMPLES = (
     Sample(((3, 4, 5),)),
@@ -43,7 +44,12 @@ def _infer(kinds: str) -> Infer:
         if ctx.has(1) and not ctx.constant(1):
             return None
         axes = ctx.ints(1) if ctx.has(1) else []
-        return [TensorSpec(ctx.dtype(0), reduced_shape(shape, _resolve(axes or [], len(shape), ctx.attrs), ctx.attrs["keepdims"]))]
+        return [
+            TensorSpec(
+                ctx.dtype(0),
+                reduced_shape(shape, _resolve(axes or [], len(shape), ctx.attrs), ctx.attrs["keepdims"]),
+            )
+        ]
 
     return infer
 
@@ -76,7 +82,9 @@ def _highest(dtype: Any) -> Any:
     return np.inf if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
 
 
-def reduction(name: str, fn: Callable[..., Any], doc: str, *, ulp: float, kinds: str = "fiu", flops: float = 1) -> None:
+def reduction(
+    name: str, fn: Callable[..., Any], doc: str, *, ulp: float, kinds: str = "fiu", flops: float = 1
+) -> None:
     """Adds an atomic reduction; `fn(x, axes, keepdims)` is its NumPy form."""
     define(
         name, "atomic", "reduce", reference=_reduction(fn), infer=_infer(kinds), flops=input_operations(flops),
@@ -85,7 +93,9 @@ def reduction(name: str, fn: Callable[..., Any], doc: str, *, ulp: float, kinds:
 
 
 reduction("ReduceSum", lambda x, a, k: np.sum(x, a, dtype=x.dtype, keepdims=k), "Sum over axes.", ulp=8)
-reduction("ReduceProd", lambda x, a, k: np.prod(x, a, dtype=x.dtype, keepdims=k), "Product over axes.", ulp=64)
+reduction(
+    "ReduceProd", lambda x, a, k: np.prod(x, a, dtype=x.dtype, keepdims=k), "Product over axes.", ulp=64
+)
 reduction(
     "ReduceMax", lambda x, a, k: np.max(x, a, keepdims=k, initial=_lowest(x.dtype)),
     "Maximum over axes; NaN wins.", ulp=0, kinds="fiub",
@@ -128,11 +138,21 @@ def _arg(name: str, fn: Callable[[Any, int], Any], doc: str) -> None:
     )  # fmt: skip
 
 
-_arg("ArgMax", lambda x, axis: np.argmax(x, axis), "Index of the maximum along an axis, the first (or last) of equals.")
-_arg("ArgMin", lambda x, axis: np.argmin(x, axis), "Index of the minimum along an axis, the first (or last) of equals.")
+_arg(
+    "ArgMax",
+    lambda x, axis: np.argmax(x, axis),
+    "Index of the maximum along an axis, the first (or last) of equals.",
+)
+_arg(
+    "ArgMin",
+    lambda x, axis: np.argmin(x, axis),
+    "Index of the minimum along an axis, the first (or last) of equals.",
+)
 
 
-def _composite(name: str, fn: Callable[..., Any], *, kinds: str = "fiu", flops: float = 2, ulp: float = 8) -> Any:
+def _composite(
+    name: str, fn: Callable[..., Any], *, kinds: str = "fiu", flops: float = 2, ulp: float = 8
+) -> Decorator:
     return composite(
         name, "reduce", reference=_reduction(fn), infer=_infer(kinds), flops=input_operations(flops), ulp=ulp,
         dtypes=FLOATS, samples=SAMPLES,
@@ -148,10 +168,17 @@ def _mean_of(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 
 @_composite("ReduceMean", _mean_of, flops=1)
-def _mean(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+def _mean(
+    g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
     """Arithmetic mean over axes."""
     shape = g.shape(data)
-    count = prod(shape[a] for a in _resolve(g.ints(axes) if axes else [], len(shape), {"noop_with_empty_axes": noop_with_empty_axes}))
+    count = prod(
+        shape[a]
+        for a in _resolve(
+            g.ints(axes) if axes else [], len(shape), {"noop_with_empty_axes": noop_with_empty_axes}
+        )
+    )
 
     def mean(x: str) -> str:
         total = g.ReduceSum(x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
@@ -161,14 +188,18 @@ def _mean(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop
 
 
 @_composite("ReduceSumSquare", lambda x, a, k: np.sum(x * x, a, dtype=x.dtype, keepdims=k))
-def _sum_square(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+def _sum_square(
+    g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
     """Sum of squares over axes."""
     flags = {"keepdims": keepdims, "noop_with_empty_axes": noop_with_empty_axes}
     return in_float32(g, data, lambda x: g.ReduceSum(g.Mul(x, x), axes, **flags))
 
 
 @_composite("ReduceL1", lambda x, a, k: np.sum(np.abs(x), a, dtype=x.dtype, keepdims=k))
-def _l1(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+def _l1(
+    g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
     """Sum of absolute values over axes."""
     flags = {"keepdims": keepdims, "noop_with_empty_axes": noop_with_empty_axes}
     return in_float32(g, data, lambda x: g.ReduceSum(g.Abs(x), axes, **flags))
@@ -180,14 +211,20 @@ def _root(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 
 @_composite("ReduceL2", _root)
-def _l2(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+def _l2(
+    g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
     """Square root of the sum of squares over axes."""
     flags = {"keepdims": keepdims, "noop_with_empty_axes": noop_with_empty_axes}
 
     def norm(x: str) -> str:
         return str(g.Sqrt(g.ReduceSum(g.Mul(x, x), axes, **flags)))
 
-    return in_float32(g, data, norm) if g.dtype(data).kind == "f" else g.CastLike(norm(g.Cast(data, to=11)), data)
+    return (
+        in_float32(g, data, norm)
+        if g.dtype(data).kind == "f"
+        else g.CastLike(norm(g.Cast(data, to=11)), data)
+    )
 
 
 def _log_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -196,14 +233,18 @@ def _log_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 
 @_composite("ReduceLogSum", _log_sum, ulp=16)
-def _log_sum_graph(g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Any:
+def _log_sum_graph(
+    g: Any, data: str, axes: str | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
     """Logarithm of the sum over axes."""
     flags = {"keepdims": keepdims, "noop_with_empty_axes": noop_with_empty_axes}
 
     def log(x: str) -> str:
         return str(g.Log(g.ReduceSum(x, axes, **flags)))
 
-    return in_float32(g, data, log) if g.dtype(data).kind == "f" else g.CastLike(log(g.Cast(data, to=11)), data)
+    return (
+        in_float32(g, data, log) if g.dtype(data).kind == "f" else g.CastLike(log(g.Cast(data, to=11)), data)
+    )
 
 
 def _log_sum_exp(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -221,7 +262,9 @@ def _log_sum_exp_graph(
     """Logarithm of the sum of exponentials over axes, shifted by the maximum so that it cannot overflow."""
 
     def shifted(x: str) -> str:
-        found = _resolve(g.ints(axes) if axes else [], len(g.shape(x)), {"noop_with_empty_axes": noop_with_empty_axes})
+        found = _resolve(
+            g.ints(axes) if axes else [], len(g.shape(x)), {"noop_with_empty_axes": noop_with_empty_axes}
+        )
         over = {"noop_with_empty_axes": noop_with_empty_axes}
         top = g.ReduceMax(x, axes, keepdims=1, **over)
         top = g.Where(g.IsInf(top), g.const(0, like=x), top)
@@ -230,4 +273,8 @@ def _log_sum_exp_graph(
             return str(total)
         return str(g.Reshape(total, g.const(list(reduced_shape(g.shape(x), found, 0)), "int64")))
 
-    return in_float32(g, data, shifted) if g.dtype(data).kind == "f" else g.CastLike(shifted(g.Cast(data, to=11)), data)
+    return (
+        in_float32(g, data, shifted)
+        if g.dtype(data).kind == "f"
+        else g.CastLike(shifted(g.Cast(data, to=11)), data)
+    )

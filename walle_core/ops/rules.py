@@ -39,7 +39,9 @@ def rule(infer: Infer) -> Infer:
             raise ctx.error(str(error)) from error
         for spec in specs or ():
             if spec.static and (any(d < 0 for d in spec.sizes) or spec.size > MAX_ELEMENTS):
-                raise ctx.error(f"result would be {spec}; sizes must be >= 0 with at most 2**40 elements in all")
+                raise ctx.error(
+                    f"result would be {spec}; sizes must be >= 0 with at most 2**40 elements in all"
+                )
         return specs
 
     return checked
@@ -66,14 +68,18 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
         for axis, size in enumerate(shape, rank - len(shape)):
             if size != 1:
                 if result[axis] not in (1, size):
-                    raise ValueError(f"shapes {' and '.join(map(str, map(tuple, shapes)))} do not broadcast together")
+                    raise ValueError(
+                        f"shapes {' and '.join(map(str, map(tuple, shapes)))} do not broadcast together"
+                    )
                 result[axis] = size
     return tuple(result)
 
 
 def broadcasts_to(shape: Sequence[int], target: Sequence[int]) -> bool:
     """True if `shape` broadcasts to `target` without changing `target`."""
-    return len(shape) <= len(target) and all(s in (1, t) for s, t in zip(reversed(shape), reversed(target), strict=False))
+    return len(shape) <= len(target) and all(
+        s in (1, t) for s, t in zip(reversed(shape), reversed(target), strict=False)
+    )
 
 
 def check_broadcast(what: str, shape: Sequence[int], target: Sequence[int]) -> None:
@@ -126,12 +132,12 @@ def same(ctx: OpContext) -> Sequence[TensorSpec]:
 
 def operations(per_element: float) -> Flops:
     """Operation count of an elementwise operator: so many per element of the first output."""
-    return lambda ctx, outs: per_element * outs[0].size
+    return lambda _ctx, outs: per_element * outs[0].size
 
 
 def input_operations(per_element: float) -> Flops:
     """Operation count of a reduction: so many per element of the first input."""
-    return lambda ctx, outs: per_element * prod(ctx.shape(0))
+    return lambda ctx, _outs: per_element * prod(ctx.shape(0))
 
 
 def matmul_shape(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
@@ -153,7 +159,9 @@ def reduced_shape(shape: Sequence[int], axes: Sequence[int], keepdims: Any) -> t
     return tuple(d for i, d in enumerate(shape) if i not in axes)
 
 
-def _per_axis(name: str, given: Sequence[int] | None, count: int, default: int, least: int) -> tuple[int, ...]:
+def _per_axis(
+    name: str, given: Sequence[int] | None, count: int, default: int, least: int
+) -> tuple[int, ...]:
     values = tuple(int(v) for v in given) if given else (default,) * count
     if len(values) != count:
         raise ValueError(f"{name} {values} must have {count} entries")
@@ -255,7 +263,10 @@ class Window:
         """Pads grown at the ends so that every window of a ceil_mode output lies inside."""
         n = len(self.spatial)
         ends = [
-            max(self.pads[n + i], (self.out[i] - 1) * self.strides[i] + self.extent[i] - self.spatial[i] - self.pads[i])
+            max(
+                self.pads[n + i],
+                (self.out[i] - 1) * self.strides[i] + self.extent[i] - self.spatial[i] - self.pads[i],
+            )
             for i in range(n)
         ]
         return (*self.pads[:n], *ends)

@@ -37,7 +37,7 @@ def softmax(x: Any, *, axis: int = -1) -> Any:
 
 @widened
 def log_softmax(x: Any, *, axis: int = -1) -> Any:
-    """x - max - log(sum(exp(x - max))) along `axis`."""
+    """X - max - log(sum(exp(x - max))) along `axis`."""
     if not x.size:
         return x
     shifted = x - np.max(x, axis, keepdims=True)
@@ -74,7 +74,9 @@ def _log_softmax(g: Any, x: str, *, axis: int = -1) -> Any:
     return g.Sub(shifted, g.Log(g.ReduceSum(g.Exp(shifted), axes)))
 
 
-@composite("Hardmax", "softmax", reference=_hardmax, infer=infer_softmax, flops=operations(2), ulp=0, samples=SAMPLES)
+@composite(
+    "Hardmax", "softmax", reference=_hardmax, infer=infer_softmax, flops=operations(2), ulp=0, samples=SAMPLES
+)
 def _hard(g: Any, x: str, *, axis: int = -1) -> Any:
     """1 at the first maximum along an axis, 0 elsewhere."""
     shape = g.shape(x)

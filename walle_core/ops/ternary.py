@@ -29,5 +29,5 @@ def _infer_where(ctx: OpContext) -> list[TensorSpec]:
     ),
 )  # fmt: skip
 def where(condition: Any, x: Any, y: Any) -> Any:
-    """x where the condition is true, y elsewhere; all three broadcast."""
+    """X where the condition is true, y elsewhere; all three broadcast."""
     return np.where(condition, x, y).astype(x.dtype, copy=False)

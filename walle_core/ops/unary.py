@@ -95,7 +95,14 @@ unary("Acosh", lambda x: np.arccosh(x), "Inverse hyperbolic cosine.", flops=16, 
 unary("Atanh", lambda x: np.arctanh(x), "Inverse hyperbolic tangent.", flops=16, ulp=4, domain=(-0.95, 0.95))
 unary("Erf", erf, "Gauss error function.", flops=12, ulp=4)
 unary("Sigmoid", _sigmoid, "1 / (1 + exp(-x)).", flops=10, ulp=4, domain=(-20, 20))
-unary("Softplus", lambda x: np.logaddexp(x, x.dtype.type(0)), "ln(1 + exp(x)).", flops=16, ulp=4, domain=(-20, 20))
+unary(
+    "Softplus",
+    lambda x: np.logaddexp(x, x.dtype.type(0)),
+    "ln(1 + exp(x)).",
+    flops=16,
+    ulp=4,
+    domain=(-20, 20),
+)
 unary("Not", lambda x: np.logical_not(x), "Logical negation.", dtypes=("bool",), kinds="b")
 unary("BitwiseNot", lambda x: np.invert(x), "Every bit inverted.", dtypes=INTS, kinds="iu")
 unary("IsNaN", lambda x: np.isnan(x), "True where x is not a number.", to_bool=True)

@@ -34,7 +34,7 @@ def _lp_norm(x: Any, *, axis: int = -1, p: int = 2) -> Any:
     samples=(Sample(((3, 7),)), Sample(((3, 7),), {"p": 1, "axis": 0}), Sample(([[0.0, 0.0], [3.0, 4.0]],))),
 )  # fmt: skip
 def lp_norm_graph(g: Any, x: str, *, axis: int = -1, p: int = 2) -> Any:
-    """x divided by its p-norm along an axis; zero where the norm is zero."""
+    """X divided by its p-norm along an axis; zero where the norm is zero."""
     axes = g.const([axis], "int64")
     norm = g.ReduceL1(x, axes) if p == 1 else g.ReduceL2(x, axes)
     return g.Div(x, g.Where(g.Equal(norm, g.const(0, like=x)), g.const(1, like=x), norm))
@@ -89,7 +89,9 @@ def _lrn(x: Any, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: fl
     "LRN", "normalization", reference=_lrn, infer=_infer_lrn, flops=lambda ctx, outs: outs[0].size * (ctx.attrs["size"] + 12.0),
     ulp=16, samples=(Sample(((2, 7, 3, 4),), {"size": 3, "alpha": 0.1}), Sample(((1, 5, 4),), {"size": 4, "beta": 0.5})),
 )  # fmt: skip
-def lrn_graph(g: Any, x: str, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Any:
+def lrn_graph(
+    g: Any, x: str, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+) -> Any:
     """Division by a power of the sum of squares over neighbouring channels."""
     shape = g.shape(x)
     squares = reshape(g, g.Mul(x, x), shape[0], 1, shape[1], prod(shape[2:]))
