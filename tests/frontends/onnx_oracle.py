@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
+
 from walle_core.frontends.onnx.schema import DATA_TYPES
 from walle_core.graph.ir import Graph
 

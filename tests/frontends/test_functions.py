@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import AttributeProto, TensorProto, helper
 from onnx_oracle import run_graph
+
 from walle_core.errors import ModelError
 from walle_core.frontends.onnx import Limits, load_bytes
 

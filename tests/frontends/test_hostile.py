@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 from samples import ALL, info
+
 from walle_core.errors import ModelError, UnsupportedError, WalleError
 from walle_core.frontends import walle_file
 from walle_core.frontends.onnx import Limits, OnnxFrontend, load, load_bytes
@@ -216,7 +217,7 @@ def test_unknown_domain():
     def change(model):
         model.graph.node[0].domain = "com.example"
 
-    with pytest.raises(ModelError, match="no operator set of domain 'com.example'"):
+    with pytest.raises(ModelError, match=r"no operator set of domain 'com.example'"):
         load_bytes(changed("arithmetic", change))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+
 from walle_core.errors import WalleError
 from walle_core.frontends import walle_file
 from walle_core.frontends.onnx import load, load_bytes

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+
 from walle_core.errors import ModelError, UnsupportedError
 from walle_core.frontends.onnx.external import ExternalData
 from walle_core.frontends.onnx.limits import DEFAULT_LIMITS, Limits

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_oracle import OPSET, TYPES, run_graph, run_proto
+
 from walle_core.errors import UnsupportedError
 from walle_core.frontends.onnx import NEWEST, load_bytes
 from walle_core.frontends.onnx.attributes import _BY_KIND, ATTRIBUTE_KINDS
@@ -235,10 +236,10 @@ def test_rules_name_versions_that_exist():
 
 
 def test_attribute_types_are_those_of_onnx():
-    letters = dict(
-        FLOAT="f", INT="i", STRING="s", TENSOR="t", GRAPH="g", SPARSE_TENSOR="x", TYPE_PROTO="y", FLOATS="F", INTS="I",
-        STRINGS="S", TENSORS="T", GRAPHS="G",
-    )  # fmt: skip
+    letters = {
+        "FLOAT": "f", "INT": "i", "STRING": "s", "TENSOR": "t", "GRAPH": "g", "SPARSE_TENSOR": "x", "TYPE_PROTO": "y", "FLOATS": "F", "INTS": "I",
+        "STRINGS": "S", "TENSORS": "T", "GRAPHS": "G",
+    }  # fmt: skip
     kinds = {}
     for schema in onnx.defs.get_all_schemas_with_history():
         if schema.domain in ("", "ai.onnx.ml"):

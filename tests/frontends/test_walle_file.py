@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from samples import ALL
 from test_models import same_graph
+
 from walle_core._native import Tensor
 from walle_core.errors import ModelError, WalleError
 from walle_core.frontends import walle_file
@@ -161,7 +162,7 @@ def test_deep_nesting(data):
     with pytest.raises(ModelError, match="nested deeper"):
         walle_file.load_bytes(rewritten(data, change))
     text = b"[" * 100_000
-    with pytest.raises(ModelError, match="damaged|RecursionError"):
+    with pytest.raises(ModelError, match=r"damaged|RecursionError"):
         walle_file.load_bytes(struct.pack("<Q", len(text)) + text)
     with pytest.raises(ModelError, match="is it complete"):
         walle_file.load_bytes(struct.pack("<Q", 2**63) + b"{}")

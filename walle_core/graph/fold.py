@@ -52,6 +52,8 @@ class _Folder:
         self.specs: dict[str, TensorSpec] = dict(graph.specs)
         self.alias: dict[str, str] = {}
         self.changed: set[str] = set()
+        for name in self.constants.keys() - self.specs.keys():
+            self._define(name, self.constants[name])
         self.pinned = set(graph.outputs).union(*(captured(n) for n in graph.nodes))
         self.read = {i for n in graph.nodes for i in n.inputs} | self.pinned
 

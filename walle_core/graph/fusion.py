@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from walle_core.types import TensorSpec
 from walle_core.types import dtype as as_dtype
 
 _HOSTS = ("Conv", "ConvTranspose", "Gemm")
+_FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 def fold_batch_norm(graph: Graph, evaluate: Evaluate) -> Graph:
@@ -24,15 +26,11 @@ def fold_batch_norm(graph: Graph, evaluate: Evaluate) -> Graph:
 
     Args:
         graph: specs of the values (weights, statistics) are read from its constants.
-        evaluate: computes Mul, Add, Sub, Div, Sqrt and Reshape of constants.
+        evaluate: computes Mul of constants; statistics are combined in double precision before.
     """
     if not any(n.op == "BatchNormalization" for n in graph.nodes):
         return graph
     return _Pass(graph, evaluate).run()
-
-
-class _CannotFoldError(Exception):
-    """`evaluate` declined; the node stays as it is."""
 
 
 class _Pass:
@@ -60,25 +58,23 @@ class _Pass:
             return (node,)
         if len(node.inputs) != 5 or any(n not in self.constants for n in node.inputs[1:]):
             return (node,)
-        try:
-            return self._folded(node)
-        except _CannotFoldError:
+        statistics = [self.constants[n] for n in node.inputs[1:]]
+        if any(len(v.shape) != 1 or v.shape != statistics[0].shape for v in statistics):
             return (node,)
-
-    def _folded(self, node: Node) -> Sequence[Node]:
-        x, scale, bias, mean, var = node.inputs
-        value = [self.constants[n] for n in (scale, bias, mean, var)]
-        epsilon = Tensor.of(float(node.attrs.get("epsilon", 1e-5)), value[3].dtype)
-        deviation = self._compute("Sqrt", self._compute("Add", value[3], epsilon))
-        factor = self._compute("Div", value[0], deviation)
-        host = self._host(x)
+        scale, bias, mean, var = (v.tolist() for v in statistics)
+        epsilon = float(node.attrs.get("epsilon", 1e-5))
+        if any(not v + epsilon > 0 for v in var):
+            return (node,)
+        factor = [s / math.sqrt(v + epsilon) for s, v in zip(scale, var, strict=True)]
+        host = self._host(node.inputs[0])
         if host is not None:
             position, before = host
-            fused = self._into(before, node, factor, value[1], value[2])
+            fused = self._into(before, node, factor, mean, bias)
             if fused is not None:
                 self.nodes[position] = None
                 return (fused,)
-        return self._as_arithmetic(node, factor, value[1], value[2])
+        shift = [b - m * f for b, m, f in zip(bias, mean, factor, strict=True)]
+        return self._as_arithmetic(node, factor, shift, str(statistics[0].dtype))
 
     def _host(self, x: str) -> tuple[int, Node] | None:
         """The linear operator that makes `x` for this node alone, with constant weights."""
@@ -91,52 +87,43 @@ class _Pass:
         has_bias = len(before.inputs) > 2 and before.inputs[2] != ""
         return (position, before) if not has_bias or before.inputs[2] in self.constants else None
 
-    def _into(self, before: Node, node: Node, factor: Any, bias: Any, mean: Any) -> Node | None:
-        """The host with `factor` in its weights and the shift in its bias."""
+    def _into(
+        self, before: Node, node: Node, factor: list[float], mean: list[float], bias: list[float]
+    ) -> Node | None:
+        """The host with `factor` in its weights and the shift in its bias; None where they do not fit."""
         weight = self.constants[before.inputs[1]]
-        channels = factor.size
-        if weight.dtype != factor.dtype:
+        old = self._old_bias(before, len(factor))
+        shape = _factor_shape(before, tuple(weight.shape), len(factor))
+        if old is None or shape is None or weight.dtype not in _FLOATS:
             return None
-        if before.op == "Gemm":
-            transposed = bool(before.attrs.get("transB", 0))
-            if len(weight.shape) != 2 or weight.shape[0 if transposed else 1] != channels:
-                return None
-            scaled = self._compute("Mul", weight, factor.reshape([channels, 1] if transposed else [1, channels]))
-        elif before.op == "Conv":
-            if len(weight.shape) < 3 or weight.shape[0] != channels:
-                return None
-            scaled = self._compute("Mul", weight, factor.reshape([channels] + [1] * (len(weight.shape) - 1)))
-        else:
-            group = int(before.attrs.get("group", 1))
-            inner, per_group = weight.shape[0], weight.shape[1]
-            if group < 1 or inner % group or per_group * group != channels:
-                return None
-            grouped = weight.reshape([group, inner // group, *weight.shape[1:]])
-            row = factor.reshape([group, 1, per_group] + [1] * (len(weight.shape) - 2))
-            scaled = self._compute("Mul", grouped, row).reshape(list(weight.shape))
-        shift = self._compute("Sub", self._old_bias(before, mean), mean) if len(before.inputs) > 2 else None
-        if shift is None:
-            shift = self._compute("Mul", mean, Tensor.of(-1.0, mean.dtype))
-        shift = self._compute("Add", self._compute("Mul", shift, factor), bias)
+        grouped, row = shape
+        scaled = self._product(weight.reshape(list(grouped)), Tensor.of(factor, weight.dtype).reshape(list(row)))
+        if scaled is None:
+            return None
+        shift = [(o - m) * f + b for o, m, f, b in zip(old, mean, factor, bias, strict=True)]
         attributes = {k: v for k, v in before.attrs.items() if k != "beta"}
-        inputs = (before.inputs[0], self._keep(f"{node.name}/weight", scaled), self._keep(f"{node.name}/bias", shift))
-        return before.evolve(inputs=inputs, outputs=node.outputs, attrs=attributes)
+        weight_name = self._keep(f"{node.name}/weight", scaled.reshape(list(weight.shape)))
+        bias_name = self._keep(f"{node.name}/bias", Tensor.of(shift, weight.dtype))
+        return before.evolve(inputs=(before.inputs[0], weight_name, bias_name), outputs=node.outputs, attrs=attributes)
 
-    def _old_bias(self, before: Node, mean: Any) -> Any:
-        if not before.inputs[2]:
-            return Tensor([1], mean.dtype)
+    def _old_bias(self, before: Node, channels: int) -> list[float] | None:
+        """The host's bias per channel; None if it is not per channel."""
+        if len(before.inputs) < 3 or not before.inputs[2]:
+            return [0.0] * channels
         value = self.constants[before.inputs[2]]
         beta = float(before.attrs.get("beta", 1.0)) if before.op == "Gemm" else 1.0
-        return value if beta == 1.0 else self._compute("Mul", value, Tensor.of(beta, value.dtype))
+        if value.size not in (1, channels) or (value.size == channels and value.shape[-1:] != (channels,)):
+            return None
+        found = [beta * v for v in value.reshape([value.size]).tolist()]
+        return found if len(found) == channels else found * channels
 
-    def _as_arithmetic(self, node: Node, factor: Any, bias: Any, mean: Any) -> Sequence[Node]:
+    def _as_arithmetic(self, node: Node, factor: list[float], shift: list[float], dtype: str) -> Sequence[Node]:
         spec = self.specs.get(node.inputs[0])
-        if spec is None or spec.shape is None or len(spec.shape) < 2 or str(spec.dtype) != factor.dtype:
+        if spec is None or spec.shape is None or len(spec.shape) < 2 or str(spec.dtype) != dtype or dtype not in _FLOATS:
             return (node,)
-        shape = [factor.size] + [1] * (len(spec.shape) - 2)
-        shift = self._compute("Sub", bias, self._compute("Mul", mean, factor))
-        scale_name = self._keep(f"{node.name}/scale", factor.reshape(shape))
-        shift_name = self._keep(f"{node.name}/shift", shift.reshape(shape))
+        shape = [len(factor)] + [1] * (len(spec.shape) - 2)
+        scale_name = self._keep(f"{node.name}/scale", Tensor.of(factor, dtype).reshape(shape))
+        shift_name = self._keep(f"{node.name}/shift", Tensor.of(shift, dtype).reshape(shape))
         middle = f"{node.name}/scaled"
         self.specs[middle] = spec
         return (
@@ -149,12 +136,26 @@ class _Pass:
         self.specs[name] = TensorSpec(as_dtype(value.dtype), tuple(value.shape))
         return name
 
-    def _compute(self, op: str, *operands: Any) -> Any:
-        names = tuple(f"operand{i}" for i in range(len(operands)))
+    def _product(self, a: Any, b: Any) -> Any:
         try:
-            made = self.evaluate(Node(op, names, ("result",), {}, f"batch_norm/{op}"), operands)
-        except WalleError as error:  # operands that do not fit; the run of the node as it is reports that
-            raise _CannotFoldError from error
-        if made is None:
-            raise _CannotFoldError
-        return made[0]
+            made = self.evaluate(Node("Mul", ("a", "b"), ("product",), {}, "batch_norm/Mul"), (a, b))
+        except WalleError:  # operands that do not fit; the run of the node as it is reports that
+            return None
+        return None if made is None else made[0]
+
+
+def _factor_shape(before: Node, weight: tuple[int, ...], channels: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """(shape of the weights, shape of the factors) such that their product scales output channels; None if none does."""
+    ones = (1,) * (len(weight) - 2)
+    if len(weight) < 2:
+        return None
+    if before.op == "Gemm":
+        transposed = bool(before.attrs.get("transB", 0))
+        fits = len(weight) == 2 and weight[0 if transposed else 1] == channels
+        return (weight, (channels, 1) if transposed else (1, channels)) if fits else None
+    if before.op == "Conv":
+        return (weight, (channels, 1, *ones)) if weight[0] == channels else None
+    group = int(before.attrs.get("group", 1))
+    if group < 1 or weight[0] % group or weight[1] * group != channels:
+        return None
+    return (group, weight[0] // group, *weight[1:]), (group, 1, weight[1], *ones)

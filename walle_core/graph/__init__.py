@@ -1,0 +1,1 @@
+"""Graphs: the intermediate representation and the passes that rewrite it, none of which knows a backend."""
