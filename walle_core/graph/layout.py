@@ -101,7 +101,8 @@ class _Pass:
     def image(self, node: Node) -> bool:
         """Runs an image operator channels-last where the backend can."""
         rank = self.rank(node.inputs[0])
-        if rank not in (3, 4) or any(node.outputs[1:]) or self.specs[node.inputs[0]].dtype.name != "float32":
+        placed = node.attrs.get("layout", "NCHW") != "NCHW"
+        if placed or rank not in (3, 4) or any(node.outputs[1:]) or self.specs[node.inputs[0]].dtype.name != "float32":
             return False
         probe = node.evolve(op=IMAGE_OPS[node.op], attrs={**node.attrs, "layout": "NHWC"})
         residual = [3] if len(node.inputs) > 3 and node.inputs[3] else []
