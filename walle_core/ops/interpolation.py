@@ -8,6 +8,7 @@ from math import ceil, floor
 import attrs
 
 Tap = tuple[int, float]  # input index, weight
+KEYS_A = -0.75  # free parameter of the cubic kernel in ONNX
 OUTSIDE: list[Tap] = []  # a position that takes the extrapolation value
 
 MODES = ("nearest", "linear", "cubic")
@@ -41,7 +42,7 @@ class Sampling:
     mode: str = "nearest"
     coordinates: str = "half_pixel"
     rounding: str = "round_prefer_floor"
-    cubic: float = -0.75
+    cubic: float = KEYS_A
     exclude_outside: bool = False
     antialias: bool = False
 
@@ -79,7 +80,7 @@ def nearest(x: float, rounding: str, scale: float = 1.0) -> int:
     return ceil(x - 0.5) if rounding == "round_prefer_floor" else floor(x + 0.5)
 
 
-def _cubic(t: float, a: float) -> float:
+def keys_kernel(t: float, a: float) -> float:
     """Keys' convolution kernel (IEEE ASSP 29(6), 1981, equation 4) with free parameter a."""
     t = abs(t)
     if t <= 1:
@@ -95,7 +96,7 @@ def _taps(axis: Axis, x: float, how: Sampling) -> list[Tap]:
     taps = []
     for k in range(first, last + 1):
         t = (k - x) / stretch
-        weight = max(0.0, 1 - abs(t)) if how.mode == "linear" else _cubic(t, how.cubic)
+        weight = max(0.0, 1 - abs(t)) if how.mode == "linear" else keys_kernel(t, how.cubic)
         if weight:
             taps.append((k, weight))
     if how.exclude_outside:
