@@ -45,21 +45,29 @@ struct PoolSpan {
   }
 };
 
-// NaN wins: max() returns its second operand when either is NaN, and a NaN accumulator is kept.
-inline F32 pool_max(F32 acc, F32 x) { return select(isnan(acc), acc, max(acc, x)); }
+// Maximum or sum of what is added. NaN wins: max() returns its second operand when either is NaN, so a NaN that a later
+// value replaces is kept in a mask, off the chain of maxima.
+template <bool kMax> struct PoolSum {
+  F32 value = F32::set(kMax ? -__builtin_inff() : 0.0f);
+  M32 nan = isnan(F32::set(0.0f));
+  WALLE_INLINE void take(F32 x) {
+    if (kMax) nan = logical_or(nan, isnan(x));
+    value = kMax ? max(value, x) : add(value, x);
+  }
+  WALLE_INLINE F32 result() const { return kMax ? select(nan, F32::set(__builtin_nanf("")), value) : value; }
+};
 
 template <bool kMax>
 WALLE_INLINE F32 pool_window(const PoolArgs& a, const float* p, int64_t rows, int64_t cols, size_t lanes) {
   const int64_t step_x = a.dilation_w * a.c, step_y = a.dilation_h * a.w * a.c;
-  F32 acc = F32::set(kMax ? -__builtin_inff() : 0.0f);
+  PoolSum<kMax> acc;
   for (int64_t ky = 0; ky < rows; ++ky) {
     const float* q = p + ky * step_y;
     for (int64_t kx = 0; kx < cols; ++kx, q += step_x) {
-      const F32 x = lanes >= size_t(F32::N) ? F32::load(q) : F32::load(q, lanes);
-      acc = kMax ? pool_max(acc, x) : add(acc, x);
+      acc.take(lanes >= size_t(F32::N) ? F32::load(q) : F32::load(q, lanes));
     }
   }
-  return acc;
+  return acc.result();
 }
 
 template <bool kMax> void pool(const walle_call* call) {
@@ -93,28 +101,25 @@ template <bool kMax> void pool(const walle_call* call) {
 }
 
 // Sums in runs of 64 pixels, so that the rounding error of a large image grows with the number of runs.
-template <bool kMax>
-WALLE_INLINE void pool_global_vectors(const float* src, float* dst, int64_t pixels, int64_t c, int vectors, size_t lanes) {
+template <bool kMax, int kVectors>
+WALLE_INLINE void pool_global_vectors(const float* src, float* dst, int64_t pixels, int64_t c, size_t lanes) {
   constexpr int64_t run = 64;
-  F32 total[4];
-  for (int v = 0; v < vectors; ++v) total[v] = F32::set(kMax ? -__builtin_inff() : 0.0f);
+  const bool full = lanes >= size_t(F32::N);
+  PoolSum<kMax> total[kVectors];
   for (int64_t begin = 0; begin < pixels; begin += run) {
     const int64_t end = begin + run < pixels ? begin + run : pixels;
-    F32 acc[4];
-    for (int v = 0; v < vectors; ++v) acc[v] = F32::set(kMax ? -__builtin_inff() : 0.0f);
-    for (int64_t i = begin; i < end; ++i) {
-      for (int v = 0; v < vectors; ++v) {
+    PoolSum<kMax> acc[kVectors];
+    for (int64_t i = begin; i < end; ++i)
+      for (int v = 0; v < kVectors; ++v) {
         const float* p = src + i * c + v * F32::N;
-        const F32 x = lanes >= size_t(F32::N) ? F32::load(p) : F32::load(p, lanes);
-        acc[v] = kMax ? pool_max(acc[v], x) : add(acc[v], x);
+        acc[v].take(full ? F32::load(p) : F32::load(p, lanes));
       }
-    }
-    for (int v = 0; v < vectors; ++v) total[v] = kMax ? pool_max(total[v], acc[v]) : add(total[v], acc[v]);
+    for (int v = 0; v < kVectors; ++v) total[v].take(acc[v].result());
   }
   const F32 scale = F32::set(kMax ? 1.0f : 1.0f / float(pixels));
-  for (int v = 0; v < vectors; ++v) {
-    const F32 y = kMax ? total[v] : mul(total[v], scale);
-    if (lanes >= size_t(F32::N)) y.store(dst + v * F32::N);
+  for (int v = 0; v < kVectors; ++v) {
+    const F32 y = kMax ? total[v].result() : mul(total[v].result(), scale);
+    if (full) y.store(dst + v * F32::N);
     else y.store(dst + v * F32::N, lanes);
   }
 }
@@ -131,9 +136,8 @@ template <bool kMax> void pool_global(const walle_call* call) {
     float* out = dst + n * c_count;
     int64_t c = begin;
     for (; c + 4 * F32::N <= end; c += 4 * F32::N)
-      pool_global_vectors<kMax>(image + c, out + c, pixels, c_count, 4, F32::N);
-    for (; c < end; c += F32::N)
-      pool_global_vectors<kMax>(image + c, out + c, pixels, c_count, 1, size_t(end - c < F32::N ? end - c : F32::N));
+      pool_global_vectors<kMax, 4>(image + c, out + c, pixels, c_count, F32::N);
+    for (; c < end; c += F32::N) pool_global_vectors<kMax, 1>(image + c, out + c, pixels, c_count, size_t(end - c));
   }
 }
 
