@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from walle_core.ops import find
 from walle_core.ops.attention import Heads, repeat_heads
 from walle_core.ops.define import OpContext, Sample, composite
+from walle_core.ops.numpy_lazy import np
 from walle_core.ops.rules import ONNX_NUMBERS, check_equal_dtypes, check_kinds, onnx_dtype, require, rule
 from walle_core.types import TensorSpec
 
@@ -48,15 +50,38 @@ def flex_attention(
 
 
 def inlined(g: Any, graph: Any, x: str) -> str:
-    """Appends the nodes of a graph with one input and one output; its result must be like `x`."""
+    """Appends the nodes of a graph with one input and one output; its result must be like `x`.
+
+    Nodes that depend on shapes and constants only are evaluated, as the shapes of others may hang on them.
+    """
     require(
         len(graph.inputs) == 1 and len(graph.outputs) == 1, f"{graph.name} must have one input and one output"
     )
     names = {graph.inputs[0]: x, "": ""}
-    names.update({name: g.const(value) for name, value in graph.constants.items()})
+    names.update({name: g.const(value, value.dtype) for name, value in graph.constants.items()})
     for node in graph.nodes:
-        made = g.op(node.op, *(names.get(n, n) for n in node.inputs), outputs=len(node.outputs), **node.attrs)
+        operands = [names.get(n, n) for n in node.inputs]
+        made = _folded(g, node, operands)
+        if made is None:
+            made = g.op(node.op, *operands, outputs=len(node.outputs), **node.attrs)
         names.update(zip(node.outputs, [made] if isinstance(made, str) else made, strict=True))
     y = str(names.get(graph.outputs[0], graph.outputs[0]))
     require(g.spec(y) == g.spec(x), f"{graph.name} must keep {g.spec(x)}, makes {g.spec(y)}")
     return y
+
+
+def _folded(g: Any, node: Any, operands: list[str]) -> str | None:
+    """The result of a node that is known already, as a constant; None if it is not."""
+    op = find(node.op)
+    if op is None or op.reference is None or len(node.outputs) != 1 or not op.deterministic:
+        return None
+    if node.op in ("Shape", "Size"):
+        values = [np.broadcast_to(np.int8(0), g.shape(operands[0]))]
+    elif all(n in g.constants or not n for n in operands):
+        values = [np.asarray(g.constants[n]) if n else None for n in operands]
+    else:
+        return None
+    attributes = {k: np.asarray(v) if hasattr(v, "__array__") else v for k, v in op.bind(node.attrs).items()}
+    result = op.reference(*values, **attributes)
+    result = np.asarray(result[0] if isinstance(result, tuple) else result)
+    return str(g.const(result, result.dtype.name))

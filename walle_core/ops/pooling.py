@@ -51,9 +51,11 @@ def _infer_pool(ctx: OpContext) -> list[TensorSpec]:
 def _infer_max(ctx: OpContext) -> list[TensorSpec]:
     check_kinds(ctx, "fiu", 0)
     shape = _pooled(ctx)
-    if text(ctx.attrs["layout"]) == "NHWC" and ctx.n_outputs > 1:
+    if text(ctx.attrs["layout"]) == "NCHW":
+        return [TensorSpec(ctx.dtype(0), shape), TensorSpec(int64, shape)]
+    if ctx.n_outputs > 1:
         raise ValueError("indices exist for layout NCHW only")
-    return [TensorSpec(ctx.dtype(0), shape), TensorSpec(int64, shape)]
+    return [TensorSpec(ctx.dtype(0), shape)]
 
 
 def _taps(ctx: OpContext, outs: Sequence[TensorSpec]) -> float:
@@ -92,7 +94,7 @@ def max_pool(
     table = np.array(_index_table(window, storage_order)).reshape(prod(window.kernel), -1)
     flat = table[tap.reshape(-1, prod(window.out)), np.arange(prod(window.out))]
     planes = np.arange(prod(x.shape[:2]))[:, None] * prod(window.spatial)
-    return channels_stored(best, layout), channels_stored((flat + planes).reshape(best.shape), layout)
+    return channels_stored(best, layout), (flat + planes).reshape(best.shape)
 
 
 def _index_table(window: Window, storage_order: int) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
-from walle_core.ops.precision import widened
+from walle_core.ops.precision import quiet, widen, widened
 from walle_core.ops.rules import check_kinds, normal_axis, operations, rule
 from walle_core.types import TensorSpec
 
@@ -26,13 +26,13 @@ def infer_softmax(ctx: OpContext) -> list[TensorSpec]:
     return [ctx.spec(0)]
 
 
-@widened
+@quiet
 def softmax(x: Any, *, axis: int = -1) -> Any:
     """exp(x - max) / sum(exp(x - max)) along `axis`."""
     if not x.size:
         return x
     e = np.exp(x - np.max(x, axis, keepdims=True))
-    return e / np.sum(e, axis, keepdims=True)
+    return e / np.sum(widen(e), axis, keepdims=True).astype(x.dtype)
 
 
 @widened
