@@ -36,6 +36,7 @@ inline void collect(char* to, const char* from, int64_t stride, int64_t n, int64
 
 // arg: rank (<= kMaxRank), size[rank], then stride[rank] per operand. `item`: bytes per element, destination first.
 template <int K> void broadcast_rows(const walle_call* c, const int64_t (&item)[K + 1], row_fn row) {
+  if (c->begin >= c->end) return;
   const int64_t given = c->arg[0];
   const int64_t* sizes = c->arg + 1;
   int64_t size[kMaxRank] = {1}, stride[K][kMaxRank] = {}, at[kMaxRank];

@@ -139,30 +139,36 @@ inline F32 cos_poly(F32 z) {
 inline M32 is_odd(I32 q) { return lt(val(0.0f), to_float(bit_and(q, I32::set(1)))); }
 inline I32 second_bit_as_sign(I32 q) { return shift_left<30>(bit_and(q, I32::set(2))); }
 
+// y, or the C library's result in the lanes where the reduction is not good (lane by lane: neighbours do not matter).
+template <float (*f)(float)> inline F32 beyond_limit(F32 x, F32 a, F32 y) {
+  const M32 large = lt(val(kTrigLimit), a);
+  return any(large) ? select(large, per_lane<f>(x), y) : y;
+}
+
 inline F32 sin(F32 x) {
   const F32 a = abs(x);
-  if (kOneLane || any(lt(val(kTrigLimit), a))) return per_lane<::sinf>(x);
+  if (kOneLane) return per_lane<::sinf>(x);
   F32 r;
   const I32 q = trig_reduce(a, r);
   const F32 z = mul(r, r), y = select(is_odd(q), cos_poly(z), sin_poly(r, z));
-  return flip_sign(y, bit_xor(second_bit_as_sign(q), sign_bits(x)));
+  return beyond_limit<::sinf>(x, a, flip_sign(y, bit_xor(second_bit_as_sign(q), sign_bits(x))));
 }
 inline F32 cos(F32 x) {
   const F32 a = abs(x);
-  if (kOneLane || any(lt(val(kTrigLimit), a))) return per_lane<::cosf>(x);
+  if (kOneLane) return per_lane<::cosf>(x);
   F32 r;
   const I32 q = trig_reduce(a, r);
   const F32 z = mul(r, r), y = select(is_odd(q), sin_poly(r, z), cos_poly(z));
-  return flip_sign(y, second_bit_as_sign(add(q, I32::set(1))));
+  return beyond_limit<::cosf>(x, a, flip_sign(y, second_bit_as_sign(add(q, I32::set(1)))));
 }
 inline F32 tan(F32 x) {
   const F32 a = abs(x);
-  if (kOneLane || any(lt(val(kTrigLimit), a))) return per_lane<::tanf>(x);
+  if (kOneLane) return per_lane<::tanf>(x);
   F32 r;
   const I32 q = trig_reduce(a, r);
   const F32 z = mul(r, r), s = sin_poly(r, z), c = cos_poly(z);
   const M32 odd = is_odd(q);
-  return flip_sign(div(select(odd, neg(c), s), select(odd, s, c)), sign_bits(x));
+  return beyond_limit<::tanf>(x, a, flip_sign(div(select(odd, neg(c), s), select(odd, s, c)), sign_bits(x)));
 }
 
 inline F32 atan(F32 x) {

@@ -1,85 +1,97 @@
-// Normalisation over rows, float32: two passes over a row that stays in the first-level cache.
+// Family norm, float32.
 //
-// norm/LayerNorm: buf dst, src, scale, bias (or null). arg rows, n, f(epsilon). Units: rows. dst may be src.
-//                 dst = (src - mean) / sqrt(variance + epsilon) * scale + bias
-// norm/RmsNorm:   the same with mean 0: dst = src / sqrt(mean of squares + epsilon) * scale + bias
-// norm/ChannelAffine: buf dst, src, scale, bias. arg n, c, inner. Units: elements. dst = src * scale[c] + bias[c]
+// LayerNorm: dst = (x - mean) / sqrt(var + epsilon) * scale + bias over the last axis of [rows, n].
+// RmsNorm: dst = x / sqrt(mean(x^2) + epsilon) * scale + bias. buf: dst, src, scale [n], bias [n] or null.
+//   arg: rows, n, f(epsilon). Units: rows.
+// ChannelAffine: dst = x * scale[c] + bias[c] on [n, c, inner]. buf: dst, src, scale, bias. arg: n, c, inner.
+//   Units: elements.
+// dst may be src.
 #ifndef WALLE_KERNELS_NORM_HPP
 #define WALLE_KERNELS_NORM_HPP
-#include "walle/kernels/math.hpp"
+#ifndef WALLE_ISA
+#error "compile an isa_*.cpp, not this header"
+#endif
+#include "walle/abi.h"
+#include "walle/kernels/rows.hpp"
 
 namespace walle { namespace WALLE_ISA { namespace {
 
-inline float row_sum(const float* x, int64_t n) {
-  F32 s0 = val(0.0f), s1 = s0;
-  int64_t i = 0;
-  for (; i + 2 * F32::N <= n; i += 2 * F32::N) s0 = add(F32::load(x + i), s0), s1 = add(F32::load(x + i + F32::N), s1);
-  for (; i + F32::N <= n; i += F32::N) s0 = add(F32::load(x + i), s0);
-  if (i < n) s1 = add(F32::load(x + i, size_t(n - i)), s1);
-  return reduce_add(add(s0, s1));
+// Sum of (x - mean)^2 over one row.
+inline double sum_deviation(const float* s, int64_t n, float mean) {
+  constexpr int N = F32::N;
+  const F32 m = val(mean), zero = val(0.0f);
+  double total = 0;
+  for (int64_t i = 0; i < n;) {
+    const int64_t stop = n - i < 2048 ? n : i + 2048;
+    F32 a = zero, b = zero;
+    for (; i + 2 * N <= stop; i += 2 * N) {
+      const F32 x = sub(F32::load(s + i), m), y = sub(F32::load(s + i + N), m);
+      a = fma(x, x, a);
+      b = fma(y, y, b);
+    }
+    for (; i < stop; i += N) {
+      const size_t left = stop - i < N ? size_t(stop - i) : size_t(N);
+      const F32 x = select(first_lanes(left), sub(F32::load(s + i, left), m), zero);
+      a = fma(x, x, a);
+    }
+    i = stop;
+    total += double(reduce_add(add(a, b)));
+  }
+  return total;
 }
 
-inline float row_square_sum(const float* x, int64_t n, float mean) {
-  F32 s0 = val(0.0f), s1 = s0;
-  const F32 m = val(mean);
-  int64_t i = 0;
-  for (; i + 2 * F32::N <= n; i += 2 * F32::N) {
-    const F32 a = sub(F32::load(x + i), m), b = sub(F32::load(x + i + F32::N), m);
-    s0 = fma(a, a, s0), s1 = fma(b, b, s1);
-  }
-  for (; i + F32::N <= n; i += F32::N) {
-    const F32 a = sub(F32::load(x + i), m);
-    s0 = fma(a, a, s0);
-  }
-  float sum = reduce_add(add(s0, s1));
-  for (; i < n; ++i) sum += (x[i] - mean) * (x[i] - mean);
-  return sum;
-}
-
-template <bool kCentred> void norm_rows(const walle_call* call) {
-  const int64_t n = call->arg[1];
-  const float epsilon = float(walle_f64(call->arg[2]));
-  const float* scale = static_cast<const float*>(call->buf[2]);
-  const float* bias = static_cast<const float*>(call->buf[3]);
-  for (int64_t row = call->begin; row < call->end; ++row) {
-    const float* x = static_cast<const float*>(call->buf[1]) + row * n;
-    float* y = static_cast<float*>(call->buf[0]) + row * n;
-    const float mean = kCentred ? row_sum(x, n) / float(n) : 0.0f;
-    const float inverse = 1.0f / ::sqrtf(row_square_sum(x, n, mean) / float(n) + epsilon);
-    const F32 m = val(mean), r = val(inverse);
-    for (int64_t i = 0; i < n; i += F32::N) {
+template <bool Centre> void norm_rows(const walle_call* c) {
+  constexpr int N = F32::N;
+  const int64_t n = c->arg[1];
+  const double epsilon = walle_f64(c->arg[2]);
+  const float *scale = static_cast<const float*>(c->buf[2]), *bias = static_cast<const float*>(c->buf[3]);
+  for (int64_t r = c->begin; r < c->end; ++r) {
+    const float* s = static_cast<const float*>(c->buf[1]) + r * n;
+    float* d = static_cast<float*>(c->buf[0]) + r * n;
+    const float mean = Centre ? float(sum_row<Plain>(s, n) / double(n)) : 0.0f;
+    const double spread = (Centre ? sum_deviation(s, n, mean) : sum_row<Square>(s, n)) / double(n);
+    const F32 m = val(mean), k = val(float(1.0 / ::sqrt(spread + epsilon)));
+    int64_t i = 0;
+    for (; i + N <= n; i += N) {
+      const F32 x = mul(sub(F32::load(s + i), m), k), w = F32::load(scale + i);
+      (bias ? fma(x, w, F32::load(bias + i)) : mul(x, w)).store(d + i);
+    }
+    if (i < n) {
       const size_t left = size_t(n - i);
-      if (left >= size_t(F32::N)) {
-        const F32 b = bias ? F32::load(bias + i) : val(0.0f);
-        fma(mul(sub(F32::load(x + i), m), r), F32::load(scale + i), b).store(y + i);
-      } else {
-        const F32 b = bias ? F32::load(bias + i, left) : val(0.0f);
-        fma(mul(sub(F32::load(x + i, left), m), r), F32::load(scale + i, left), b).store(y + i, left);
-      }
+      const F32 x = mul(sub(F32::load(s + i, left), m), k), w = F32::load(scale + i, left);
+      (bias ? fma(x, w, F32::load(bias + i, left)) : mul(x, w)).store(d + i, left);
     }
   }
 }
 
-inline void channel_affine(const walle_call* call) {
-  const int64_t c = call->arg[1], inner = call->arg[2];
-  const float* x = static_cast<const float*>(call->buf[1]);
-  float* y = static_cast<float*>(call->buf[0]);
-  const float* scale = static_cast<const float*>(call->buf[2]);
-  const float* bias = static_cast<const float*>(call->buf[3]);
-  for (int64_t i = call->begin; i < call->end;) {
-    const int64_t channel = i / inner % c, stop = (i / inner + 1) * inner;
-    const int64_t end = stop < call->end ? stop : call->end;
-    const F32 s = val(scale[channel]), b = val(bias[channel]);
-    for (; i + F32::N <= end; i += F32::N) fma(F32::load(x + i), s, b).store(y + i);
-    if (i < end) fma(F32::load(x + i, size_t(end - i)), s, b).store(y + i, size_t(end - i));
-    i = end;
+inline void channel_affine(const walle_call* c) {
+  constexpr int N = F32::N;
+  const int64_t channels = c->arg[1], inner = c->arg[2], run = inner == 1 ? channels : inner;
+  const float *scale = static_cast<const float*>(c->buf[2]), *bias = static_cast<const float*>(c->buf[3]);
+  const float* s = static_cast<const float*>(c->buf[1]);
+  float* d = static_cast<float*>(c->buf[0]);
+  for (int64_t u = c->begin; u < c->end;) {  // runs of one channel, or of all channels where they are innermost
+    const int64_t at = u % run, left = run - at < c->end - u ? run - at : c->end - u;
+    const float *w = inner == 1 ? scale + at : scale + u / inner % channels, *b = bias + (w - scale);
+    const F32 w0 = val(*w), b0 = val(*b);
+    int64_t i = 0;
+    if (inner == 1) {
+      for (; i + N <= left; i += N) fma(F32::load(s + u + i), F32::load(w + i), F32::load(b + i)).store(d + u + i);
+      const size_t m = size_t(left - i);
+      if (m) fma(F32::load(s + u + i, m), F32::load(w + i, m), F32::load(b + i, m)).store(d + u + i, m);
+    } else {
+      for (; i + N <= left; i += N) fma(F32::load(s + u + i), w0, b0).store(d + u + i);
+      const size_t m = size_t(left - i);
+      if (m) fma(F32::load(s + u + i, m), w0, b0).store(d + u + i, m);
+    }
+    u += left;
   }
 }
 
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 
-#define WALLE_NORM_ROWS                               \
-  {"norm", "LayerNorm", "float32", norm_rows<true>},  \
-  {"norm", "RmsNorm", "float32", norm_rows<false>},   \
+#define WALLE_NORM_ROWS                                   \
+  {"norm", "LayerNorm", "float32", norm_rows<true>},      \
+  {"norm", "RmsNorm", "float32", norm_rows<false>},       \
   {"norm", "ChannelAffine", "float32", channel_affine},
 #endif

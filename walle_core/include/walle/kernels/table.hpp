@@ -9,14 +9,20 @@
 #include "walle/abi.h"
 #include "walle/kernels/binary.hpp"
 #include "walle/kernels/conv.hpp"
+#include "walle/kernels/convert.hpp"
 #include "walle/kernels/cumsum.hpp"
 #include "walle/kernels/depthwise.hpp"
 #include "walle/kernels/expression.hpp"
+#include "walle/kernels/fill.hpp"
 #include "walle/kernels/gather.hpp"
 #include "walle/kernels/gemm.hpp"
 #include "walle/kernels/norm.hpp"
 #include "walle/kernels/pool.hpp"
+#include "walle/kernels/raster.hpp"
+#include "walle/kernels/reduce.hpp"
+#include "walle/kernels/select.hpp"
 #include "walle/kernels/softmax.hpp"
+#include "walle/kernels/topk.hpp"
 #include "walle/kernels/unary.hpp"
 #include "walle/kernels/winograd.hpp"
 
@@ -29,7 +35,8 @@
   WALLE_UNARY_ROWS WALLE_BINARY_ROWS                                                      \
   WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS WALLE_EXPRESSION_ROWS          \
   WALLE_GEMM_ROWS WALLE_CONV_ROWS WALLE_SOFTMAX_ROWS WALLE_NORM_ROWS WALLE_GATHER_ROWS    \
-  WALLE_CUMSUM_ROWS                                                                       \
+  WALLE_CUMSUM_ROWS WALLE_CONVERT_ROWS WALLE_FILL_ROWS WALLE_RASTER_ROWS                  \
+  WALLE_SELECT_ROWS WALLE_REDUCE_ROWS WALLE_TOPK_ROWS                                     \
   };                                                                                      \
   }}}                                                                                     \
   extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \

@@ -1,7 +1,7 @@
 // Family unary: dst[i] = f(src[i]), same dtype unless said (IsNaN and IsInf give bool).
 //
 // buf: dst, src (dst may be src). arg: the operator's parameters, f(double) each; Clip of an integer type takes
-// integers. Units: elements. Adding an operator: one row here, one in walle_core/ops/unary.py.
+// integers, beyond the type's range where there is no bound. Units: elements. Adding an operator: one row here, one in walle_core/ops/unary.py.
 #ifndef WALLE_KERNELS_UNARY_HPP
 #define WALLE_KERNELS_UNARY_HPP
 #ifndef WALLE_ISA
@@ -21,8 +21,8 @@
   OP(Floor, 0, floor(x), ::floor(x))                                                                                 \
   OP(Ceil, 0, ceil(x), ::ceil(x))                                                                                    \
   OP(Round, 0, round_even(x), ::nearbyint(x))                                                                        \
-  OP(Sign, 0, select(lt(val(0.0f), x), val(1.0f), select(lt(x, val(0.0f)), val(-1.0f), x)),                          \
-     x > 0 ? 1.0 : x < 0 ? -1.0 : x)                                                                                 \
+  OP(Sign, 0, select(lt(val(0.0f), x), val(1.0f), select(lt(x, val(0.0f)), val(-1.0f), add(x, val(0.0f)))),          \
+     x > 0 ? 1.0 : x < 0 ? -1.0 : x + 0)                                                                              \
   OP(Sin, 0, sin(x), ::sin(x))                                                                                       \
   OP(Cos, 0, cos(x), ::cos(x))                                                                                       \
   OP(Tan, 0, tan(x), ::tan(x))                                                                                       \
@@ -39,8 +39,8 @@
   OP(Sigmoid, 0, sigmoid(x), sigmoid64(x))                                                                           \
   OP(Relu, 0, max(val(0.0f), x), x < 0 ? 0.0 : x)                                                                    \
   OP(Softplus, 0, softplus(x), softplus64(x))                                                                        \
-  OP(Softsign, 0, softsign(x), ::fabs(x) > 1e300 ? ::copysign(1.0, x) : x / (1.0 + ::fabs(x)))                       \
-  OP(HardSwish, 0, mul(x, unit(fma(x, val(1.0f / 6.0f), val(0.5f)))), x * unit64(x / 6.0 + 0.5))                     \
+  OP(Softsign, 0, div(x, add(val(1.0f), abs(x))), x / (1.0 + ::fabs(x)))                                              \
+  OP(HardSwish, 0, mul(x, hard_gate(x)), x * unit64((x + 3.0) / 6.0))                                                \
   OP(Gelu, 0, gelu(x), 0.5 * x * (1.0 + ::erf(x * 0.70710678118654752440)))                                          \
   OP(GeluTanh, 0, gelu_tanh(x), 0.5 * x * (1.0 + ::tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x))))       \
   OP(Mish, 0, mish(x), x * ::tanh(softplus64(x)))                                                                    \
@@ -56,16 +56,13 @@
 namespace walle { namespace WALLE_ISA { namespace {
 
 inline F32 unit(F32 x) { return min(val(1.0f), max(val(0.0f), x)); }  // clamp to [0, 1]; NaN stays
+inline F32 hard_gate(F32 x) { return mul(val(1.0f / 6.0f), min(val(6.0f), max(val(0.0f), add(x, val(3.0f))))); }
 inline double unit64(double x) { return x < 0 ? 0.0 : x > 1 ? 1.0 : x; }
 inline F32 softplus(F32 x) { return add(max(val(0.0f), x), log1p(exp(neg(abs(x))))); }
 inline double softplus64(double x) { return (x < 0 ? 0.0 : x) + ::log1p(::exp(-::fabs(x))); }
 inline double sigmoid64(double x) {
   const double e = ::exp(-::fabs(x));
   return (x < 0 ? e : 1.0) / (1.0 + e);
-}
-inline F32 softsign(F32 x) {
-  const F32 a = abs(x), y = div(x, add(val(1.0f), a));
-  return select(eq(a, val(kInf)), copysign(val(1.0f), x), y);
 }
 inline F32 gelu(F32 x) {
   const F32 half = mul(val(0.5f), x);
@@ -126,10 +123,17 @@ template <class T> struct NotInt { static T run(T x, T, T) { return T(~x); } };
 template <class T> struct NotBool { static T run(T x, T, T) { return T(x == 0); } };
 template <class T> struct ClipInt { static T run(T x, T a, T b) { const T y = x < a ? a : x; return y > b ? b : y; } };
 
+template <class T> T saturate(int64_t x) {  // INT64_MAX is also uint64's upper end: no bound
+  constexpr bool is_signed = T(-1) < T(0);
+  const T top = is_signed ? T(~(T(1) << (8 * sizeof(T) - 1))) : T(~T(0)), bottom = T(is_signed ? T(~top) : T(0));
+  if (sizeof(T) == 8) return is_signed ? T(x) : x == INT64_MAX ? top : x < 0 ? T(0) : T(x);
+  return x > int64_t(top) ? top : x < int64_t(bottom) ? bottom : T(x);
+}
+
 template <class T, template <class> class Op, int Params> void unary_int(const walle_call* c) {
   T* d = static_cast<T*>(c->buf[0]);
   const T* s = static_cast<const T*>(c->buf[1]);
-  const T a = Params ? T(c->arg[0]) : T(0), b = Params ? T(c->arg[1]) : T(0);
+  const T a = Params ? saturate<T>(c->arg[0]) : T(0), b = Params ? saturate<T>(c->arg[1]) : T(0);
 #pragma GCC ivdep
   for (int64_t i = c->begin; i < c->end; ++i) d[i] = Op<T>::run(s[i], a, b);
 }

@@ -75,6 +75,7 @@ inline F32 as_float(I32 a) { F32 r; std::memcpy(&r.v, &a.v, 4); return r; }
 inline I32 as_int(F32 a) { I32 r; std::memcpy(&r.v, &a.v, 4); return r; }
 inline F32 to_float(I32 a) { return {float(a.v)}; }
 inline I32 to_int(F32 a) { return {int32_t(std::nearbyint(a.v))}; }         // round to even; |a| < 2^31
+inline M32 first_lanes(size_t n) { return {n > 0}; }                        // true in the lanes below n
 inline bool any(M32 m) { return m.v; }
 inline F32 ldexp(F32 a, F32 n) { return {::ldexpf(a.v, int(n.v))}; }        // a * 2^n, one rounding; n whole, |n| <= 250
 inline F32 load_f16(const uint16_t* p);                                     // N IEEE half floats
@@ -83,6 +84,7 @@ inline float reduce_add(F32 a) { return a.v; }
 inline float reduce_max(F32 a) { return a.v; }
 inline float reduce_min(F32 a) { return a.v; }
 inline void prefetch(const void*) {}
+inline void transpose(F32*) {}                                              // an N x N matrix, one vector per row
 inline F32 pin(F32 a) { return a; }  // in a register from here on: not loaded again for each use
 
 inline F32 load_f16(const uint16_t* p) {

@@ -79,6 +79,7 @@ inline F32 as_float(I32 a) { return {_mm256_castsi256_ps(a.v)}; }
 inline I32 as_int(F32 a) { return {_mm256_castps_si256(a.v)}; }
 inline F32 to_float(I32 a) { return {_mm256_cvtepi32_ps(a.v)}; }
 inline I32 to_int(F32 a) { return {_mm256_cvtps_epi32(a.v)}; }
+inline M32 first_lanes(size_t n) { return {_mm256_castsi256_ps(tail_mask(n))}; }
 inline bool any(M32 m) { return _mm256_movemask_ps(m.v) != 0; }
 inline F32 ldexp(F32 a, F32 n) {  // in two steps: 2^n itself need not be a normal number
   const __m256i bias = _mm256_set1_epi32(127), whole = _mm256_cvtps_epi32(n.v);
@@ -110,6 +111,23 @@ inline float reduce_min(F32 a) {
 }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 inline F32 pin(F32 a) { asm("" : "+x"(a.v)); return a; }
+inline void transpose(F32* r) {
+  __m256 t[8], u[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm256_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+    r[i + 4].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
+}
 
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 #endif

@@ -74,6 +74,7 @@ inline F32 as_float(I32 a) { return {_mm512_castsi512_ps(a.v)}; }
 inline I32 as_int(F32 a) { return {_mm512_castps_si512(a.v)}; }
 inline F32 to_float(I32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline I32 to_int(F32 a) { return {_mm512_cvtps_epi32(a.v)}; }
+inline M32 first_lanes(size_t n) { return {tail_mask(n)}; }
 inline bool any(M32 m) { return m.v != 0; }
 inline F32 ldexp(F32 a, F32 n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 inline F32 load_f16(const uint16_t* p) {
@@ -87,6 +88,27 @@ inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 inline F32 pin(F32 a) { asm("" : "+v"(a.v)); return a; }
+inline void transpose(F32* r) {  // pairs, quarters, then 128-bit blocks twice
+  __m512 t[16], u[16];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+  for (int i = 0; i < 16; i += 4) {  // u[i + c]: column c of each 4 x 4 block of rows i .. i+3
+    u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_shuffle_f32x4(u[c], u[c + 4], 0x88), b = _mm512_shuffle_f32x4(u[c], u[c + 4], 0xdd);
+    const __m512 e = _mm512_shuffle_f32x4(u[c + 8], u[c + 12], 0x88), f = _mm512_shuffle_f32x4(u[c + 8], u[c + 12], 0xdd);
+    r[c].v = _mm512_shuffle_f32x4(a, e, 0x88);       // columns c, c+8 of a and e
+    r[c + 4].v = _mm512_shuffle_f32x4(b, f, 0x88);
+    r[c + 8].v = _mm512_shuffle_f32x4(a, e, 0xdd);
+    r[c + 12].v = _mm512_shuffle_f32x4(b, f, 0xdd);
+  }
+}
 
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 #endif
