@@ -1,5 +1,7 @@
 """Nodes of old operator sets, upgraded, against ONNX Runtime running the file as it is."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -7,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_oracle import OPSET, TYPES, run_graph, run_proto
 
 from walle_core.errors import UnsupportedError
-from walle_core.frontends.onnx import NEWEST, load_bytes
+from walle_core.frontends.onnx import NEWEST, load, load_bytes
 from walle_core.frontends.onnx.attributes import _BY_KIND, ATTRIBUTE_KINDS
 from walle_core.frontends.onnx.upgrade import ALWAYS, RULES
 
@@ -250,3 +252,37 @@ def test_attribute_types_are_those_of_onnx():
     assert not missing, missing
     assert not wrong, wrong
     assert sum(len(names.split()) for names in _BY_KIND.values()) == len(ATTRIBUTE_KINDS)
+
+
+def packaged_models():
+    """Models of operator sets 6 to 12 with their results, from the onnx package."""
+    from onnx.backend.test.loader import load_model_tests
+
+    cases = [c for kind in ("simple", "pytorch-operator", "pytorch-converted") for c in load_model_tests(kind=kind)]
+    # ONNX Runtime has no Gradient, and a locale that the machine may lack decides what StringNormalizer does
+    return [c for c in cases if not c.name.startswith(("test_gradient", "test_strnorm"))]
+
+
+@pytest.mark.parametrize("case", packaged_models(), ids=lambda c: c.name)
+def test_old_models_of_the_onnx_package(case):
+    folder = Path(case.model_dir)
+    graph = load(folder / "model.onnx", check_operators=False)
+    data = folder / "test_data_set_0"
+
+    def tensor(name):
+        return numpy_helper.to_array(onnx.load_tensor(data / f"{name}.pb"))
+
+    made = run_graph(graph, {name: tensor(f"input_{i}") for i, name in enumerate(graph.inputs)})
+    for i, value in enumerate(made):
+        np.testing.assert_allclose(value, tensor(f"output_{i}"), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the package computes its examples while it is asked for them
+def test_all_node_tests_of_the_onnx_package_load():
+    from onnx.backend.test.loader import load_model_tests
+
+    cases = load_model_tests(kind="node")
+    assert len(cases) > 1500
+    for case in cases:
+        graph = load_bytes(case.model.SerializeToString(), check_operators=False)
+        assert graph.outputs == tuple(o.name for o in case.model.graph.output)
