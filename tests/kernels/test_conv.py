@@ -82,7 +82,7 @@ def test_direct(kernels, data):
     strides, dilations = (draw(st.tuples(st.integers(1, 3), st.integers(1, 2))) for _ in range(2))
     pads = tuple(draw(st.integers(0, 3)) for _ in range(4))
     extent = [(kernel[i] - 1) * dilations[i] + 1 for i in range(2)]
-    h, w = (draw(st.integers(max(1, extent[i] - pads[i] - pads[i + 2]), 15)) for i in range(2))
+    h, w = (draw(st.integers(max(1, extent[i] - pads[i] - pads[i + 2]), 20)) for i in range(2))
     group = draw(st.sampled_from([1, 1, 1, 2, 3]))
     c, k = draw(st.integers(1, 24)), draw(st.integers(1, 50))
     x = numbers(draw(st.integers(0, 99)), draw(st.integers(1, 2)), h, w, c * group)
