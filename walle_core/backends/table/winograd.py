@@ -9,6 +9,7 @@ import attrs
 
 from walle_core._native import Tensor
 from walle_core.backends.table.activation import activation_args, supports_activation
+from walle_core.backends.table.cut import TileShape
 from walle_core.backends.table.emitter import Emitter, Kernels, Rule
 from walle_core.backends.table.image import Image, conv_image, epilogue_fits, optional
 from walle_core.graph.ir import Node
@@ -43,8 +44,8 @@ class Tiling:
     def of(cls, image: Image, unit: int, lanes: int) -> Tiling:
         """The tiling of an image for vectors of `lanes` float32."""
         tiles = image.n * -(-image.out[0] // unit) * -(-image.out[1] // unit)
-        rows = {1: 4, 16: 12}.get(lanes, 6)
-        return cls(unit, tiles, image.c, image.k, rows, 8 if lanes == 1 else 2 * lanes)
+        tile = TileShape.of(lanes)
+        return cls(unit, tiles, image.c, image.k, tile.rows, tile.panel)
 
     @property
     def points(self) -> int:
