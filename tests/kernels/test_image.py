@@ -12,6 +12,7 @@ from walle_core import Tensor
 from walle_core.backends.table import depthwise, pool, winograd
 from walle_core.backends.table.emitter import Emitter
 from walle_core.graph.builder import Builder
+from walle_core.types import Candidate
 
 CASES = settings(max_examples=40, deadline=None)
 sizes = st.integers(1, 19)
@@ -54,12 +55,15 @@ def conv(x, w, strides, dilations, pads, out, group):
     return y
 
 
-def run(kernels, rule, graph, algorithm, inputs, threads=1):
-    """Outputs of a graph of one node through one emit rule; `algorithm` chooses among its candidates."""
-    (node,) = graph.nodes
-    offers = {c.algorithm: c for c in rule.candidates(kernels, node, graph.specs, graph.constants)}
+def offers(kernels, rule, graph):
+    """Candidates of a rule for a graph of one node, by algorithm."""
+    return {c.algorithm: c for c in rule.candidates(kernels, graph.nodes[0], graph.specs, graph.constants)}
+
+
+def run(kernels, rule, graph, choice, inputs, threads=1):
+    """Outputs of a graph of one node through one emit rule; `choice` is a candidate or the algorithm of an offered one."""
     em = Emitter(graph, kernels, threads)
-    rule.emit(em, node, offers[algorithm])
+    rule.emit(em, graph.nodes[0], offers(kernels, rule, graph)[choice] if isinstance(choice, str) else choice)
     program, _ = em.finish()
     return [np.asarray(t) for t in program.run([Tensor.wrap(np.ascontiguousarray(a)) for a in inputs])]
 
@@ -74,7 +78,7 @@ def conv_graph(x, w, bias, residual, **attributes):
     return g.graph([y]), g.shape(y)
 
 
-def fused(draw, kernels, rule, algorithm, x, w, group, tolerance, **attributes):
+def fused(draw, kernels, rule, choice, x, w, group, tolerance, **attributes):
     """Runs one convolution with a drawn epilogue and compares it; errors count against the sum before activation."""
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     bias = rng.standard_normal(w.shape[0], dtype=np.float32) if draw(st.booleans()) else None
@@ -84,7 +88,7 @@ def fused(draw, kernels, rule, algorithm, x, w, group, tolerance, **attributes):
     residual = rng.standard_normal(shape, dtype=np.float32) if draw(st.booleans()) else None
     graph, _ = conv_graph(x, w, bias, None if residual is None else shape, **attributes)
     inputs = [x] if residual is None else [x, residual]
-    (got,) = run(kernels, rule, graph, algorithm, inputs, draw(st.integers(1, 2)))
+    (got,) = run(kernels, rule, graph, choice, inputs, draw(st.integers(1, 2)))
     dilations = attributes.get("dilations", (1, 1))
     total = conv(x, w, attributes["strides"], dilations, attributes["pads"][:2], shape[1:3], group)
     total = total + (0 if bias is None else bias) + (0 if residual is None else residual)
@@ -107,9 +111,45 @@ def test_winograd(kernels, unit, tolerance, data):
     weight = (rng.standard_normal((k, c, 3, 3)) / math.sqrt(9 * c)).astype(np.float32)
     (rule,) = winograd.rules()
     fused(
-        draw, kernels, rule, f"winograd_f{unit}x3", x, weight, 1, tolerance,
+        draw, kernels, rule, Candidate("", "", 0, 0, params={"unit": unit}), x, weight, 1, tolerance,
         kernel_shape=(3, 3), pads=pads, strides=(1, 1),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("size", "c", "k", "group", "stride", "expected"),
+    [
+        (56, 64, 64, 1, 1, {2, 4}),  # F(6) saves too little for its rounding
+        (224, 64, 64, 1, 1, {2, 4, 6}),
+        (56, 64, 64, 1, 2, set()),
+        (56, 64, 64, 64, 1, set()),
+        (56, 3, 64, 1, 1, set()),
+        (2, 64, 64, 1, 1, {2, 4}),
+    ],
+)
+def test_winograd_is_offered_where_it_may_pay(kernels, size, c, k, group, stride, expected):
+    x, w = np.zeros((1, size, size, c), np.float32), np.zeros((k, c // group, 3, 3), np.float32)
+    graph, _ = conv_graph(x, w, None, None, group=group, strides=(stride, stride), pads=(1, 1, 1, 1))
+    (rule,) = winograd.rules()
+    found = offers(kernels, rule, graph)
+    assert {int(c.params["unit"]) for c in found.values()} == expected
+    assert all(
+        c.algorithm == f"winograd_f{c.params['unit']}x3" and c.ops > 0 and c.bytes > 0 for c in found.values()
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize(("size", "c"), [(56, 64), (28, 128), (14, 256), (7, 512), (112, 16), (4, 2048)])
+@pytest.mark.parametrize("unit", [2, 4, 6])
+def test_winograd_schedule_covers_the_work_and_fits_the_cache(unit, size, c, threads):
+    tiles = (-(-size // unit)) ** 2
+    tiling = winograd.Tiling(unit, tiles, c, c, 12, 32)
+    block, groups = tiling.schedule(threads)
+    assert 1 <= block <= tiles and 1 <= groups <= tiling.panels
+    assert tiling.seconds(block, groups, threads) <= tiling.seconds(tiles, 1, threads)
+    assert -(-tiles // block) * groups >= min(threads, tiles * tiling.panels)
+    if block > 12:  # more than one register tile: there was a choice
+        assert block * tiling.tile_bytes() <= 2 * winograd.BLOCK_BYTES
 
 
 @CASES

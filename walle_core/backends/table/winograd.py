@@ -16,6 +16,7 @@ from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
 UNITS = (4, 6, 2)  # outputs per tile side
+COARSE_GAIN = 0.9  # F(6) rounds ten times as much as F(4): offered where it leaves at most this share of the operations
 MIN_CHANNELS = 8  # with fewer input channels the transforms outweigh the products
 BLOCK_BYTES = 9 << 16  # transformed tiles of a block: what of a 1 MiB cache the stream of weights leaves
 STREAM_OPS = 1.0  # operations in the time of one byte of weights from the shared cache
@@ -121,6 +122,8 @@ def candidates(
     for unit in UNITS:
         tiling = Tiling.of(image, unit, kernels.lanes)
         if kernels.kernel("winograd", f"F{unit}") is None or min(image.out) < unit // 2:
+            continue
+        if unit == 6 and tiling.ops > COARSE_GAIN * Tiling.of(image, 4, kernels.lanes).ops:
             continue
         block, _ = tiling.schedule(1)
         why = f"{tiling.points} points, {tiling.tiles} tiles, {block} per block"
