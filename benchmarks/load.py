@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+
 from walle_core.frontends.onnx import load
 
 

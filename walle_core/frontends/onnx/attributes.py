@@ -76,7 +76,7 @@ def read_attribute(view: memoryview) -> tuple[str, str, str, Any]:
         raise MalformedError(f"attribute {name!r} has type {number}, which ONNX does not define")
     if fields["ref_attr_name"]:
         return name, fields["ref_attr_name"], LETTERS.get(number, ""), None
-    held = {f for f in _VALUE_FIELDS if f in fields["set"] or (isinstance(fields[f], list) and fields[f])}
+    held = fields["set"] & _VALUE_FIELDS.keys()
     if not number:  # files of IR version 1 leave the type out
         if len(held) != 1:
             raise MalformedError(f"attribute {name!r} has no type and {len(held)} values")

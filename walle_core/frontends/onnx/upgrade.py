@@ -7,143 +7,24 @@ parts whose default is the old behaviour.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import attrs
-
-from walle_core._native import Tensor
-from walle_core.errors import UnsupportedError
+from walle_core.frontends.onnx.draft import (
+    Draft,
+    Rule,
+    become,
+    default,
+    drop,
+    integral,
+    rename,
+    to_input,
+    values,
+)
 from walle_core.frontends.onnx.scope import Scope
-from walle_core.graph.ir import Node
+from walle_core.graph.ir import Graph, Node
 
 NEWEST = 28  # of the operator sets of ai.onnx that the rules below know
 ALWAYS = 1 << 20  # a rule for nodes of every version
-
-
-@attrs.define(eq=False)
-class Draft:
-    """A node on its way up; rules change it in place.
-
-    Attributes:
-        before, after: further nodes that the new form needs.
-        removed: True if `before` already makes the outputs.
-    """
-
-    op: str
-    inputs: list[str]
-    outputs: list[str]
-    attributes: dict[str, Any]
-    name: str
-    scope: Scope
-    before: list[Node] = attrs.field(factory=list)
-    after: list[Node] = attrs.field(factory=list)
-    removed: bool = False
-
-    def input(self, index: int) -> str:
-        """Name of an input, "" if absent."""
-        return self.inputs[index] if index < len(self.inputs) else ""
-
-    def set_input(self, index: int, name: str) -> None:
-        """Sets an input, with absent ones before it."""
-        while len(self.inputs) <= index:
-            self.inputs.append("")
-        self.inputs[index] = name
-
-    def const(self, value: Any, dtype: str = "int64") -> str:
-        """A new constant."""
-        name = self.scope.fresh(f"{self.name}/const")
-        self.scope.add_constant(name, Tensor.of(value, dtype))
-        return name
-
-    def like(self, value: float, other: str) -> str:
-        """A new constant with the dtype of another value."""
-        dtype = self.scope.dtype(other)
-        if dtype is not None:
-            whole = dtype.kind in "iu"
-            return self.const(int(value) if whole else value, dtype.name)
-        return self.emit("CastLike", [self.const(value, "float32"), other])
-
-    def emit(self, op: str, inputs: list[str], out: str = "", **attributes: Any) -> str:
-        """A node in front of this one; returns its output."""
-        out = out or self.scope.fresh(f"{self.name}/{op}")
-        self.before.append(Node(op, tuple(inputs), (out,), attributes, out))
-        return out
-
-    def error(self, message: str) -> UnsupportedError:
-        """An error that names the node."""
-        return UnsupportedError(f"{self.scope.where}: node {self.op} {self.name!r}: {message}")
-
-
-Rule = Callable[[Draft], None]
-
-
-def _to_input(attribute: str, position: int, scalar: bool = False) -> Rule:
-    """An attribute of integers that became an int64 input."""
-
-    def rule(d: Draft) -> None:
-        value = d.attributes.pop(attribute, None)
-        if value is not None and value != ():
-            d.set_input(position, d.const(value if scalar else list(value)))
-
-    return rule
-
-
-def _default(**values: Any) -> Rule:
-    """Writes down a default that later versions changed."""
-
-    def rule(d: Draft) -> None:
-        for name, value in values.items():
-            d.attributes.setdefault(name, value)
-
-    return rule
-
-
-def _drop(*names: str) -> Rule:
-    """Attributes that a run never needed."""
-
-    def rule(d: Draft) -> None:
-        for name in names:
-            d.attributes.pop(name, None)
-
-    return rule
-
-
-def _rename(**names: str) -> Rule:
-    def rule(d: Draft) -> None:
-        for old, new in names.items():
-            if old in d.attributes:
-                d.attributes[new] = d.attributes.pop(old)
-
-    return rule
-
-
-def _values(attribute: str, **names: str) -> Rule:
-    """New names for an attribute's values."""
-
-    def rule(d: Draft) -> None:
-        if d.attributes.get(attribute) in names:
-            d.attributes[attribute] = names[d.attributes[attribute]]
-
-    return rule
-
-
-def _become(op: str) -> Rule:
-    def rule(d: Draft) -> None:
-        d.op = op
-
-    return rule
-
-
-def _integral(*names: str) -> Rule:
-    """Attributes that were floats and became integers."""
-
-    def rule(d: Draft) -> None:
-        for name in names:
-            if name in d.attributes:
-                d.attributes[name] = int(d.attributes[name])
-
-    return rule
 
 
 def _legacy_broadcast(d: Draft) -> None:
@@ -302,8 +183,6 @@ def _dft_axis(d: Draft) -> None:
 
 def _scan_batches(d: Draft) -> None:
     """Scan of version 8 had a batch dimension in front: a scan over batches of the scan of today."""
-    from walle_core.graph.ir import Graph
-
     if d.inputs and d.inputs[0]:
         raise d.error("sequence_lens is not taken; export the model with operator set 9 or newer")
     operands = d.inputs[1:]
@@ -319,10 +198,10 @@ def _scan_batches(d: Draft) -> None:
     d.attributes = {"body": Graph(inner_in, inner_out, (inner,), name=d.name), "num_scan_inputs": len(operands)}
 
 
-_REDUCE = ((18, _to_input("axes", 1)),)
+_REDUCE = ((18, to_input("axes", 1)),)
 _SOFTMAX = ((13, _flat_softmax),)
 _ARITHMETIC = ((7, _legacy_broadcast),)
-_RECURRENT = ((7, _drop("output_sequence")),)
+_RECURRENT = ((7, drop("output_sequence")),)
 
 RULES: Mapping[str, tuple[tuple[int, Rule], ...]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less"), _ARITHMETIC),
@@ -331,34 +210,34 @@ RULES: Mapping[str, tuple[tuple[int, Rule], ...]] = {
     **dict.fromkeys(
         ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
          "ReduceSumSquare"), _REDUCE),
-    "ReduceSum": ((13, _to_input("axes", 1)),),
+    "ReduceSum": ((13, to_input("axes", 1)),),
     "BatchNormalization": (
-        (7, _drop("is_test")), (9, _batch_norm_per_element), (14, _batch_norm_outputs),
+        (7, drop("is_test")), (9, _batch_norm_per_element), (14, _batch_norm_outputs),
     ),
     "Cast": ((6, _cast_name),),
     "Clip": ((11, _bounds),),
-    "Concat": ((4, _default(axis=1)),),
+    "Concat": ((4, default(axis=1)),),
     "DFT": ((20, _dft_axis),),
-    "Dropout": ((7, _drop("is_test")), (12, _dropout)),
-    "Gemm": ((7, _drop("broadcast")),),
-    "GlobalLpPool": ((2, _integral("p")),),
-    "GridSample": ((20, _values("mode", bilinear="linear", bicubic="cubic")),),
+    "Dropout": ((7, drop("is_test")), (12, _dropout)),
+    "Gemm": ((7, drop("broadcast")),),
+    "GlobalLpPool": ((2, integral("p")),),
+    "GridSample": ((20, values("mode", bilinear="linear", bicubic="cubic")),),
     "GroupNormalization": ((21, _group_norm),),
-    "LpPool": ((2, _integral("p")),),
+    "LpPool": ((2, integral("p")),),
     "PRelu": ((7, _prelu),),
-    "Pad": ((2, _rename(paddings="pads")), (11, _pad)),
-    "Reshape": ((5, _to_input("shape", 1)),),
+    "Pad": ((2, rename(paddings="pads")), (11, _pad)),
+    "Reshape": ((5, to_input("shape", 1)),),
     "Resize": ((11, _asymmetric), (ALWAYS, _absent_if_empty)),
-    "RoiAlign": ((16, _default(coordinate_transformation_mode="output_half_pixel")),),
+    "RoiAlign": ((16, default(coordinate_transformation_mode="output_half_pixel")),),
     "Scan": ((9, _scan_batches),),
-    "Scatter": ((ALWAYS, _become("ScatterElements")),),
-    "Selu": ((6, _default(alpha=1.6732, gamma=1.0507)),),
+    "Scatter": ((ALWAYS, become("ScatterElements")),),
+    "Selu": ((6, default(alpha=1.6732, gamma=1.0507)),),
     "Slice": ((10, _slice),),
-    "Split": ((2, _default(axis=0)), (13, _to_input("split", 1)), (18, _split_counts)),
-    "Squeeze": ((13, _to_input("axes", 1)),),
+    "Split": ((2, default(axis=0)), (13, to_input("split", 1)), (18, _split_counts)),
+    "Squeeze": ((13, to_input("axes", 1)),),
     "Tile": ((6, _tile),),
     "TopK": ((10, lambda d: d.set_input(1, d.const([d.attributes.pop("k", 1)]))),),
-    "Unsqueeze": ((13, _to_input("axes", 1)),),
+    "Unsqueeze": ((13, to_input("axes", 1)),),
     "Upsample": ((7, _upsample_pair), (9, _upsample_scales), (ALWAYS, _asymmetric)),
 }  # fmt: skip
 
@@ -380,4 +259,4 @@ def upgrade(node: Node, version: int, scope: Scope) -> list[Node]:
     while draft.inputs and not draft.inputs[-1]:
         draft.inputs.pop()
     made = [] if draft.removed else [Node(draft.op, tuple(draft.inputs), tuple(draft.outputs), draft.attributes, node.name)]
-    return [*draft.before, *made, *draft.after]
+    return [*draft.before, *made]

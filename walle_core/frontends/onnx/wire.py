@@ -138,6 +138,8 @@ def _floats(view: memoryview, letter: str) -> list[float]:
 def decode(view: memoryview, schema: Schema) -> dict[str, Any]:
     """One message as field name -> value; absent fields have protobuf's defaults (None for messages and bytes).
 
+    Under ``set`` are the names of the fields that are there.
+
     Args:
         view: the message's bytes, format ``B``.
         schema: its fields; others are skipped, as protobuf prescribes.
@@ -188,6 +190,8 @@ def decode(view: memoryview, schema: Schema) -> dict[str, Any]:
                 raise MalformedError(f"{schema.name} has a field numbered {number}")
             continue
         name, kind, repeated = row
+        if repeated:
+            seen.add(name)
         if kind == "str":
             value = _text(value)
         elif kind in ("f", "d"):
