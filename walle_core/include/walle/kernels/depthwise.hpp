@@ -47,21 +47,22 @@ struct DepthwiseRow {
   int64_t iy0, ky0, ky1;
 };
 
-// KW, SW: kernel width and stride known at compile time (dilation 1), or 0: any. P pixels from ox, channels c0..c1-1.
+// `strips` strips of P pixels from ox, channels c0..c1-1. KW, SW: kernel width and stride known at compile time
+// (dilation 1), or 0: any.
 // kEdge: columns may lie outside the image, and only `valid` of the P pixels exist.
 template <int KW, int SW, int P, bool kEdge>
-__attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox, int64_t valid, int64_t c0,
-                                               int64_t c1) {
+__attribute__((noinline)) void depthwise_strips(const DepthwiseRow& r, int64_t ox, int64_t strips, int64_t valid,
+                                                int64_t c0, int64_t c1) {
   const DepthwiseArgs& a = r.a;
   const int64_t kw = KW ? KW : a.kw, stride = SW ? SW : a.stride_w, dilation = KW ? 1 : a.dilation_w;
   const int64_t ix0 = ox * stride - a.pad_left, w = a.w;
   const int64_t ld = a.ld_src, ld_dst = a.ld_dst, ld_residual = a.ld_residual;
   const int64_t row_step = a.dilation_h * w * ld, tap_step = a.c, rows = r.ky1 - r.ky0;
-  const float* const origin = r.image + ((r.iy0 + r.ky0 * a.dilation_h) * w + ix0) * ld;
+  const float* origin = r.image + ((r.iy0 + r.ky0 * a.dilation_h) * w + ix0) * ld;
   const float* const weights = r.weights + r.ky0 * kw * tap_step;
-  const float* const residual = r.residual ? r.residual + ox * ld_residual : nullptr;
+  const float* residual = r.residual ? r.residual + ox * ld_residual : nullptr;
   const float* const bias = r.bias;
-  float* const dst = r.dst + ox * ld_dst;
+  float* dst = r.dst + ox * ld_dst;
   const Activation act = r.act;
 
   const auto vector = [&](int64_t c, auto load, auto store) __attribute__((always_inline)) {
@@ -105,12 +106,17 @@ __attribute__((noinline)) void depthwise_strip(const DepthwiseRow& r, int64_t ox
     for (int p = 0; p < P; ++p)
       if (!kEdge || p < valid) store(dst + p * ld_dst + c, acc[p]);
   };
-  int64_t c = c0;
-  for (; c + F32::N <= c1; c += F32::N)
-    vector(c, [](const float* p) { return F32::load(p); }, [](float* p, F32 v) { v.store(p); });
-  if (c < c1) {
-    const size_t n = size_t(c1 - c);
-    vector(c, [n](const float* p) { return F32::load(p, n); }, [n](float* p, F32 v) { v.store(p, n); });
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    int64_t c = c0;
+    for (; c + F32::N <= c1; c += F32::N)
+      vector(c, [](const float* p) { return F32::load(p); }, [](float* p, F32 v) { v.store(p); });
+    if (c < c1) {
+      const size_t n = size_t(c1 - c);
+      vector(c, [n](const float* p) { return F32::load(p, n); }, [n](float* p, F32 v) { v.store(p, n); });
+    }
+    origin += P * stride * ld;
+    dst += P * ld_dst;
+    if (residual) residual += P * ld_residual;
   }
 }
 
@@ -120,16 +126,24 @@ template <int KW, int SW> void depthwise_row(const DepthwiseRow& r) {
   const int64_t span = (a.kw - 1) * a.dilation_w;
   // Channels are taken in blocks whose strips (inputs and weights) stay in the first-level cache.
   const int64_t block = 256 / F32::N * F32::N;
+  // Strips before `first` or from `last` on read columns outside the image or have fewer than P pixels.
+  const int64_t strips = (a.ow + P - 1) / P, step = P * a.stride_w;
+  const int64_t reach = a.w - 1 + a.pad_left - (P - 1) * a.stride_w - span;  // largest origin whose strip lies inside
+  int64_t first = (a.pad_left + step - 1) / step, last = reach < 0 ? 0 : reach / step + 1;
+  if (last > a.ow / P) last = a.ow / P;
+  if (first > last) first = last;
   for (int64_t c0 = 0; c0 < a.c; c0 += block) {
     const int64_t c1 = c0 + block < a.c ? c0 + block : a.c;
-    for (int64_t ox = 0; ox < a.ow; ox += P) {
-      const int64_t valid = a.ow - ox < P ? a.ow - ox : P, ix0 = ox * a.stride_w - a.pad_left;
-      if (valid == P && ix0 >= 0 && ix0 + (P - 1) * a.stride_w + span < a.w)
-        depthwise_strip<KW, SW, P, false>(r, ox, P, c0, c1);
-      else if (valid > P / 2)
-        depthwise_strip<KW, SW, P, true>(r, ox, valid, c0, c1);
-      else
-        depthwise_strip<KW, SW, P / 2, true>(r, ox, valid, c0, c1);
+    for (int64_t s = 0; s < strips; ++s) {
+      const int64_t ox = s * P, valid = a.ow - ox < P ? a.ow - ox : P;
+      if (s == first && first < last) {
+        depthwise_strips<KW, SW, P, false>(r, ox, last - first, P, c0, c1);
+        s = last - 1;
+      } else if (valid > P / 2) {
+        depthwise_strips<KW, SW, P, true>(r, ox, 1, valid, c0, c1);
+      } else {
+        depthwise_strips<KW, SW, P / 2, true>(r, ox, 1, valid, c0, c1);
+      }
     }
   }
 }
