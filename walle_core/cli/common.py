@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -33,8 +34,8 @@ def walle_command(epilog: str, **settings: Any) -> Callable[[Callable[..., Any]]
 
 
 def console() -> Console:
-    """Standard output; as wide as its content when it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Standard output; lines are not wrapped when it is not a terminal."""
+    return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
 def print_json(value: Any) -> None:
@@ -58,14 +59,31 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Prints a table; columns whose name starts with ``>`` are right-aligned."""
+    """Prints a table; columns whose name starts with ``>`` are right-aligned. In a file or pipe no cell is wrapped."""
+    lines = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        _print_plain(columns, lines, title)
+        return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.startswith(">")
         table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    for line in lines:
+        table.add_row(*map(escape, line))
     console().print(table)
+
+
+def _print_plain(columns: Sequence[str], lines: Sequence[Sequence[str]], title: str | None) -> None:
+    heads = [c.lstrip(">") for c in columns]
+    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    if title:
+        click.echo(title)
+    for line in [heads, *lines]:
+        cells = [
+            cell.rjust(width) if column.startswith(">") else cell.ljust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from typing import Any
 import attrs
 
 from walle_core._native import Tensor
-from walle_core.backends.arrays import to_tensor
+from walle_core.backends.arrays import to_array, to_tensor
 from walle_core.backends.interpreter import evaluate
 from walle_core.errors import ModelError, WalleError
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.shapes import infer_node
-from walle_core.ops import catalogue, find
+from walle_core.ops import catalogue
 from walle_core.ops.define import OpDef, Sample
 from walle_core.ops.numpy_lazy import np
 from walle_core.types import DTYPES, TensorSpec
@@ -29,12 +29,14 @@ class Case:
         op: the operator.
         graph: one node; lists of a sample are its constants, all else are inputs.
         feeds: input name -> array.
+        static: False if the output shapes depend on data: such a node runs on the host, whatever the backend.
     """
 
     name: str
     op: OpDef
     graph: Graph
     feeds: Mapping[str, Any]
+    static: bool = True
 
     @property
     def node(self) -> Node:
@@ -105,8 +107,8 @@ def _case(op: OpDef, sample: Sample, dtype: str, index: int) -> Case:
         if specs := _infer(op, sample, names, {**feeds, **moved}, {}):
             return _finish(name, op, sample, names, {**feeds, **moved}, {}, specs)
     specs = _infer(op, sample, names, feeds, constants)
-    if specs is None:
-        raise ModelError(f"sample {name}: its output shapes cannot be inferred")
+    if specs is None or any(s is None or not s.static for s in specs):
+        return _dynamic(name, op, sample, names, {**feeds, **{n: to_array(t) for n, t in constants.items()}})
     return _finish(name, op, sample, names, feeds, constants, specs)
 
 
@@ -154,6 +156,7 @@ def _finish(
     name: str, op: OpDef, sample: Sample, names: list[str], feeds: dict[str, Any], constants: dict[str, Any],
     specs: list[TensorSpec],
 ) -> Case:  # fmt: skip
+    specs = specs[: _count(op, sample, names, {**feeds, **{n: to_array(t) for n, t in constants.items()}}, len(specs))]
     outputs = tuple(f"y{i}" for i in range(len(specs)))
     node = Node(op.name, tuple(names), outputs, dict(sample.attrs), "node")
     known = {**_specs(feeds), **_specs(constants), **dict(zip(outputs, specs, strict=True))}
@@ -161,15 +164,33 @@ def _finish(
     return Case(name, op, graph, feeds)
 
 
+def _count(op: OpDef, sample: Sample, names: list[str], feeds: Mapping[str, Any], default: int) -> int:
+    """How many outputs the definition makes."""
+    if op.reference is None:
+        return default
+    made = op.reference(*[feeds[n] if n else None for n in names], **op.bind(sample.attrs))
+    return len(made) if isinstance(made, tuple) else 1
+
+
+def _dynamic(name: str, op: OpDef, sample: Sample, names: list[str], feeds: dict[str, Any]) -> Case:
+    if op.reference is None:
+        raise ModelError(f"sample {name}: neither are its output shapes known nor is there a reference that makes them")
+    outputs = tuple(f"y{i}" for i in range(_count(op, sample, names, feeds, 1)))
+    node = Node(op.name, tuple(names), outputs, dict(sample.attrs), "node")
+    graph = Graph(tuple(n for n in names if n), outputs, (node,), {}, _specs(feeds), op.name)
+    return Case(name, op, graph, feeds, static=False)
+
+
 def atomic_cases() -> Iterator[Case]:
-    """Cases of every deterministic atomic operator that has samples."""
+    """Static cases of every deterministic atomic operator that has samples."""
     for op in catalogue().values():
-        if op.kind == "atomic" and op.deterministic and find(op.name) is op:
-            yield from cases(op)
+        if op.kind == "atomic" and op.deterministic:
+            yield from (c for c in cases(op) if c.static)
 
 
 def derived_cases() -> Iterator[Case]:
-    """Cases of every deterministic composite and transform operator that has samples."""
+    """Cases of every deterministic composite and transform operator that has samples, and those of atomic operators
+    whose output shapes depend on data."""
     for op in catalogue().values():
-        if op.kind in ("composite", "transform") and op.deterministic:
-            yield from cases(op)
+        if op.kind != "control" and op.deterministic:
+            yield from (c for c in cases(op) if op.kind != "atomic" or not c.static)

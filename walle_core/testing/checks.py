@@ -9,10 +9,12 @@ from walle_core.backends.arrays import to_array
 from walle_core.ops.numpy_lazy import np
 
 GUARD = 64  # bytes on each side of a guarded array
-ELEMENTWISE = frozenset({"unary", "binary", "select", "ternary", "activation"})
+ELEMENTWISE = frozenset({"unary", "binary", "select", "ternary"})  # families judged element by element
 
 
-def assert_ulp(actual: Any, expected: Any, ulp: float, *, elementwise: bool = False, what: str = "") -> None:
+def assert_ulp(
+    actual: Any, expected: Any, ulp: float, *, elementwise: bool = False, scale: float = 0.0, what: str = ""
+) -> None:
     """Compares dtype, shape, NaN and infinity exactly, numbers within `ulp`.
 
     Args:
@@ -20,6 +22,7 @@ def assert_ulp(actual: Any, expected: Any, ulp: float, *, elementwise: bool = Fa
         expected: array.
         ulp: units in the last place of the dtype, plus half a unit for the rounding of the expected value itself.
         elementwise: True measures each element against itself, False against the largest finite expected one.
+        scale: errors are measured against at least this; for results that are small by cancellation.
         what: starts the message.
 
     Raises:
@@ -43,15 +46,15 @@ def assert_ulp(actual: Any, expected: Any, ulp: float, *, elementwise: bool = Fa
     infinite = np.isinf(b)
     with np.errstate(invalid="ignore", over="ignore"):
         limits = np.isfinite(b)
-        scale = np.abs(b) if elementwise else np.full(b.shape, np.abs(b[limits]).max(initial=0.0))
-        tolerance = (ulp + 0.5) * eps * np.maximum(scale, tiny)
+        size = np.abs(b) if elementwise else np.full(b.shape, np.abs(b[limits]).max(initial=scale))
+        tolerance = (ulp + 0.5) * eps * np.maximum(size, tiny)
         wrong = np.flatnonzero(infinite & (a != b))
         assert not wrong.size, _worst(what, got, want, wrong[0], "infinity expected")
         error = np.where(limits, np.abs(a - b), 0.0)
     over = np.flatnonzero(error > tolerance)
     if over.size:
         at = over[np.argmax(error[over] / np.maximum(tolerance[over], 1e-300))]
-        units = error[at] / (eps * max(scale[at], tiny))
+        units = error[at] / (eps * max(size[at], tiny))
         raise AssertionError(_worst(what, got, want, at, f"{units:.3g} ulp, allowed {ulp}; {over.size} elements"))
 
 
@@ -68,6 +71,12 @@ def _precision(dtype: Any) -> tuple[float, float]:
 def _worst(what: str, got: Any, want: Any, at: int, text: str) -> str:
     index = tuple(int(i) for i in np.unravel_index(at, want.shape)) if want.shape else ()
     return f"{what}: element {list(index)} is {got.reshape(-1)[at]!r}, expected {want.reshape(-1)[at]!r} ({text})"
+
+
+def largest(values: Any) -> float:
+    """The largest finite magnitude among float arrays; 0 if there is none."""
+    floats = [np.abs(v[np.isfinite(v)]).max(initial=0) for v in values if v.dtype.kind == "f"]
+    return float(max(floats, default=0.0))
 
 
 class Guarded:

@@ -20,7 +20,7 @@ PARAMETERS: Mapping[str, tuple[tuple[str, float], ...]] = {
     "LeakyRelu": (("alpha", 0.01),),
     "HardSigmoid": (("alpha", 0.2), ("beta", 0.5)),
     "ThresholdedRelu": (("alpha", 1.0),),
-    "Selu": (("alpha", 1.6732632423543772), ("gamma", 1.0507009873554805)),
+    "Selu": (("alpha", 1.67326319217681884765625), ("gamma", 1.05070102214813232421875)),
     "Swish": (("alpha", 1.0),),
     "IsInf": (("detect_negative", 1), ("detect_positive", 1)),
 }
