@@ -148,9 +148,10 @@ def im2col(
         index[x.ndim + i] = slice(None, None, dilate[i])
     view = view[tuple(index)]
     taps = list(range(x.ndim, x.ndim + len(space)))
+    columns = prod(view.shape[axis] for axis in space)
     if layout == "NCHW":
-        return np.transpose(view, (0, 1, *taps, *space)).reshape(x.shape[0], x.shape[1], prod(kernel), -1)
-    return np.transpose(view, (0, *space, *taps, x.ndim - 1)).reshape(x.shape[0], -1, prod(kernel), x.shape[-1])
+        return np.transpose(view, (0, 1, *taps, *space)).reshape(x.shape[0], x.shape[1], prod(kernel), columns)
+    return np.transpose(view, (0, *space, *taps, x.ndim - 1)).reshape(x.shape[0], columns, prod(kernel), x.shape[-1])
 
 
 def _col2im_infer(ctx: OpContext) -> Specs:
