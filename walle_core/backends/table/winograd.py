@@ -16,7 +16,9 @@ from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
 UNITS = (4, 6, 2)  # outputs per tile side
-COARSE_GAIN = 0.9  # F(6) rounds ten times as much as F(4): offered where it leaves at most this share of the operations
+COARSE_GAIN = (
+    0.9  # F(6) rounds ten times as much as F(4): offered where it takes at most this share of the time
+)
 MIN_CHANNELS = 8  # with fewer input channels the transforms outweigh the products
 BLOCK_BYTES = 9 << 16  # transformed tiles of a block: what of a 1 MiB cache the stream of weights leaves
 STREAM_OPS = 1.0  # operations in the time of one byte of weights from the shared cache
@@ -102,7 +104,7 @@ class Tiling:
         counts = {1, fitting, threads, 2 * threads, -(-fitting // threads) * threads}
         blocks = sorted({-(-self.tiles // min(count, self.tiles)) for count in counts}, reverse=True)
         splits = [g for g in (1, 2, 4, 8, 16, 32) if g == 1 or (threads > 1 and g <= self.panels)]
-        return min(((b, g) for b in blocks for g in splits), key=lambda p: self.seconds(*p, threads))
+        return min(((b, g) for b in blocks for g in splits), key=lambda p: self.seconds(p[0], p[1], threads))
 
 
 def candidates(
