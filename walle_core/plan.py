@@ -23,6 +23,7 @@ from walle_core.graph.inline import branch_of, inline_if
 from walle_core.graph.ir import Graph, Node, captured, subgraphs
 from walle_core.graph.lower import Lowered
 from walle_core.graph.patterns import recognise
+from walle_core.graph.quantized import sum_integers
 from walle_core.graph.shapes import infer
 from walle_core.ops import find
 from walle_core.protocols import Executable
@@ -68,6 +69,7 @@ class PreparedPart:
 
 def simplify(graph: Graph) -> Graph:
     """Backend-independent rewriting of a graph with known input shapes: folding, inlining, recognition, fusion."""
+    graph = sum_integers(graph)
     while True:
         graph = fold(infer(graph), evaluate)
         inlined = inline_if(graph)

@@ -20,7 +20,7 @@ COARSE_GAIN = (
     0.9  # F(6) rounds ten times as much as F(4): offered where it takes at most this share of the time
 )
 MIN_CHANNELS = 8  # with fewer input channels the transforms outweigh the products
-BLOCK_BYTES = 9 << 16  # transformed tiles of a block: what of a 1 MiB cache the stream of weights leaves
+BLOCK_BYTES = 6 << 16  # transformed tiles of a block: what of a 1 MiB cache the stream of weights leaves
 STREAM_OPS = 1.0  # operations in the time of one byte of weights from the shared cache
 SPILL_OPS = 3.0  # the same for transformed tiles that do not fit, read in short runs
 
@@ -113,6 +113,8 @@ def candidates(
     """F(2), F(4), F(6) for 3x3 filters, stride 1, dilation 1, one group, float32 [N, H, W, C], constant weights."""
     image = conv_image(node, specs)
     if image is None or len(specs[node.inputs[0]].sizes) != 4 or not supports_activation(node.attrs):
+        return []
+    if node.attrs.get("exact"):  # sums of integers must stay exact; the transforms round
         return []
     plain = image.kernel == (3, 3) and image.strides == (1, 1) and image.dilations == (1, 1)
     if not plain or int(node.attrs.get("group", 1)) != 1 or node.inputs[1] not in constants:
