@@ -104,7 +104,7 @@ def candidates(
     if kernels.kernel("conv", "direct") is None or not supports_activation(node.attrs):
         return []
     direct = _direct(node, specs)
-    if direct is None or not epilogue_fits(node, specs) or direct.depth == 0:
+    if direct is None or not epilogue_fits(node, specs) or direct.depth == 0 or direct.image.pixels >= 1 << 32:
         return []
     tile = TileShape.of(kernels.lanes)
     cut = direct.cut(tile, 1)

@@ -17,6 +17,7 @@
 //               mode 2: few channels: a run is a whole kernel row, KW*C floats, read in place; pixels at the left and
 //                       right border are copied to scratch with their padding. Needs groups 1, dilation_w 1, ldx C,
 //                       kc >= K; scratch block_tiles * kMr * K floats.
+//               Rows (output pixels) are below 2^32.
 //               Units: groups * ceil(ceil(rows/kMr) / block_tiles) * ceil(ceil(O/kNr) / group_panels).
 #ifndef WALLE_KERNELS_CONV_HPP
 #define WALLE_KERNELS_CONV_HPP
@@ -49,59 +50,72 @@ struct ConvRows {
 
   static bool inside(int64_t i, int64_t size) { return uint64_t(i) < uint64_t(size); }
 
-  struct Pixel { int64_t n, y, x; };  // image, and the input position of tap (0, 0)
+  // Output pixels m..m+height: the input position of tap (0, 0), and its address as if the image had no border.
+  struct Pixels {
+    int64_t y[kMr], x[kMr];
+    const float* at[kMr];
+    bool interior;  // no tap of any of them is outside the image
+  };
 
-  void pixels(Pixel* out, int64_t m, int height) const {
-    int64_t ow = m % OW, oh = m / OW % OH, n = m / OW / OH;
+  Pixels pixels(int64_t m, int height) const {
+    Pixels p;
+    uint32_t ow = uint32_t(m) % uint32_t(OW), line = uint32_t(m) / uint32_t(OW);
+    uint32_t oh = line % uint32_t(OH), n = line / uint32_t(OH);
+    p.interior = true;
     for (int r = 0; r < height; ++r) {
-      out[r] = {n, oh * sh - pt, ow * sw - pl};
+      const int64_t iy = oh * sh - pt, ix = ow * sw - pl;
+      p.y[r] = iy, p.x[r] = ix;
+      p.at[r] = x + ((n * H + iy) * W + ix) * ldx;
+      p.interior &= (iy >= 0) & (ix >= 0) & (iy + (KH - 1) * dh < H) & (ix + (KW - 1) * dw < W);
       if (++ow == OW) {
         ow = 0;
         if (++oh == OH) oh = 0, ++n;
       }
     }
+    return p;
   }
 
   void by_tap(const float** rows, int64_t m, int height, int64_t tap, int64_t taps, int64_t k) const {
-    Pixel pixel[kMr];
-    pixels(pixel, m, height);
+    const Pixels p = pixels(m, height);
     int64_t kh = tap / KW, kw = tap % KW;
     for (int64_t t = 0; t < taps; ++t, rows += kMr) {
-      for (int r = 0; r < height; ++r) {
-        const int64_t iy = pixel[r].y + kh * dh, ix = pixel[r].x + kw * dw;
-        const float* at = x + ((pixel[r].n * H + iy) * W + ix) * ldx + k;
-        rows[r] = inside(iy, H) && inside(ix, W) ? at : zeros;
+      const int64_t dy = kh * dh, dx = kw * dw, step = (dy * W + dx) * ldx + k;
+      if (p.interior) {
+        for (int r = 0; r < height; ++r) rows[r] = p.at[r] + step;
+      } else {
+        for (int r = 0; r < height; ++r) {
+          rows[r] = inside(p.y[r] + dy, H) && inside(p.x[r] + dx, W) ? p.at[r] + step : zeros;
+        }
       }
       if (++kw == KW) kw = 0, ++kh;
     }
   }
 
   void by_row(const float** rows, int64_t tile, int64_t m, int height) const {
-    Pixel pixel[kMr];
-    pixels(pixel, m, height);
-    for (int r = 0; r < height; ++r) {
-      const Pixel& p = pixel[r];
-      const bool interior = p.x >= 0 && p.x + KW <= W;
-      for (int64_t kh = 0; kh < KH; ++kh) {
-        const int64_t iy = p.y + kh * dh;
-        const float*& row = rows[kh * kMr + r];
-        if (!inside(iy, H)) {
-          row = zeros;
-          continue;
+    const Pixels p = pixels(m, height);
+    for (int64_t kh = 0; kh < KH; ++kh, rows += kMr) {
+      const int64_t dy = kh * dh, step = dy * W * C;
+      for (int r = 0; r < height; ++r) {
+        const float* at = p.at[r] + step;
+        if (!p.interior) {
+          if (!inside(p.y[r] + dy, H)) {
+            at = zeros;
+          } else if (p.x[r] < 0 || p.x[r] + KW > W) {
+            at = padded(p.at[r] + step, p.x[r], patch + ((tile * kMr + r) * KH + kh) * KW * C);
+          }
         }
-        const float* line = x + (p.n * H + iy) * W * C;
-        if (interior) {
-          row = line + p.x * C;
-          continue;
-        }
-        float* to = patch + ((tile * kMr + r) * KH + kh) * KW * C;
-        row = to;
-        for (int64_t kw = 0; kw < KW; ++kw) {
-          const bool valid = inside(p.x + kw, W);
-          for (int64_t c = 0; c < C; ++c) *to++ = valid ? line[(p.x + kw) * C + c] : 0.0f;
-        }
+        rows[r] = at;
       }
     }
+  }
+
+  // Copies a kernel row that starts at column `ix` of the image, zeros where it is outside.
+  const float* padded(const float* at, int64_t ix, float* to) const {
+    for (int64_t kw = 0; kw < KW; ++kw) {
+      const bool valid = inside(ix + kw, W);
+      for (int64_t c = 0; c < C; ++c) to[kw * C + c] = valid ? at[kw * C + c] : 0.0f;
+    }
+    return to;
   }
 };
 
