@@ -179,7 +179,7 @@ def attention(
     weights = _probabilities(widen(biased.astype(precision))).astype(precision)
     y = np.matmul(widen(weights).astype(biased.dtype), np.repeat(widen(value), groups, 1)).astype(q.dtype)
     if q.ndim == 3:
-        y = np.transpose(y, (0, 2, 1, 3)).reshape(h.batch, h.queries, -1)
+        y = np.transpose(y, (0, 2, 1, 3)).reshape(h.batch, h.queries, h.q_heads * h.v_size)
     shown = (raw, capped, biased, weights)[qk_matmul_output_mode]
     return y, key, value, shown.astype(q.dtype)
 

@@ -81,7 +81,7 @@ def _convolve(x: Any, w: Any, window: Window, group: int) -> Any:
             )
         return y
     columns = view.reshape(n, group, each * prod(window.kernel), prod(window.out))
-    y = np.matmul(w.reshape(group, w.shape[0] // group, -1), columns)
+    y = np.matmul(w.reshape(group, w.shape[0] // group, each * prod(window.kernel)), columns)
     return y.reshape(n, w.shape[0], *window.out)
 
 

@@ -104,9 +104,9 @@ def conv_transpose(
     })  # fmt: skip
     n, channels, spatial = x.shape[0], x.shape[1], x.shape[2:]
     each = w.shape[1]
-    columns = np.matmul(
-        np.swapaxes(w.reshape(group, channels // group, -1), 1, 2), x.reshape(n, group, channels // group, -1)
-    ).reshape(n, group * each, *found.kernel, *spatial)
+    filters = np.swapaxes(w.reshape(group, channels // group, each * prod(found.kernel)), 1, 2)
+    columns = np.matmul(filters, x.reshape(n, group, channels // group, prod(spatial)))
+    columns = columns.reshape(n, group * each, *found.kernel, *spatial)
     sizes = [
         max(s * (d - 1) + k, begin + out)
         for s, d, k, begin, out in zip(

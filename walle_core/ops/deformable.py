@@ -68,7 +68,7 @@ def deform_conv(
     base = np.array(base_positions(window), x.dtype).reshape(dims, taps, out)
     places = [moved[:, :, :, a] + base[a] for a in range(dims)]  # each [n, offset groups, taps, out]
     floors = [np.floor(p) for p in places]
-    flat = x.reshape(n, offset_group, channels // offset_group, -1)
+    flat = x.reshape(n, offset_group, channels // offset_group, prod(x.shape[2:]))
     columns = np.zeros((n, offset_group, channels // offset_group, taps, out), x.dtype)
     for corner in product((0, 1), repeat=dims):
         weight, index = np.ones_like(places[0]), np.zeros(places[0].shape, np.int64)
@@ -76,11 +76,12 @@ def deform_conv(
             at = f + c
             weight = weight * (1 - np.abs(p - at)) * ((at >= 0) & (at < size))
             index = index * size + np.clip(at, 0, size - 1).astype(np.int64)
-        picked = np.take_along_axis(flat, index.reshape(n, offset_group, 1, -1), 3)
+        picked = np.take_along_axis(flat, index.reshape(n, offset_group, 1, taps * out), 3)
         columns += picked.reshape(columns.shape) * weight[:, :, None]
     if mask is not None:
         columns *= mask.reshape(n, offset_group, 1, taps, out)
-    y = np.matmul(w.reshape(group, w.shape[0] // group, -1), columns.reshape(n, group, -1, out))
+    rows = channels // group * taps
+    y = np.matmul(w.reshape(group, w.shape[0] // group, rows), columns.reshape(n, group, rows, out))
     y = y.reshape(n, w.shape[0], *window.out)
     return y if b is None else y + b.reshape(-1, *[1] * dims)
 

@@ -81,7 +81,7 @@ def linear_attention(
         state = state + k[:, t] * new
         out[:, t] = np.matmul(q[:, t], state) * q.dtype.type(factor)
     kept = query.dtype if past_state is None else past_state.dtype
-    return out.reshape(n, length, -1).astype(query.dtype), state.astype(kept)
+    return out.reshape(n, length, q_num_heads * d_v).astype(query.dtype), state.astype(kept)
 
 
 _HEADS = {"q_num_heads": 2, "kv_num_heads": 2}

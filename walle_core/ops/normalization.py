@@ -169,7 +169,8 @@ def group_norm(
     x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Any:
     """Normalises groups of channels of every instance over the group and its spatial axes."""
-    wide = x.astype(np_dtype(onnx_dtype(stash_type))).reshape(x.shape[0], num_groups, -1)
+    wide = x.astype(np_dtype(onnx_dtype(stash_type)))
+    wide = wide.reshape(x.shape[0], num_groups, prod(x.shape[1:]) // num_groups)
     y, _, _ = standardised(wide, (2,), epsilon)
     y = y.reshape(x.shape).astype(x.dtype)
     return y * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim)

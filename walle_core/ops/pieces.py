@@ -20,7 +20,7 @@ def stored(g: Any, x: str, layout: str | bytes) -> str:
 
 def reshape(g: Any, x: str, *sizes: int) -> str:
     """Appends a Reshape to constant sizes."""
-    return str(g.Reshape(x, g.const(list(sizes), "int64")))
+    return str(g.Reshape(x, g.const(list(sizes), "int64"), allowzero=int(0 in sizes)))
 
 
 def like(g: Any, y: str, x: str) -> str:

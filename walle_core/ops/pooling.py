@@ -91,8 +91,8 @@ def max_pool(
             )
             np.copyto(best, other, where=better)
             np.copyto(tap, number, where=better)
-    table = np.array(_index_table(window, storage_order)).reshape(prod(window.kernel), -1)
-    flat = table[tap.reshape(-1, prod(window.out)), np.arange(prod(window.out))]
+    table = np.array(_index_table(window, storage_order)).reshape(prod(window.kernel), prod(window.out))
+    flat = table[tap.reshape(prod(x.shape[:2]), prod(window.out)), np.arange(prod(window.out))]
     planes = np.arange(prod(x.shape[:2]))[:, None] * prod(window.spatial)
     return channels_stored(best, layout), (flat + planes).reshape(best.shape)
 
@@ -169,10 +169,9 @@ def max_pool_graph(
     out = prod(window.out)
     tap = g.ArgMax(columns, axis=2, keepdims=0)
     places = g.Add(g.Mul(tap, g.const(out, "int64")), g.const(list(range(out)), "int64"))
-    planes = [[[(n * sizes[1] + c) * prod(window.spatial)] for c in range(sizes[1])] for n in range(sizes[0])]
-    flat = g.Add(
-        g.Gather(g.const(_index_table(window, storage_order), "int64"), places), g.const(planes, "int64")
-    )
+    planes = g.const([i * prod(window.spatial) for i in range(prod(sizes[:2]))], "int64")
+    inside = g.Gather(g.const(_index_table(window, storage_order), "int64"), places)
+    flat = g.Add(inside, reshape(g, planes, *sizes[:2], 1))
     return y, reshape(g, flat, *shape)
 
 
