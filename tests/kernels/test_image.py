@@ -141,15 +141,17 @@ def test_winograd_is_offered_where_it_may_pay(kernels, size, c, k, group, stride
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize(("size", "c"), [(56, 64), (28, 128), (14, 256), (7, 512), (112, 16), (4, 2048)])
 @pytest.mark.parametrize("unit", [2, 4, 6])
-def test_winograd_schedule_covers_the_work_and_fits_the_cache(unit, size, c, threads):
+def test_winograd_schedule_feeds_the_threads_and_is_no_worse_than_the_plain_ones(unit, size, c, threads):
     tiles = (-(-size // unit)) ** 2
     tiling = winograd.Tiling(unit, tiles, c, c, 12, 32)
     block, groups = tiling.schedule(threads)
     assert 1 <= block <= tiles and 1 <= groups <= tiling.panels
     assert tiling.seconds(block, groups, threads) <= tiling.seconds(tiles, 1, threads)
     assert -(-tiles // block) * groups >= min(threads, tiles * tiling.panels)
-    if block > 12:  # more than one register tile: there was a choice
-        assert block * tiling.tile_bytes() <= 2 * winograd.BLOCK_BYTES
+    fitting = max(1, winograd.BLOCK_BYTES // tiling.tile_bytes())
+    assert tiling.seconds(block, groups, threads) <= tiling.seconds(
+        -(-tiles // -(-tiles // fitting)), 1, threads
+    )
 
 
 @CASES
