@@ -4,6 +4,7 @@
 
 import struct
 
+cimport cython
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE,
                              PyBuffer_Release, PyObject_GetBuffer)
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New, PyCapsule_SetName
@@ -94,6 +95,9 @@ def _empty_nest(shape):
     return [_empty_nest(shape[1:]) for _ in range(shape[0])] if shape else None
 
 
+# Outside the garbage collector: its tp_clear would drop an exporter whose buffer is still held. No cycle goes
+# through a Tensor, as exporters do not refer to their consumers.
+@cython.no_gc
 cdef class Tensor:
     """A dense row-major array. `Tensor(shape, dtype)` allocates it, 64-byte aligned and zeroed.
 
