@@ -5,7 +5,7 @@
 * horizontal merging: Rasters that make the same elements become one;
 * a Raster that copies a tensor in its own order is a view, and vanishes where the shape stays too.
 
-The scheme is geometric computing of MNN (Lv et al., "Walle", OSDI'22, section 4.2); the algebra is in `regions`.
+The scheme is geometric computing of MNN (Lv et al., "Walle", OSDI'22, section 4.2); the algebra is in `regions` and `compose`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,9 @@ from typing import Any
 import attrs
 
 from walle_core.errors import WalleError
+from walle_core.graph.compose import substitute
 from walle_core.graph.ir import Graph, Node, captured
-from walle_core.graph.regions import (
-    Piece,
-    from_region,
-    is_identity,
-    join,
-    kernel_regions,
-    region_count,
-    substitute,
-)
+from walle_core.graph.regions import Piece, from_region, is_identity, join, kernel_regions, region_count
 from walle_core.graph.shapes import context, infer_node
 from walle_core.ops import find
 from walle_core.ops.define import OpDef, Region, View
@@ -102,7 +95,14 @@ class _Lowering:
             if not found:
                 return False
             spec = found[0]
-        self._add(node.outputs[0], attrs.evolve(spec, shape=tuple(shape)), node, node.attrs["regions"], fill, node.name)
+        self._add(
+            node.outputs[0],
+            attrs.evolve(spec, shape=tuple(shape)),
+            node,
+            node.attrs["regions"],
+            fill,
+            node.name,
+        )
         return True
 
     def _transform(self, node: Node, op: OpDef) -> bool:
@@ -133,14 +133,18 @@ class _Lowering:
         for i, (out, regions) in enumerate(zip(node.outputs, parts, strict=False)):
             spec = specs[i]
             if out and spec is not None:
-                self._add(out, spec, node, regions, fill, node.name if len(parts) == 1 else f"{node.name}:{i}")
+                self._add(
+                    out, spec, node, regions, fill, node.name if len(parts) == 1 else f"{node.name}:{i}"
+                )
         return True
 
-    def _add(self, out: str, spec: TensorSpec, node: Node, regions: Sequence[Region], fill: Any, name: str) -> None:
+    def _add(
+        self, out: str, spec: TensorSpec, node: Node, regions: Sequence[Region], fill: Any, name: str
+    ) -> None:
         self.specs[out] = spec
         self.rasters += 1
         pieces = [p for r in regions if (p := from_region(r, node.inputs[r.origin])) is not None]
-        pieces, fill = self._through_producers(pieces, fill, spec.size)
+        pieces, fill = self._through_producers(pieces, fill)
         move = _Move(out, spec, pieces, fill, name)
         move.identity = (
             len(pieces) == 1
@@ -160,7 +164,7 @@ class _Lowering:
         if move.first is not move and move.first.spec.shape == spec.shape:
             self.alias[out] = move.first.value
 
-    def _through_producers(self, pieces: list[Piece], fill: Any, size: int) -> tuple[list[Piece], Any]:
+    def _through_producers(self, pieces: list[Piece], fill: Any) -> tuple[list[Piece], Any]:
         """Vertical merging, once per producer: producers are merged already."""
         merged = False
         for origin in dict.fromkeys(p[0] for p in pieces):
@@ -230,9 +234,17 @@ class _Lowering:
                 duplicates += not step.identity
             nodes.append(node)
         graph = self.graph.evolve(nodes=tuple(nodes), specs=self.specs).pruned()
-        aliased = sum(m.first is not None and m.first is not m and v in self.alias for v, m in self.moves.items())
+        aliased = sum(
+            m.first is not None and m.first is not m and v in self.alias for v, m in self.moves.items()
+        )
         report = Report(
-            self.transforms, self.rasters, rasters + duplicates + aliased, rasters, self.identities, views, regions
+            self.transforms,
+            self.rasters,
+            rasters + duplicates + aliased,
+            rasters,
+            self.identities,
+            views,
+            regions,
         )
         return graph, report
 

@@ -62,7 +62,9 @@ def _im2col_infer(ctx: OpContext) -> Specs:
     return spec_of(ctx, (shape[0], prod(counts), prod(kernel), shape[-1]))
 
 
-def valid_windows(size: int, kernel: int, stride: int, pad: int, dilation: int, count: int) -> list[tuple[int, int, int, int]]:
+def valid_windows(
+    size: int, kernel: int, stride: int, pad: int, dilation: int, count: int
+) -> list[tuple[int, int, int, int]]:
     """(first tap, taps, first window, windows): blocks in which every tap of every window is inside the axis."""
     found: list[tuple[int, int, int, int]] = []
     for tap in range(kernel):
@@ -85,7 +87,9 @@ def _im2col_regions(ctx: OpContext) -> list[Region]:
     space = source[2:] if planar else source[1:-1]
     batch, channels = shape[0], shape[1] if planar else shape[-1]
     taps, columns = prod(kernel), prod(counts)
-    tap_step, column_step, channel_step = (columns, 1, taps * columns) if planar else (channels, taps * channels, 1)
+    tap_step, column_step, channel_step = (
+        (columns, 1, taps * columns) if planar else (channels, taps * channels, 1)
+    )
     tap_strides = [s * tap_step for s in row_major(kernel)]
     column_strides = [s * column_step for s in row_major(counts)]
     blocks = [
@@ -150,8 +154,12 @@ def im2col(
     taps = list(range(x.ndim, x.ndim + len(space)))
     columns = prod(view.shape[axis] for axis in space)
     if layout == "NCHW":
-        return np.transpose(view, (0, 1, *taps, *space)).reshape(x.shape[0], x.shape[1], prod(kernel), columns)
-    return np.transpose(view, (0, *space, *taps, x.ndim - 1)).reshape(x.shape[0], columns, prod(kernel), x.shape[-1])
+        return np.transpose(view, (0, 1, *taps, *space)).reshape(
+            x.shape[0], x.shape[1], prod(kernel), columns
+        )
+    return np.transpose(view, (0, *space, *taps, x.ndim - 1)).reshape(
+        x.shape[0], columns, prod(kernel), x.shape[-1]
+    )
 
 
 def _col2im_infer(ctx: OpContext) -> Specs:
@@ -180,7 +188,12 @@ def _col2im_reference(
     dilations: Ints | None = None,
 ) -> Any:
     image = [int(d) for d in image_shape]
-    given = {"kernel_shape": [int(d) for d in block_shape], "strides": strides, "pads": pads, "dilations": dilations}
+    given = {
+        "kernel_shape": [int(d) for d in block_shape],
+        "strides": strides,
+        "pads": pads,
+        "dilations": dilations,
+    }
     kernel, steps, margins, dilate = windows(given, len(image))
     counts = window_counts(image, kernel, steps, margins, dilate)
     n, rank = input.shape[0], len(image)
@@ -189,10 +202,13 @@ def _col2im_reference(
     result = np.zeros((n, columns.shape[1], *grown), input.dtype)
     for tap in product(*(range(k) for k in kernel)):
         where = tuple(
-            slice(t * dilate[i], t * dilate[i] + (counts[i] - 1) * steps[i] + 1, steps[i]) for i, t in enumerate(tap)
+            slice(t * dilate[i], t * dilate[i] + (counts[i] - 1) * steps[i] + 1, steps[i])
+            for i, t in enumerate(tap)
         )
         result[(slice(None), slice(None), *where)] += columns[(slice(None), slice(None), *tap)]
-    return result[(slice(None), slice(None), *(slice(margins[i], margins[i] + d) for i, d in enumerate(image)))]
+    return result[
+        (slice(None), slice(None), *(slice(margins[i], margins[i] + d) for i, d in enumerate(image)))
+    ]
 
 
 def _groups(kernel: int, stride: int, dilation: int) -> list[list[int]]:
@@ -248,7 +264,10 @@ def col2im(
             if not all(blocks):
                 continue
             first, size = [b[0][2] for b in blocks], [b[0][3] for b in blocks]
-            start = [f * s - margins[i] + tap[i] * dilate[i] for i, (f, s) in enumerate(zip(first, steps, strict=True))]
+            start = [
+                f * s - margins[i] + tap[i] * dilate[i]
+                for i, (f, s) in enumerate(zip(first, steps, strict=True))
+            ]
             regions.append(
                 copy(
                     (n, c, *size),

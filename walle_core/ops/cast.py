@@ -44,7 +44,11 @@ def _to_e8m0(x: Any, saturate: bool, round_mode: str) -> Any:
     biased = np.where(wide == 0, -1, exponent - 1 + up + E8M0_BIAS)
     biased = np.where(np.isinf(wide), 256, biased)
     low, high, invalid = 0, 254, 255
-    out = np.clip(biased, low, high) if saturate else np.where((biased < low) | (biased > high), invalid, biased)
+    out = (
+        np.clip(biased, low, high)
+        if saturate
+        else np.where((biased < low) | (biased > high), invalid, biased)
+    )
     return np.where(np.isnan(wide), invalid, out).astype(np.uint8).view(np_dtype("float8_e8m0fnu"))
 
 
@@ -56,7 +60,11 @@ def convert(x: Any, to: DType, saturate: bool = True, round_mode: str = "up") ->
             return x.astype(object)
         if to.kind == "f":
             return np.array([_parse(v) for v in x.reshape(-1)], np.float64).reshape(x.shape).astype(target)
-        return np.array([int(_parse(v)) if "." in str(v) else int(v) for v in x.reshape(-1)]).reshape(x.shape).astype(target)
+        return (
+            np.array([int(_parse(v)) if "." in str(v) else int(v) for v in x.reshape(-1)])
+            .reshape(x.shape)
+            .astype(target)
+        )
     if to.kind == "s":
         return np.array([_plain(v) for v in x.reshape(-1)], object).reshape(x.shape)
     with np.errstate(all="ignore"):
@@ -74,14 +82,15 @@ def convert(x: Any, to: DType, saturate: bool = True, round_mode: str = "up") ->
 
 
 def _largest(dtype: Any) -> float:
-    import ml_dtypes  # noqa: PLC0415
+    import ml_dtypes
 
-    return float(ml_dtypes.finfo(dtype).max)
+    finfo: Any = ml_dtypes.finfo
+    return float(finfo(dtype).max)
 
 
 @atomic(
     "Cast",
-    "convert",
+    "cast",
     infer=_cast_infer,
     domain=(-100.0, 100.0),
     dtypes=("float32", "float64", "float16", "int8", "uint8", "int32", "int64", "bool"),
@@ -104,7 +113,7 @@ def _cast_like_reference(input: Any, target_type: Any, *, saturate: int = 1, rou
 
 @composite(
     "CastLike",
-    "convert",
+    "cast",
     infer=_cast_like_infer,
     reference=_cast_like_reference,
     samples=(Sample(((3, 5), (2,)), {}, ("float32", "int32")),),
@@ -122,11 +131,8 @@ def _bit_cast_infer(ctx: OpContext) -> list[TensorSpec]:
     return [TensorSpec(to, ctx.spec(0).shape)]
 
 
-@atomic("BitCast", "convert", infer=_bit_cast_infer, samples=(Sample(((3, 5),), {"to": 6}),))
+@atomic("BitCast", "cast", infer=_bit_cast_infer, samples=(Sample(((3, 5),), {"to": 6}),))
 def bit_cast(input: Any, *, to: int | str) -> Any:
     """Reads the same bits as another type of equal width."""
     target = np_dtype(element_type(to).name)
-    found = np.ascontiguousarray(input).reshape(-1).view(target).reshape(input.shape)
-    return found
-
-
+    return np.ascontiguousarray(input).reshape(-1).view(target).reshape(input.shape)

@@ -19,7 +19,9 @@ def element_type(value: int | str | DType) -> DType:
         return value
     name = NUMBERS.get(value, "") if isinstance(value, int) else value
     if name not in DTYPES:
-        raise ValueError(f"{value!r} is no element type; use a TensorProto.DataType number or one of {', '.join(DTYPES)}")
+        raise ValueError(
+            f"{value!r} is no element type; use a TensorProto.DataType number or one of {', '.join(DTYPES)}"
+        )
     return DTYPES[name]
 
 

@@ -15,7 +15,7 @@ from walle_core.types import TensorSpec
 Specs = list[TensorSpec] | None
 
 
-def _no_flops(ctx: OpContext, outs: Any) -> float:
+def _no_flops(_ctx: OpContext, _outs: Any) -> float:
     return 0.0
 
 
@@ -38,7 +38,11 @@ def _gather_infer(ctx: OpContext) -> Specs:
     infer=_gather_infer,
     flops=_no_flops,
     dtypes=("float32", "int32", "int64"),
-    samples=(Sample(((5, 4), [[0, 2], [-1, 1]])), Sample(((3, 5, 2), [4, 0, 0]), {"axis": 1}), Sample(((5, 4), 2))),
+    samples=(
+        Sample(((5, 4), [[0, 2], [-1, 1]])),
+        Sample(((3, 5, 2), [4, 0, 0]), {"axis": 1}),
+        Sample(((5, 4), 2)),
+    ),
 )
 def gather(data: Any, indices: Any, *, axis: int = 0) -> Any:
     """Takes slices along an axis by index; negative indices count from the end."""
@@ -50,7 +54,9 @@ def _gather_elements_infer(ctx: OpContext) -> Specs:
     data, indices = ctx.shape(0), ctx.shape(1)
     check_kinds(ctx, "i", 1)
     axis = normal_axis(ctx.attrs["axis"], len(data))
-    if len(data) != len(indices) or any(i > d for k, (i, d) in enumerate(zip(indices, data, strict=True)) if k != axis):
+    if len(data) != len(indices) or any(
+        i > d for k, (i, d) in enumerate(zip(indices, data, strict=True)) if k != axis
+    ):
         raise ValueError(f"indices must have rank {len(data)} and fit the data outside axis {axis}")
     return [TensorSpec(ctx.dtype(0), indices)]
 
@@ -75,7 +81,9 @@ def _gather_nd_infer(ctx: OpContext) -> Specs:
     if not indices or not 0 <= batch < min(len(data), len(indices)) or data[:batch] != indices[:batch]:
         raise ValueError(f"data and indices must share their first {batch} axes and have more")
     if not 1 <= indices[-1] <= len(data) - batch:
-        raise ValueError(f"index tuples of {indices[-1]} do not address rank {len(data)} after {batch} batch axes")
+        raise ValueError(
+            f"index tuples of {indices[-1]} do not address rank {len(data)} after {batch} batch axes"
+        )
     return [TensorSpec(ctx.dtype(0), (*indices[:-1], *data[batch + indices[-1] :]))]
 
 
@@ -109,7 +117,9 @@ def gather_nd(g: Any, data: str, indices: str, *, batch_dims: int = 0) -> Any:
         step = prod(shape[axis + 1 : batch_dims + depth])
         lead = [1] * (len(where) - 1)
         lead[axis] = shape[axis]
-        flat = g.Add(flat, g.Reshape(g.const([i * step for i in range(shape[axis])], "int64"), g.const(lead, "int64")))
+        flat = g.Add(
+            flat, g.Reshape(g.const([i * step for i in range(shape[axis])], "int64"), g.const(lead, "int64"))
+        )
     table = g.Reshape(data, g.const([prod(shape[: batch_dims + depth]), *rest], "int64"))
     return g.Gather(table, flat, axis=0)
 
@@ -127,6 +137,7 @@ def _reverse_infer(ctx: OpContext) -> Specs:
 
 
 def _reverse_reference(input: Any, sequence_lens: Any, *, time_axis: int = 0, batch_axis: int = 1) -> Any:
+    del batch_axis  # the other one of the first two axes
     major = np.moveaxis(input, time_axis, 0)
     result = major.copy()
     for b, n in enumerate(sequence_lens):
@@ -144,7 +155,9 @@ def _reverse_reference(input: Any, sequence_lens: Any, *, time_axis: int = 0, ba
         Sample(((3, 4, 2), [0, 3, 4]), {"time_axis": 1, "batch_axis": 0}),
     ),
 )
-def reverse_sequence(g: Any, input: str, sequence_lens: str, *, time_axis: int = 0, batch_axis: int = 1) -> Any:
+def reverse_sequence(
+    g: Any, input: str, sequence_lens: str, *, time_axis: int = 0, batch_axis: int = 1
+) -> Any:
     """Reverses the first `sequence_lens[b]` steps of every sequence b."""
     shape = g.shape(input)
     steps, batch, rest = shape[time_axis], shape[batch_axis], shape[2:]
@@ -196,7 +209,9 @@ def one_hot(g: Any, indices: str, depth: str, values: str, *, axis: int = -1) ->
     index = g.Cast(indices, to=number_of(g.dtype(indices)) if g.dtype(indices).kind == "f" else 7)
     like = {"like": index}
     index = g.Where(g.Less(index, g.const(0, **like)), g.Add(index, g.const(size, **like)), index)
-    row = g.Reshape(g.const(list(range(size)), **like), g.const([size if k == at else 1 for k in range(rank)], "int64"))
+    row = g.Reshape(
+        g.const(list(range(size)), **like), g.const([size if k == at else 1 for k in range(rank)], "int64")
+    )
     on = g.Equal(g.Unsqueeze(index, g.const([at], "int64")), row)
     pick = [g.Gather(values, g.const(i, "int64"), axis=0) for i in (1, 0)]
     return g.Where(on, *pick)

@@ -26,7 +26,9 @@ def _grid_sample_infer(ctx: OpContext) -> Specs:
     if 0 in image[2:]:
         raise ValueError("cannot sample an empty image")
     if text(ctx.attrs["mode"]) not in MODES or text(ctx.attrs["padding_mode"]) not in PADDINGS:
-        raise ValueError(f"mode {ctx.attrs['mode']!r} or padding_mode {ctx.attrs['padding_mode']!r} is not known")
+        raise ValueError(
+            f"mode {ctx.attrs['mode']!r} or padding_mode {ctx.attrs['padding_mode']!r} is not known"
+        )
     return [TensorSpec(ctx.dtype(0), (*image[:2], *grid[1:-1]))]
 
 
@@ -45,7 +47,11 @@ def _taps(x: Any, mode: str) -> list[tuple[Any, Any]]:
         return [(x, np.ones_like(x))]
     base = np.floor(x)
     offsets = (0, 1) if mode == "linear" else (-1, 0, 1, 2)
-    weigh = (lambda t: 1 - np.abs(t)) if mode == "linear" else np.vectorize(lambda t: keys_kernel(t, KEYS_A), otypes=[x.dtype])
+    weigh = (
+        (lambda t: 1 - np.abs(t))
+        if mode == "linear"
+        else np.vectorize(lambda t: keys_kernel(t, KEYS_A), otypes=[x.dtype])
+    )
     return [(base + k, weigh(x - base - k)) for k in offsets]
 
 
@@ -55,22 +61,28 @@ def _taps(x: Any, mode: str) -> list[tuple[Any, Any]]:
     infer=_grid_sample_infer,
     domain=(-1.3, 1.3),
     ulp=64,
-    flops=lambda ctx, outs: 8.0 * outs[0].size,
+    flops=lambda _ctx, outs: 8.0 * outs[0].size,
     samples=(
         Sample(((1, 2, 4, 5), (1, 3, 3, 2))),
         Sample(((1, 2, 4, 5), (1, 3, 3, 2)), {"mode": "nearest", "padding_mode": "border"}),
-        Sample(((1, 1, 4, 5), (1, 3, 3, 2)), {"mode": "cubic", "padding_mode": "reflection", "align_corners": 1}),
+        Sample(
+            ((1, 1, 4, 5), (1, 3, 3, 2)), {"mode": "cubic", "padding_mode": "reflection", "align_corners": 1}
+        ),
         Sample(((1, 1, 3, 4, 5), (1, 2, 2, 2, 3))),
     ),
 )
 @widened
-def grid_sample(X: Any, grid: Any, *, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0) -> Any:
+def grid_sample(
+    X: Any, grid: Any, *, mode: str = "linear", padding_mode: str = "zeros", align_corners: int = 0
+) -> Any:
     """Samples an image at coordinates in [-1, 1], given innermost axis first."""
     how, padding = MODES[text(mode)], text(padding_mode)
     n, c, *space = X.shape
     taps = []
     for axis, size in enumerate(space):
-        x = np.reshape(grid[..., len(space) - 1 - axis], (n, -1)).astype(np.promote_types(grid.dtype, np.float32))
+        x = np.reshape(grid[..., len(space) - 1 - axis], (n, -1)).astype(
+            np.promote_types(grid.dtype, np.float32)
+        )
         x = (x + 1) / 2 * (size - 1) if align_corners else ((x + 1) * size - 1) / 2
         if how == "nearest":
             x = np.rint(x)
@@ -90,7 +102,10 @@ def grid_sample(X: Any, grid: Any, *, mode: str = "linear", padding_mode: str = 
     flat = np.reshape(X, (n, c, prod(space)))
     total: Any = 0
     for chosen in product(*taps):
-        index, weight = np.zeros(chosen[0][0].shape, np.int64), np.ones(chosen[0][0].shape, chosen[0][1].dtype)
+        index, weight = (
+            np.zeros(chosen[0][0].shape, np.int64),
+            np.ones(chosen[0][0].shape, chosen[0][1].dtype),
+        )
         for (k, w), size in zip(chosen, space, strict=True):
             index, weight = index * size + k, weight * w
         total = total + np.take_along_axis(flat, index[:, None, :], 2) * weight[:, None, :]
@@ -124,7 +139,9 @@ def _affine_grid_reference(theta: Any, size: Any, *, align_corners: int = 0) -> 
     space = [int(d) for d in size[2:]]
     wide = theta.astype(np.promote_types(theta.dtype, np.float32))
     base = np.array(_base_grid(space, align_corners), wide.dtype).reshape(-1, len(space) + 1)
-    return np.reshape(base @ np.swapaxes(wide, 1, 2), (theta.shape[0], *space, len(space))).astype(theta.dtype)
+    return np.reshape(base @ np.swapaxes(wide, 1, 2), (theta.shape[0], *space, len(space))).astype(
+        theta.dtype
+    )
 
 
 @composite(

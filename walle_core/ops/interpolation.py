@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import ceil, floor
+from collections.abc import Mapping, Sequence
+from math import ceil, floor, isfinite
+from typing import Any
 
 import attrs
+
+from walle_core.ops.rules import MAX_ELEMENTS, normal_axes, text
 
 Tap = tuple[int, float]  # input index, weight
 KEYS_A = -0.75  # free parameter of the cubic kernel in ONNX
 OUTSIDE: list[Tap] = []  # a position that takes the extrapolation value
 
+EXTRAPOLATED = "tf_crop_and_resize"  # coordinates of this kind may fall outside the input
 MODES = ("nearest", "linear", "cubic")
 COORDINATES = (
     "half_pixel",
@@ -19,7 +23,7 @@ COORDINATES = (
     "align_corners",
     "asymmetric",
     "tf_half_pixel_for_nn",
-    "tf_crop_and_resize",
+    EXTRAPOLATED,
 )
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
 
@@ -56,9 +60,11 @@ def coordinate(axis: Axis, i: int, kind: str) -> float:
         return i / axis.scale
     if kind == "tf_half_pixel_for_nn":
         return (i + 0.5) / axis.scale
-    if kind == "tf_crop_and_resize":
+    if kind == EXTRAPOLATED:
         if axis.out > 1:
-            return axis.start * (axis.size - 1) + i * (axis.end - axis.start) * (axis.size - 1) / (axis.out - 1)
+            return axis.start * (axis.size - 1) + i * (axis.end - axis.start) * (axis.size - 1) / (
+                axis.out - 1
+            )
         return 0.5 * (axis.start + axis.end) * (axis.size - 1)
     if kind == "pytorch_half_pixel" and axis.out <= 1:
         return 0.0
@@ -112,7 +118,7 @@ def samples(axis: Axis, how: Sampling) -> list[list[Tap]]:
     found = []
     for i in range(axis.out):
         x = coordinate(axis, i, how.coordinates)
-        if how.coordinates == "tf_crop_and_resize" and not 0 <= x <= axis.size - 1:
+        if how.coordinates == EXTRAPOLATED and not 0 <= x <= axis.size - 1:
             found.append(OUTSIDE)
             continue
         taps = [(nearest(x, how.rounding, axis.scale), 1.0)] if how.mode == "nearest" else _taps(axis, x, how)
@@ -133,3 +139,68 @@ def progression(indices: Sequence[int]) -> tuple[int, int, int] | None:
     step = heads[1] - heads[0] if len(heads) > 1 else 1
     expected = [heads[0] + step * (i // repeats) for i in range(len(indices))]
     return (heads[0], step, repeats) if step > 0 and list(indices) == expected else None
+
+
+def numbers(value: Any) -> list[float]:
+    """A constant (Tensor or array) as a flat list; empty for None."""
+    found = value.tolist() if value is not None else []
+    return [float(v) for v in found] if isinstance(found, list) else [float(found)]
+
+
+def plan(
+    shape: Sequence[int],
+    scales: Sequence[float],
+    sizes: Sequence[float],
+    roi: Sequence[float],
+    attrs: Mapping[str, Any],
+) -> dict[int, Axis]:
+    """The axes to resize. Raises ValueError when scales, sizes, axes and roi do not fit."""
+    axes = list(range(len(shape)))
+    if attrs["axes"] is not None:
+        normal_axes(attrs["axes"], len(shape))
+        axes = [a % len(shape) for a in attrs["axes"]]
+    if (len(scales) > 0) == (len(sizes) > 0):
+        raise ValueError("needs either scales or sizes")
+    given = scales or sizes
+    if len(given) != len(axes) or (roi and len(roi) != 2 * len(axes)):
+        raise ValueError(
+            f"scales or sizes need {len(axes)} entries and roi twice as many, found {given} and {roi}"
+        )
+    if not all(isfinite(v) and v >= 0 for v in given) or (scales and min(scales) <= 0):
+        raise ValueError(f"scales must be positive and sizes not negative, found {given}")
+    policy = text(attrs["keep_aspect_ratio_policy"])
+    if sizes and policy != "stretch":
+        if policy not in ("not_larger", "not_smaller"):
+            raise ValueError(f"keep_aspect_ratio_policy {policy!r} is not known")
+        pick = min if policy == "not_larger" else max
+        common = pick(s / shape[a] for s, a in zip(sizes, axes, strict=True))
+        found = {a: Axis(shape[a], floor(common * shape[a] + 0.5), common) for a in axes}
+    elif sizes:
+        found = {
+            a: Axis(shape[a], int(s), s / shape[a] if shape[a] else 1.0)
+            for s, a in zip(sizes, axes, strict=True)
+        }
+    else:
+        found = {a: Axis(shape[a], floor(shape[a] * s), s) for s, a in zip(scales, axes, strict=True)}
+    if text(attrs["coordinate_transformation_mode"]) == EXTRAPOLATED:
+        n = len(axes)
+        region = roi or [0.0] * n + [1.0] * n
+        for i, a in enumerate(axes):
+            axis, span = found[a], region[i + n] - region[i]
+            out = floor(axis.size * span * axis.scale) if scales else axis.out
+            found[a] = Axis(axis.size, out, axis.scale, region[i], region[i + n])
+    if any(axis.out > MAX_ELEMENTS or axis.out < 0 or (axis.size == 0 < axis.out) for axis in found.values()):
+        raise ValueError(f"cannot resize {list(shape)} to {[a.out for a in found.values()]}")
+    return {a: axis for a, axis in found.items() if axis != Axis(axis.size, axis.size, 1.0)}
+
+
+def sampling(attrs: Mapping[str, Any]) -> Sampling:
+    """The sampling that a node's attributes ask for. Raises ValueError if they name an unknown mode."""
+    mode, coordinates = text(attrs["mode"]), text(attrs["coordinate_transformation_mode"])
+    rounding = text(attrs["nearest_mode"])
+    if mode not in MODES or coordinates not in COORDINATES or rounding not in ROUNDINGS:
+        raise ValueError(f"{mode!r}, {coordinates!r} or {rounding!r} is no mode of Resize")
+    antialias = bool(attrs["antialias"]) and mode != "nearest"
+    return Sampling(
+        mode, coordinates, rounding, attrs["cubic_coeff_a"], bool(attrs["exclude_outside"]), antialias
+    )

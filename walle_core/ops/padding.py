@@ -12,7 +12,9 @@ from walle_core.ops.strided import axes_of, copy, row_major, spec_of
 from walle_core.types import TensorSpec
 
 Specs = list[TensorSpec] | None
-Run = tuple[int, int, int, int]  # start in the result, count, start in the input, step in the input (0 repeats)
+Run = tuple[
+    int, int, int, int
+]  # start in the result, count, start in the input, step in the input (0 repeats)
 MODES = ("constant", "reflect", "edge", "wrap")
 
 
@@ -75,18 +77,16 @@ def padded_regions(shape: Sequence[int], pads: Sequence[tuple[int, int]], mode: 
     """Regions that copy a tensor of `shape` into its padded result; in constant mode the padding stays unwritten."""
     src = row_major(shape)
     dst = row_major([d + a + b for d, (a, b) in zip(shape, pads, strict=True)])
-    found = []
-    for boxes in product(*(runs(d, a, b, mode) for d, (a, b) in zip(shape, pads, strict=True))):
-        found.append(
-            copy(
-                [count for _, count, _, _ in boxes],
-                [step * s for (_, _, _, step), s in zip(boxes, src, strict=True)],
-                dst,
-                sum(first * s for (_, _, first, _), s in zip(boxes, src, strict=True)),
-                sum(start * d for (start, _, _, _), d in zip(boxes, dst, strict=True)),
-            )
+    return [
+        copy(
+            [count for _, count, _, _ in boxes],
+            [step * s for (_, _, _, step), s in zip(boxes, src, strict=True)],
+            dst,
+            sum(first * s for (_, _, first, _), s in zip(boxes, src, strict=True)),
+            sum(start * d for (start, _, _, _), d in zip(boxes, dst, strict=True)),
         )
-    return found
+        for boxes in product(*(runs(d, a, b, mode) for d, (a, b) in zip(shape, pads, strict=True)))
+    ]
 
 
 def _margins(shape: Sequence[int], pads: Sequence[tuple[int, int]], origin: int) -> list[Region]:
@@ -100,7 +100,9 @@ def _margins(shape: Sequence[int], pads: Sequence[tuple[int, int]], origin: int)
         for start, count in ((0, before), (max(before, out[axis] - after), min(after, out[axis] - before))):
             if count:
                 first = sum(o * s for o, s in zip(low, dst, strict=True)) + start * dst[axis]
-                found.append(copy([*size[:axis], count, *size[axis + 1 :]], [0] * len(out), dst, 0, first, origin))
+                found.append(
+                    copy([*size[:axis], count, *size[axis + 1 :]], [0] * len(out), dst, 0, first, origin)
+                )
         low[axis], size[axis] = before, out[axis] - before - min(after, out[axis] - before)
     return found
 
@@ -180,7 +182,11 @@ def centred(size: int, target: int) -> tuple[int, int]:
 
 def _center_infer(ctx: OpContext) -> Specs:
     pads = _center_pads(ctx)
-    return None if pads is None else spec_of(ctx, [d + a + b for d, (a, b) in zip(ctx.shape(0), pads, strict=True)])
+    return (
+        None
+        if pads is None
+        else spec_of(ctx, [d + a + b for d, (a, b) in zip(ctx.shape(0), pads, strict=True)])
+    )
 
 
 def _center_regions(ctx: OpContext) -> list[Region] | None:
@@ -192,7 +198,7 @@ def _center_regions(ctx: OpContext) -> list[Region] | None:
     "CenterCropPad",
     infer=_center_infer,
     regions=_center_regions,
-    fill=lambda ctx: 0,
+    fill=lambda _ctx: 0,
     samples=(Sample(((5, 4), [3, 7])), Sample(((2, 5, 4), [4, 4]), {"axes": (1, 2)})),
 )
 def center_crop_pad(input_data: Any, shape: Any, *, axes: Sequence[int] | None = None) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 from walle_core.ops.define import OpContext, Region, View, atomic
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.strided import checked
-from walle_core.types import TensorSpec, dtype as as_dtype
+from walle_core.types import TensorSpec
+from walle_core.types import dtype as as_dtype
 
 
 def extent(view: View, size: Sequence[int]) -> tuple[int, int]:
@@ -24,7 +25,9 @@ def extent(view: View, size: Sequence[int]) -> tuple[int, int]:
 
 
 def _check(ctx: OpContext, region: Region, total: int) -> None:
-    if not len(region.size) == len(region.src.strides) == len(region.dst.strides) or any(n < 0 for n in region.size):
+    if not len(region.size) == len(region.src.strides) == len(region.dst.strides) or any(
+        n < 0 for n in region.size
+    ):
         raise ctx.error(f"{region} has sizes and strides that do not fit")
     if not 0 <= region.origin < len(ctx.inputs):
         raise ctx.error(f"{region} reads input {region.origin}, which is not there")
@@ -48,13 +51,19 @@ def _infer(ctx: OpContext) -> Sequence[TensorSpec]:
     return [TensorSpec(element, shape)]
 
 
-@atomic("Raster", "raster", infer=_infer, dtypes=("float32", "float64", "int8", "int64", "bool"), flops=lambda ctx, out: 0.0)
+@atomic(
+    "Raster",
+    "raster",
+    infer=_infer,
+    dtypes=("float32", "float64", "int8", "int64", "bool"),
+    flops=lambda _ctx, _outs: 0.0,
+)
 def raster(
     *origins: Any,
     regions: Sequence[Region],
     shape: Sequence[int],
     dtype: str,
-    fill: int | float | bool | None = None,
+    fill: float | bool | None = None,
     view: bool = False,
 ) -> Any:
     """Copies strided regions of its inputs into one tensor.

@@ -3,79 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor, isfinite
 from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite
-from walle_core.ops.interpolation import COORDINATES, MODES, ROUNDINGS, Axis, Sampling, Tap, progression, samples
+from walle_core.ops.interpolation import EXTRAPOLATED, Tap, numbers, plan, progression, samples, sampling
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.precision import widen
-from walle_core.ops.rules import MAX_ELEMENTS, normal_axes, rule, text
+from walle_core.ops.rules import rule, text
 from walle_core.types import TensorSpec
 
 Specs = list[TensorSpec] | None
 MAX_GATHERED = 4  # taps per output up to which shifted gathers beat a dense product
-EXTRAPOLATED = "tf_crop_and_resize"
-
-
-def _numbers(value: Any) -> list[float]:
-    return [float(v) for v in value.reshape(-1).tolist()] if value is not None else []
-
-
-def _round_half_up(x: float) -> int:
-    return floor(x + 0.5)
-
-
-def plan(
-    shape: Sequence[int], scales: Sequence[float], sizes: Sequence[float], roi: Sequence[float], attrs: Any
-) -> dict[int, Axis]:
-    """The axes to resize. Raises ValueError when scales, sizes, axes and roi do not fit."""
-    axes = list(range(len(shape)))
-    if attrs["axes"] is not None:
-        normal_axes(attrs["axes"], len(shape))
-        axes = [a % len(shape) for a in attrs["axes"]]
-    if (len(scales) > 0) == (len(sizes) > 0):
-        raise ValueError("needs either scales or sizes")
-    given = scales or sizes
-    if len(given) != len(axes) or (roi and len(roi) != 2 * len(axes)):
-        raise ValueError(f"scales or sizes need {len(axes)} entries and roi twice as many, found {given} and {roi}")
-    if not all(isfinite(v) and v >= 0 for v in given) or (scales and min(scales) <= 0):
-        raise ValueError(f"scales must be positive and sizes not negative, found {given}")
-    policy = text(attrs["keep_aspect_ratio_policy"])
-    if sizes and policy != "stretch":
-        if policy not in ("not_larger", "not_smaller"):
-            raise ValueError(f"keep_aspect_ratio_policy {policy!r} is not known")
-        pick = min if policy == "not_larger" else max
-        common = pick(s / shape[a] for s, a in zip(sizes, axes, strict=True))
-        found = {a: Axis(shape[a], _round_half_up(common * shape[a]), common) for a in axes}
-    elif sizes:
-        found = {a: Axis(shape[a], int(s), s / shape[a] if shape[a] else 1.0) for s, a in zip(sizes, axes, strict=True)}
-    else:
-        found = {a: Axis(shape[a], floor(shape[a] * s), s) for s, a in zip(scales, axes, strict=True)}
-    if text(attrs["coordinate_transformation_mode"]) == EXTRAPOLATED:
-        n = len(axes)
-        region = roi or [0.0] * n + [1.0] * n
-        for i, a in enumerate(axes):
-            axis, span = found[a], region[i + n] - region[i]
-            out = floor(axis.size * span * axis.scale) if scales else axis.out
-            found[a] = Axis(axis.size, out, axis.scale, region[i], region[i + n])
-    if any(axis.out > MAX_ELEMENTS or axis.out < 0 or (axis.size == 0 < axis.out) for axis in found.values()):
-        raise ValueError(f"cannot resize {list(shape)} to {[a.out for a in found.values()]}")
-    return {a: axis for a, axis in found.items() if axis != Axis(axis.size, axis.size, 1.0)}
-
-
-def _sampling(attrs: Any) -> Sampling:
-    mode, coordinates = text(attrs["mode"]), text(attrs["coordinate_transformation_mode"])
-    rounding = text(attrs["nearest_mode"])
-    if mode not in MODES or coordinates not in COORDINATES or rounding not in ROUNDINGS:
-        raise ValueError(f"{mode!r}, {coordinates!r} or {rounding!r} is no mode of Resize")
-    antialias = bool(attrs["antialias"]) and mode != "nearest"
-    return Sampling(mode, coordinates, rounding, attrs["cubic_coeff_a"], bool(attrs["exclude_outside"]), antialias)
 
 
 @rule
 def _resize_infer(ctx: OpContext) -> Specs:
-    _sampling(ctx.attrs)
+    sampling(ctx.attrs)
     given: list[list[float]] = []
     for i in (1, 2, 3):
         if ctx.has(i) and ctx.spec(i).size and not ctx.constant(i):
@@ -83,30 +26,12 @@ def _resize_infer(ctx: OpContext) -> Specs:
                 return None
             given.append([])
         else:
-            given.append(_numbers(_flat(ctx.values[i])) if ctx.constant(i) else [])
+            given.append(numbers(ctx.values[i]) if ctx.constant(i) else [])
     roi, scales, sizes = given
     shape = list(ctx.shape(0))
     for a, axis in plan(shape, scales, sizes, roi, ctx.attrs).items():
         shape[a] = axis.out
     return [TensorSpec(ctx.dtype(0), tuple(shape))]
-
-
-class _Flat:
-    """A constant of any array type as what `_numbers` reads."""
-
-    def __init__(self, values: list[float]) -> None:
-        self.values = values
-
-    def reshape(self, _: int) -> _Flat:
-        return self
-
-    def tolist(self) -> list[float]:
-        return self.values
-
-
-def _flat(value: Any) -> _Flat:
-    found = value.tolist()
-    return _Flat(found if isinstance(found, list) else [found])
 
 
 def _along(x: Any, a: int, taps: list[list[Tap]], extrapolation: float) -> Any:
@@ -143,10 +68,10 @@ def _resize_reference(
         "cubic_coeff_a": cubic_coeff_a, "exclude_outside": exclude_outside, "antialias": antialias, "axes": axes,
         "keep_aspect_ratio_policy": keep_aspect_ratio_policy,
     }  # fmt: skip
-    how = _sampling(attrs)
+    how = sampling(attrs)
     y = X
     outside: list[tuple[int, list[int]]] = []
-    for a, axis in plan(X.shape, _numbers(scales), _numbers(sizes), _numbers(roi), attrs).items():
+    for a, axis in plan(X.shape, numbers(scales), numbers(sizes), numbers(roi), attrs).items():
         taps = samples(axis, how)
         outside.append((a, [i for i, row in enumerate(taps) if not row]))
         if how.mode == "nearest":
@@ -185,7 +110,7 @@ def _nearest_along(g: Any, x: str, a: int, indices: list[int]) -> str:
 
 def _weighted_along(g: Any, x: str, a: int, taps: list[list[Tap]], size: int) -> str:
     """Resamples axis a of a floating-point value."""
-    rank, width = len(g.shape(x)), max(max(map(len, taps)), 1)
+    rank, width = len(g.shape(x)), max(1, *map(len, taps))
     if width > MAX_GATHERED:
         perm = [k for k in range(rank) if k != a] + [a]
         matrix = [[0.0] * len(taps) for _ in range(size)]
@@ -243,15 +168,19 @@ def resize(
         "cubic_coeff_a": cubic_coeff_a, "exclude_outside": exclude_outside, "antialias": antialias, "axes": axes,
         "keep_aspect_ratio_policy": keep_aspect_ratio_policy,
     }  # fmt: skip
-    given = [
-        _numbers(_flat(g.constants[n])) if n is not None and n in g.constants else [] for n in (scales, sizes, roi)
+    ratio, wanted, region = [
+        numbers(g.constants[n]) if n is not None and n in g.constants else [] for n in (scales, sizes, roi)
     ]
-    how = _sampling(attrs)
-    wide = X if how.mode == "nearest" or (g.dtype(X).kind == "f" and g.dtype(X).itemsize >= 4) else g.Cast(X, to=1)
+    how = sampling(attrs)
+    wide = (
+        X
+        if how.mode == "nearest" or (g.dtype(X).kind == "f" and g.dtype(X).itemsize >= 4)
+        else g.Cast(X, to=1)
+    )
     y = wide
     inside: str | None = None
     rank = len(g.shape(X))
-    for a, axis in plan(g.shape(X), *given, attrs).items():
+    for a, axis in plan(g.shape(X), ratio, wanted, region, attrs).items():
         taps = samples(axis, how)
         if how.mode == "nearest":
             y = _nearest_along(g, y, a, [row[0][0] if row else 0 for row in taps])
@@ -275,12 +204,16 @@ def _upsample_infer(ctx: OpContext) -> Specs:
     if not ctx.constant(1):
         return None
     shape = list(ctx.shape(0))
-    for a, axis in plan(shape, _numbers(_flat(ctx.values[1])), [], [], _UPSAMPLE).items():
+    for a, axis in plan(shape, numbers(ctx.values[1]), [], [], _UPSAMPLE).items():
         shape[a] = axis.out
     return [TensorSpec(ctx.dtype(0), tuple(shape))]
 
 
-_UPSAMPLE = {"axes": None, "keep_aspect_ratio_policy": "stretch", "coordinate_transformation_mode": "asymmetric"}
+_UPSAMPLE = {
+    "axes": None,
+    "keep_aspect_ratio_policy": "stretch",
+    "coordinate_transformation_mode": "asymmetric",
+}
 
 
 def _upsample_reference(X: Any, scales: Any, *, mode: str = "nearest") -> Any:

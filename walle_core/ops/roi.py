@@ -104,7 +104,11 @@ def _max_roi_pool_infer(ctx: OpContext) -> Specs:
     "MaxRoiPool",
     "roi",
     infer=_max_roi_pool_infer,
-    samples=(Sample(((1, 2, 6, 6), [[0.0, 1.0, 1.0, 4.0, 5.0], [0.0, 0.0, 0.0, 2.0, 2.0]]), {"pooled_shape": (2, 3)}),),
+    samples=(
+        Sample(
+            ((1, 2, 6, 6), [[0.0, 1.0, 1.0, 4.0, 5.0], [0.0, 0.0, 0.0, 2.0, 2.0]]), {"pooled_shape": (2, 3)}
+        ),
+    ),
 )
 def max_roi_pool(X: Any, rois: Any, *, pooled_shape: Ints, spatial_scale: float = 1.0) -> Any:
     """Maximum in the bins of each region (batch, x1, y1, x2, y2) (Fast R-CNN, ICCV 2015, section 2.1)."""
@@ -116,7 +120,10 @@ def max_roi_pool(X: Any, rois: Any, *, pooled_shape: Ints, spatial_scale: float 
             step = max(end - start + 1, 1) / bins
             edges.append(
                 [
-                    (min(max(floor(i * step) + start, 0), size), min(max(ceil((i + 1) * step) + start, 0), size))
+                    (
+                        min(max(floor(i * step) + start, 0), size),
+                        min(max(ceil((i + 1) * step) + start, 0), size),
+                    )
                     for i in range(bins)
                 ]
             )
@@ -153,7 +160,13 @@ def _max_unpool_infer(ctx: OpContext) -> Specs:
 
 
 def _max_unpool_reference(
-    X: Any, I: Any, output_shape: Any = None, *, kernel_shape: Ints, strides: Ints | None = None, pads: Ints | None = None
+    X: Any,
+    I: Any,
+    output_shape: Any = None,
+    *,
+    kernel_shape: Ints,
+    strides: Ints | None = None,
+    pads: Ints | None = None,
 ) -> Any:
     shape = _unpooled(X.shape, kernel_shape, strides, pads)
     flat = np.zeros(prod(shape), X.dtype)
@@ -171,7 +184,9 @@ def _max_unpool_reference(
     reference=_max_unpool_reference,
     samples=(
         Sample(((1, 1, 2, 2), [[[[0, 3], [10, 13]]]]), {"kernel_shape": (2, 2), "strides": (2, 2)}),
-        Sample(((1, 1, 2, 2), [[[[5, 7], [13, 15]]]], [1, 1, 5, 5]), {"kernel_shape": (2, 2), "strides": (2, 2)}),
+        Sample(
+            ((1, 1, 2, 2), [[[[5, 7], [13, 15]]]], [1, 1, 5, 5]), {"kernel_shape": (2, 2), "strides": (2, 2)}
+        ),
     ),
 )
 def max_unpool(

@@ -24,7 +24,9 @@ def _write(result: Any, where: tuple[Any, ...], updates: Any, reduction: str) ->
     if reduction == "none":
         result[where] = updates
     else:
-        {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[reduction].at(result, where, updates)
+        {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[reduction].at(
+            result, where, updates
+        )
 
 
 @rule
@@ -104,7 +106,10 @@ def _tensor_scatter_infer(ctx: OpContext) -> Specs:
     axis = normal_axis(ctx.attrs["axis"], len(cache))
     if axis == 0 or len(update) != len(cache):
         raise ValueError("axis must not be the batch axis 0, and the update must have the rank of the cache")
-    if any(a != b for k, (a, b) in enumerate(zip(cache, update, strict=True)) if k != axis) or update[axis] > cache[axis]:
+    if (
+        any(a != b for k, (a, b) in enumerate(zip(cache, update, strict=True)) if k != axis)
+        or update[axis] > cache[axis]
+    ):
         raise ValueError(f"the update may differ from the cache only by being shorter along axis {axis}")
     if text(ctx.attrs["mode"]) not in ("linear", "circular"):
         raise ValueError(f"mode {ctx.attrs['mode']!r} is neither 'linear' nor 'circular'")
@@ -134,7 +139,13 @@ def _tensor_scatter_reference(
     ),
 )
 def tensor_scatter(
-    g: Any, past_cache: str, update: str, write_indices: str | None = None, *, mode: str = "linear", axis: int = -2
+    g: Any,
+    past_cache: str,
+    update: str,
+    write_indices: str | None = None,
+    *,
+    mode: str = "linear",
+    axis: int = -2,
 ) -> Any:
     """Writes an update into a cache along `axis`, for every batch element from its own place on."""
     cache, shape = g.shape(past_cache), g.shape(update)

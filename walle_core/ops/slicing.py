@@ -151,7 +151,9 @@ def _concat_infer(ctx: OpContext) -> Specs:
     total = 0
     for i in range(len(ctx.inputs)):
         shape = ctx.shape(i)
-        if len(shape) != len(first) or any(a != b for k, (a, b) in enumerate(zip(shape, first, strict=True)) if k != axis):
+        if len(shape) != len(first) or any(
+            a != b for k, (a, b) in enumerate(zip(shape, first, strict=True)) if k != axis
+        ):
             raise ctx.error(f"inputs may differ only along axis {axis}")
         if ctx.dtype(i) != ctx.dtype(0):
             raise ctx.error("inputs differ in dtype")

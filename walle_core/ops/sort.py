@@ -33,7 +33,7 @@ def _topk_infer(ctx: OpContext) -> Specs:
     "TopK",
     "sort",
     infer=_topk_infer,
-    flops=lambda ctx, outs: 8.0 * prod(ctx.shape(0)),
+    flops=lambda ctx, _outs: 8.0 * prod(ctx.shape(0)),
     dtypes=("float32", "int64"),
     samples=(
         Sample(((3, 7), [3])),
@@ -43,6 +43,7 @@ def _topk_infer(ctx: OpContext) -> Specs:
 )
 def topk(X: Any, K: Any, *, axis: int = -1, largest: int = 1, sorted: int = 1) -> Any:
     """The K largest (or smallest) elements along an axis and their indices; of equal ones the first counts."""
+    del sorted  # sorted elements are also a valid answer to a request for unsorted ones
     count, size = int(np.reshape(K, -1)[0]), X.shape[axis]
     wide = widen(X)
     if largest:
@@ -74,7 +75,7 @@ def unique(X: Any, *, axis: int | None = None, sorted: int = 1) -> Any:
     return values, first.astype(np.int64), inverse.astype(np.int64), counts.astype(np.int64)
 
 
-@atomic("NonZero", "sort", infer=lambda ctx: None, samples=(Sample(([[1.0, 0.0], [1.0, 1.0]],)),))
+@atomic("NonZero", "sort", infer=lambda _ctx: None, samples=(Sample(([[1.0, 0.0], [1.0, 1.0]],)),))
 def nonzero(X: Any) -> Any:
     """Indices of elements that are not zero, one column each, in row-major order."""
     if X.ndim == 0:
@@ -101,7 +102,10 @@ def _compress_infer(ctx: OpContext) -> Specs:
     "Compress",
     "sort",
     infer=rule(_compress_infer),
-    samples=(Sample(((3, 2), [0, 1, 1]), {"axis": 0}, ("float32", "bool")), Sample(((3, 2), [0, 1, 0, 1]), {}, ("float32", "bool"))),
+    samples=(
+        Sample(((3, 2), [0, 1, 1]), {"axis": 0}, ("float32", "bool")),
+        Sample(((3, 2), [0, 1, 0, 1]), {}, ("float32", "bool")),
+    ),
 )
 def compress(input: Any, condition: Any, *, axis: int | None = None) -> Any:
     """Keeps the slices (or elements of the flat tensor) where the condition holds."""
@@ -123,7 +127,11 @@ def _running(x: Any, axis: Any, exclusive: int, reverse: int, add: bool) -> Any:
     wide = widen(y)
     if exclusive:
         head = np.full_like(np.take(wide, [0], along), 0 if add else 1) if wide.shape[along] else wide
-        wide = np.concatenate([head, np.take(wide, np.arange(wide.shape[along] - 1), along)], along) if wide.size else wide
+        wide = (
+            np.concatenate([head, np.take(wide, np.arange(wide.shape[along] - 1), along)], along)
+            if wide.size
+            else wide
+        )
     done = (np.cumsum if add else np.cumprod)(wide, along, dtype=wide.dtype).astype(x.dtype)
     return np.flip(done, along) if reverse else done
 
@@ -136,7 +144,9 @@ RUNNING_SAMPLES = (
 )
 
 
-@atomic("CumSum", "running", infer=_running_infer, dtypes=("float32", "int64"), ulp=16, samples=RUNNING_SAMPLES)
+@atomic(
+    "CumSum", "running", infer=_running_infer, dtypes=("float32", "int64"), ulp=16, samples=RUNNING_SAMPLES
+)
 def cumsum(x: Any, axis: Any, *, exclusive: int = 0, reverse: int = 0) -> Any:
     """Running sum along an axis."""
     return _running(x, axis, exclusive, reverse, add=True)

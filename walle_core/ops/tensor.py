@@ -49,7 +49,7 @@ def shape(g: Any, data: str, *, start: int = 0, end: int | None = None) -> Any:
 @composite(
     "Size",
     "tensor",
-    infer=lambda ctx: [TensorSpec(int64, ())],
+    infer=lambda _ctx: [TensorSpec(int64, ())],
     reference=lambda data: np.array(data.size, np.int64),
     samples=(Sample(((2, 3, 4),)),),
 )
@@ -61,7 +61,11 @@ def size(g: Any, data: str) -> Any:
 def _constant_spec(ctx: OpContext) -> Specs:
     given = ctx.attrs["value"] if ctx.attrs["value"] is not None else ctx.attrs["sparse_value"]
     if given is not None:
-        return [TensorSpec(DTYPES["string" if str(given.dtype) == "object" else str(given.dtype)], tuple(given.shape))]
+        return [
+            TensorSpec(
+                DTYPES["string" if str(given.dtype) == "object" else str(given.dtype)], tuple(given.shape)
+            )
+        ]
     for name, dtype in (("int", "int64"), ("float", "float32"), ("string", "string")):
         if ctx.attrs[f"value_{name}"] is not None:
             return [TensorSpec(DTYPES[dtype], ())]
@@ -70,7 +74,7 @@ def _constant_spec(ctx: OpContext) -> Specs:
     raise ctx.error("needs one of the value attributes")
 
 
-@atomic("Constant", "tensor", infer=_constant_spec, flops=lambda ctx, outs: 0.0)
+@atomic("Constant", "tensor", infer=_constant_spec, flops=lambda _ctx, _outs: 0.0)
 def constant(
     *,
     value: Any = None,
@@ -196,7 +200,9 @@ def _trilu_infer(ctx: OpContext) -> Specs:
 def _trilu_reference(input: Any, k: Any = None, *, upper: int = 1) -> Any:
     rows, columns = np.ogrid[: input.shape[-2], : input.shape[-1]]
     offset = 0 if k is None else int(np.reshape(k, -1)[0])
-    return np.where(columns - rows >= offset if upper else columns - rows <= offset, input, np.zeros((), input.dtype))
+    return np.where(
+        columns - rows >= offset if upper else columns - rows <= offset, input, np.zeros((), input.dtype)
+    )
 
 
 @composite(
@@ -221,7 +227,9 @@ def _dropout_infer(ctx: OpContext) -> Specs:
     return [ctx.spec(0), TensorSpec(bool_, ctx.spec(0).shape)]
 
 
-def _dropout_reference(data: Any, ratio: Any = None, training_mode: Any = None, *, seed: int | None = None) -> Any:
+def _dropout_reference(
+    data: Any, ratio: Any = None, training_mode: Any = None, *, seed: int | None = None
+) -> Any:
     share = 0.5 if ratio is None else float(np.reshape(ratio, -1)[0])
     if training_mode is None or not bool(np.reshape(training_mode, -1)[0]) or share == 0:
         return data, np.ones(data.shape, bool)
