@@ -138,12 +138,30 @@ def compile_order(graph: Graph, engines: Sequence[Engine], forced: bool) -> Iter
         yield part.engine, lowered
 
 
+@attrs.frozen(eq=False)
+class Known:
+    """The executable of a part of which lowering left no node: its outputs are inputs and constants."""
+
+    graph: Graph
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Inputs as they are; constants copied, as the caller may write to its outputs."""
+        given = dict(zip(self.graph.inputs, inputs, strict=True))
+        return [given[n] if n in given else self.graph.constants[n].copy() for n in self.graph.outputs]
+
+    def describe(self) -> Sequence[Mapping[str, Any]]:
+        """No step."""
+        return ()
+
+
 def compile_static(graph: Graph, options: Options) -> list[PreparedPart]:
     """Assigns, lowers and prepares a graph without barriers."""
     prepared = []
     for part, inputs, outputs, lowered in lower_parts(graph, options.engines, options.forced):
         engine = part.engine
-        executable = engine.backend.prepare(lowered.graph, lowered.choices, options.threads, options.precision)
+        executable: Executable = Known(lowered.graph)
+        if lowered.graph.nodes:
+            executable = engine.backend.prepare(lowered.graph, lowered.choices, options.threads, options.precision)
         count, seconds = len(lowered.graph.nodes), engine.predict(lowered)
         who = engine.backend.name, engine.device.name
         prepared.append(PreparedPart(*who, inputs, outputs, executable, count, seconds))

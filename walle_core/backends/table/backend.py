@@ -98,7 +98,8 @@ class TableBackend:
             return []
         model = _processor()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        traits = {"isa": kernels.isa, "lanes": kernels.lanes, "cores": cores}
+        own = kernels.isas[:-1]  # without the portable table that stands behind the backend's own
+        traits = {"isa": kernels.isa, "lanes": kernels.lanes, "cores": cores, "targets": own}
         return [Device(model, f"{model} {kernels.isa} cores={cores}", traits)]
 
     def candidates(

@@ -29,8 +29,10 @@ class Kernels:
         self._rows: dict[tuple[str, str, str], Kernel] = {}
         self.lanes = 1
         self.isa = ""
+        self.isas: list[str] = []
         for capsule in capsules:
             rows = load_table(capsule)
+            self.isas += [row.isa for row in rows[:1]]
             if rows and not self.isa:
                 self.isa, self.lanes = rows[0].isa, rows[0].lanes
             for row in rows:
