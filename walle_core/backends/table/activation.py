@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
+from walle_core.backends.table.emitter import f64
 from walle_core.errors import BackendError
 
 ACTIVATIONS: Mapping[str, int] = {
     "": 0, "Relu": 1, "Clip": 2, "LeakyRelu": 3, "HardSwish": 4, "Sigmoid": 5, "Tanh": 6, "Gelu": 7, "Swish": 8,
 }  # fmt: skip
-
-
-def _bits(value: float) -> int:
-    return int(struct.unpack("<q", struct.pack("<d", float(value)))[0])
 
 
 def supports_activation(attributes: Mapping[str, Any]) -> bool:
@@ -36,4 +32,4 @@ def activation_args(attributes: Mapping[str, Any]) -> list[int]:
     alpha, beta = float(attributes.get("act_alpha", 0.0)), float(attributes.get("act_beta", 0.0))
     if name == "Swish" and alpha == 0.0:
         alpha = 1.0
-    return [ACTIVATIONS[name], _bits(alpha), _bits(beta)]
+    return [ACTIVATIONS[name], f64(alpha), f64(beta)]

@@ -8,7 +8,7 @@
 //
 // family winograd
 //   op pack_F<u>   buf: u, w                arg: k, c
-//     w: [k][c][3][3]; u: [ceil(k/NR)][(u+2)^2][c][kNr], zero padded. Transformed in float64. units: panels of kNr.
+//     w: [k][c][3][3]; u: [ceil(k/kNr)][(u+2)^2][c][kNr], zero padded. Transformed in float64. units: panels of kNr.
 //   op F<u>        buf: dst, src, u, bias[k] (or null), residual (or null), scratch
 //     arg: n, h, w, c, oh, ow, k, pad_top, pad_left, ld_dst, ld_residual (elements from pixel to pixel),
 //          block (tiles per block), groups (panel groups), scratch floats per thread,
