@@ -170,7 +170,7 @@ def test_unmoved_deformable_conv_is_conv(ops, near, case, data):
     mask = np.full((x.shape[0], groups * taps, *y.shape[2:]), 0.5)
     near(ops.agree("DeformConv", x, w, offset, b, pads=pads, offset_group=groups, **attributes)[0], y)
     half = ops.agree("DeformConv", x, w, offset, None, mask, pads=pads, offset_group=groups, **attributes)[0]
-    near(2 * half, y if b is None else y - b.reshape(-1, *[1] * n))
+    near(2 * half + (0 if b is None else b.reshape(-1, *[1] * n)), y)
 
 
 @LIMIT

@@ -9,7 +9,7 @@ import attrs
 
 from walle_core.errors import ModelError
 from walle_core.graph.ir import Graph, Node
-from walle_core.graph.shapes import infer_node
+from walle_core.graph.shapes import infer_node, naming
 from walle_core.ops import find
 from walle_core.ops.define import OpDef
 from walle_core.types import TensorSpec
@@ -39,8 +39,8 @@ def decompose_node(
     values = {n: constants[n] for n in node.inputs if n and n in constants}
     g = Builder(prefix=f"{node.name}/", specs=known, constants=values)
     g.n_outputs = max(1, len(node.outputs))
-    attributes = op.bind(node.attrs)
-    made = op.decompose(g, *[n or None for n in node.inputs], **attributes)
+    with naming(node):
+        made = op.decompose(g, *[n or None for n in node.inputs], **op.bind(node.attrs))
     results = (made,) if isinstance(made, str) else tuple(made)
     return Decomposition(tuple(g.nodes), g.new_constants, g.specs, results[: max(1, len(node.outputs))])
 

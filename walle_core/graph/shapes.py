@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from walle_core.errors import ShapeError, WalleError
@@ -38,19 +39,28 @@ def infer_node(
     op = find(node.op)
     if op is None or op.kind == "control":
         return None
-    ctx = context(node, op, specs, constants)
-    if ctx is None:
-        return None
-    try:
+    with naming(node):
+        ctx = context(node, op, specs, constants)
+        if ctx is None:
+            return None
         if op.infer is not None:
             return op.infer(ctx)
         if op.decompose is not None:
             return _by_decomposition(node, op, specs, constants)
-    except WalleError:
-        raise
-    except (ValueError, TypeError, IndexError, KeyError, ArithmeticError, OverflowError) as error:
-        raise ctx.error(f"operands do not fit the operator ({error})") from error
     return None
+
+
+@contextlib.contextmanager
+def naming(node: Node) -> Iterator[None]:
+    """Whatever an operator's definition raises becomes a WalleError that names the node."""
+    try:
+        yield
+    except WalleError as error:
+        if repr(node.name) in str(error):
+            raise
+        raise type(error)(f"node {node}: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ShapeError(f"node {node}: operands or attributes do not fit the operator ({error})") from error
 
 
 def _by_decomposition(

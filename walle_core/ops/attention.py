@@ -16,6 +16,7 @@ from walle_core.ops.rules import (
     broadcasts_to,
     check_equal_dtypes,
     check_kinds,
+    check_table,
     onnx_dtype,
     rule,
 )
@@ -278,6 +279,7 @@ def _masked(
         scores = g.Where(bias, scores, low) if boolean else g.Add(scores, bias)
     if nonpad:
         nonpad = reshape(g, nonpad, -1, 1, 1, 1)
+    check_table(h.queries + h.keys)
     place = g.const([[i + (0 if nonpad else h.past)] for i in range(h.queries)], "int64")
     if nonpad:
         place = g.Add(place, g.Sub(nonpad, g.const(h.queries, "int64")))

@@ -12,7 +12,7 @@ from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import reshape
 from walle_core.ops.precision import widened
-from walle_core.ops.rules import Window, check_equal_dtypes, check_kinds, check_vector, rule
+from walle_core.ops.rules import Window, check_equal_dtypes, check_kinds, check_table, check_vector, rule
 from walle_core.types import TensorSpec
 
 Ints = Sequence[int] | None
@@ -41,6 +41,7 @@ def _infer(ctx: OpContext) -> list[TensorSpec]:
 
 def base_positions(window: Window) -> list[list[float]]:
     """Per spatial axis, the row-major unmoved positions of every (tap, output)."""
+    check_table(prod(window.kernel) * prod(window.out))
     taps = list(product(*map(range, window.kernel)))
     outs = list(product(*map(range, window.out)))
     return [

@@ -9,10 +9,19 @@ from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import like, reshape, wider
 from walle_core.ops.precision import quiet, widen, widened
-from walle_core.ops.rules import check_equal_dtypes, check_kinds, check_vector, operations, rule, text
+from walle_core.ops.rules import (
+    check_equal_dtypes,
+    check_kinds,
+    check_vector,
+    operations,
+    require,
+    rule,
+    text,
+)
 from walle_core.types import TensorSpec
 
 _RULES = ("linear", "gated", "delta", "gated_delta")
+MAX_STEPS = 1 << 12  # a decomposition has a dozen nodes per step
 _ACTIVATIONS = ("none", "silu", "swish")
 
 
@@ -104,6 +113,10 @@ def linear_attention_graph(
 ) -> Any:  # fmt: skip
     """Attention as a recurrence over a matrix state: linear, gated, delta or gated delta rule."""
     n, length, d_k, d_v = _sizes(g.shape(query), g.shape(key), g.shape(value), q_num_heads, kv_num_heads)
+    require(
+        length <= MAX_STEPS,
+        f"{length} tokens are more than {MAX_STEPS} unrolled steps; run the sequence in pieces",
+    )
     mode, groups = text(update_rule), q_num_heads // kv_num_heads
 
     def tokens(x: Any, *sizes: int) -> list[str]:

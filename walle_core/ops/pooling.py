@@ -11,8 +11,11 @@ from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import first, reshape, stored
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import (
+    MAX_LENGTH,
+    MAX_TAPS,
     Window,
     check_kinds,
+    check_table,
     from_channels_first,
     rule,
     text,
@@ -31,6 +34,10 @@ def geometry(shape: Sequence[int], attributes: Any) -> Window:
         attributes["auto_pad"], attributes["ceil_mode"],
     )  # fmt: skip
     n = len(window.kernel)
+    if prod(window.kernel) > MAX_TAPS or max(window.kernel) > MAX_LENGTH:
+        raise ValueError(
+            f"a window of {window.kernel} has more than {MAX_TAPS} elements or an axis above {MAX_LENGTH}"
+        )
     if any(window.pads[i] >= window.extent[i] or window.pads[n + i] >= window.extent[i] for i in range(n)):
         raise ValueError(f"pads {window.pads} must be smaller than the window {window.extent}")
     return window
@@ -167,8 +174,10 @@ def max_pool_graph(
     if g.n_outputs < 2:
         return y
     out = prod(window.out)
+    check_table(prod(window.kernel) * out)
     tap = g.ArgMax(columns, axis=2, keepdims=0)
     places = g.Add(g.Mul(tap, g.const(out, "int64")), g.const(list(range(out)), "int64"))
+    check_table(prod(sizes[:2]))
     planes = g.const([i * prod(window.spatial) for i in range(prod(sizes[:2]))], "int64")
     inside = g.Gather(g.const(_index_table(window, storage_order), "int64"), places)
     flat = g.Add(inside, reshape(g, planes, *sizes[:2], 1))
@@ -216,7 +225,10 @@ def average_pool_graph(
         "auto_pad": auto_pad, "ceil_mode": ceil_mode,
     })  # fmt: skip
     total = g.ReduceSum(_columns(g, x, window, 0.0), g.const([2], "int64"), keepdims=0)
-    mean = g.Div(total, g.const(window.counts(count_include_pad), like=x))
+    inside = not any(window.full_pads)  # then all windows have one size
+    mean = g.Div(
+        total, g.const(float(prod(window.kernel)) if inside else window.counts(count_include_pad), like=x)
+    )
     return stored(g, reshape(g, mean, *sizes[:2], *window.out), layout)
 
 

@@ -19,6 +19,9 @@ from walle_core.types import DType, TensorSpec
 Infer = Callable[[OpContext], Sequence[TensorSpec] | None]
 Flops = Callable[[OpContext, Sequence[TensorSpec]], float]
 
+MAX_TABLE = 1 << 26  # constants that a decomposition computes entry by entry
+MAX_TAPS = 1 << 24  # elements of one pooling window
+MAX_LENGTH = 1 << 20  # and its elements along one axis
 MAX_ELEMENTS = 1 << 40  # a larger value fits no device; sizes beyond it come from a malformed model
 
 # The numbers of ONNX's TensorProto.DataType, as attributes such as `stash_type` hold them.
@@ -35,7 +38,7 @@ def rule(infer: Infer) -> Infer:
     def checked(ctx: OpContext) -> Sequence[TensorSpec] | None:
         try:
             specs = infer(ctx)
-        except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise ctx.error(str(error)) from error
         for spec in specs or ():
             if spec.static and (any(d < 0 for d in spec.sizes) or spec.size > MAX_ELEMENTS):
@@ -48,8 +51,12 @@ def rule(infer: Infer) -> Infer:
 
 
 def text(value: str | bytes) -> str:
-    """A string attribute, which model files hold as bytes."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    """A string attribute, which model files hold as bytes. Raises ValueError if it is something else."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        raise ValueError(f"an attribute is {value!r} where a string must be")  # noqa: TRY004 - the model's fault
+    return value
 
 
 def onnx_dtype(value: int | str | bytes) -> str:
@@ -208,6 +215,11 @@ def window_output(size: int, extent: int, stride: int, begin: int, end: int, cei
     return count - 1 if ceil_mode and (count - 1) * stride >= size + begin else count
 
 
+def _taps_inside(low: int, high: int, taps: int, dilation: int) -> int:
+    """How many of 0, dilation, ..., (taps - 1) * dilation are in [low, high)."""
+    return max(0, min(taps, -(-high // dilation)) - max(0, -(-low // dilation)))
+
+
 @attrs.frozen
 class Window:
     """Geometry of a convolution or pooling, resolved.
@@ -273,17 +285,13 @@ class Window:
 
     def counts(self, include_pad: Any) -> list[float]:
         """Row-major number of elements per output window that lie in the input (or, included, in the stated pads)."""
+        check_table(prod(self.out))
         totals = [1]
         for i, count in enumerate(self.out):
             low = -self.pads[i] if include_pad else 0
             high = self.spatial[i] + (self.pads[len(self.out) + i] if include_pad else 0)
-            row = [
-                sum(
-                    low <= o * self.strides[i] - self.pads[i] + k * self.dilations[i] < high
-                    for k in range(self.kernel[i])
-                )
-                for o in range(count)
-            ]
+            starts = (o * self.strides[i] - self.pads[i] for o in range(count))
+            row = [_taps_inside(low - s, high - s, self.kernel[i], self.dilations[i]) for s in starts]
             totals = [t * r for t in totals for r in row]
         return [float(t) for t in totals]
 
@@ -311,6 +319,12 @@ def last_perm(rank: int) -> tuple[int, ...]:
 def first_perm(rank: int) -> tuple[int, ...]:
     """Permutation from channels-last to channels-first."""
     return (0, rank - 1, *range(1, rank - 1))
+
+
+def check_table(entries: int) -> None:
+    """Raises ValueError if a table of so many entries is too large to be computed while a graph is prepared."""
+    if entries > MAX_TABLE:
+        raise ValueError(f"its decomposition needs a table of {entries} entries, more than {MAX_TABLE}")
 
 
 def require(condition: bool, message: str) -> None:

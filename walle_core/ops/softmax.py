@@ -7,7 +7,7 @@ from typing import Any
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.precision import quiet, widen, widened
-from walle_core.ops.rules import check_kinds, normal_axis, operations, rule
+from walle_core.ops.rules import check_kinds, check_table, normal_axis, operations, rule
 from walle_core.types import TensorSpec
 
 SAMPLES = (
@@ -81,6 +81,7 @@ def _hard(g: Any, x: str, *, axis: int = -1) -> Any:
     """1 at the first maximum along an axis, 0 elsewhere."""
     shape = g.shape(x)
     axis = normal_axis(axis, len(shape))
+    check_table(shape[axis])
     places = g.const([[i] for i in range(shape[axis])], "int64")
     places = g.Reshape(places, g.const([-1 if i == axis else 1 for i in range(len(shape))], "int64"))
     return g.CastLike(g.Equal(places, g.ArgMax(x, axis=axis)), x)

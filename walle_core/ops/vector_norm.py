@@ -95,7 +95,10 @@ def lrn_graph(
     """Division by a power of the sum of squares over neighbouring channels."""
     shape = g.shape(x)
     squares = reshape(g, g.Mul(x, x), shape[0], 1, shape[1], prod(shape[2:]))
-    columns = g.Im2Col(squares, kernel_shape=(size, 1), pads=((size - 1) // 2, 0, size // 2, 0))
+    before, after = (
+        min(n, shape[1]) for n in ((size - 1) // 2, size // 2)
+    )  # more channels than there are add nothing
+    columns = g.Im2Col(squares, kernel_shape=(before + 1 + after, 1), pads=(before, 0, after, 0))
     total = reshape(g, g.ReduceSum(columns, g.const([2], "int64"), keepdims=0), *shape)
     base = g.Add(g.const(bias, like=x), g.Mul(g.const(alpha / size, like=x), total))
     return g.Div(x, g.Pow(base, g.const(beta, like=x)))
