@@ -13,7 +13,7 @@ def test_decomposition_saves_as_much_as_in_the_paper() -> None:
     found = workload(backends)
     without, needed = found.uniform()
     assert 1 - needed / without >= 0.46, f"{without} -> {needed}"
-    assert found.atomic + found.transforms + found.composites + found.control == len(catalogue())
+    assert found.atomic + found.host + found.transforms + found.composites + found.control == len(catalogue())
     if len(found.targets) > 1:
         assert found.saved >= 0.46, f"{found.without} -> {found.needed} over {found.targets}"
 

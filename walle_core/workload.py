@@ -16,6 +16,7 @@ from walle_core.testing.cases import Case, cases
 
 NATIVE, DERIVED, ABSENT = "native", "derived", ""
 PAPER_BACKENDS = 16
+HOST_FAMILIES = frozenset({"sequence", "string", "image"})  # their data never reaches a device: written once, like If
 
 
 @attrs.frozen
@@ -74,6 +75,7 @@ class Workload:
 
     Attributes:
         atomic, transforms, composites, control: operators in the catalogue, by kind (Raster is counted in `atomic`).
+        host: atomic operators on data that no device holds (strings, sequences, files); written once in any scheme.
         targets: implementations that kernels are written for (an instruction set counts as one), with the number of
             operators that run there and the number of atomic ones among them that are its own kernels.
         without: pieces when every target writes each operator that it runs.
@@ -85,6 +87,7 @@ class Workload:
     transforms: int
     composites: int
     control: int
+    host: int
     targets: Mapping[str, tuple[int, int]]
     without: int
     needed: int
@@ -97,14 +100,15 @@ class Workload:
 
     def uniform(self, backends: int = PAPER_BACKENDS) -> tuple[int, int]:
         """(without, needed) by the paper's formula: every operator on `backends` backends."""
-        derived = self.transforms + self.composites
-        return (self.atomic + derived) * backends + self.control, self.atomic * backends + derived + self.control
+        derived, once = self.transforms + self.composites, self.control + self.host
+        return (self.atomic + derived) * backends + once, self.atomic * backends + derived + once
 
 
 def workload(backends: Mapping[str, Any], progress: Callable[[str], None] = lambda _: None) -> Workload:
     """Counts from the catalogue and the registered backends. A device's trait ``targets`` names the instruction sets
     that its backend has kernels for; a backend without it is one target."""
     kinds = [op.kind for op in catalogue().values()]
+    host = sum(op.kind == "atomic" and op.family in HOST_FAMILIES for op in catalogue().values())
     derived, control = kinds.count("transform") + kinds.count("composite"), kinds.count("control")
     table = matrix(backends, progress)
     targets: dict[str, tuple[int, int]] = {}
@@ -119,7 +123,7 @@ def workload(backends: Mapping[str, Any], progress: Callable[[str], None] = lamb
         if names:
             fused += sum(how == NATIVE and catalogue()[op].kind == "composite" for op, how in rows.items())
     return Workload(
-        kinds.count("atomic"), kinds.count("transform"), kinds.count("composite"), control, targets,
+        kinds.count("atomic") - host, kinds.count("transform"), kinds.count("composite"), control, host, targets,
         sum(rows for rows, _ in targets.values()) + control, sum(own for _, own in targets.values()) + derived + control,
         fused,
     )  # fmt: skip
