@@ -65,7 +65,7 @@ def _print_workload(found: Workload, as_json: bool) -> None:
         print_json(
             {
                 "operators": {"atomic": found.atomic, "transform": found.transforms, "composite": found.composites,
-                              "control": found.control},
+                              "control": found.control, "host": found.host},
                 "targets": {name: {"runs": runs, "atomic_kernels": own} for name, (runs, own) in found.targets.items()},
                 "without": found.without, "needed": found.needed, "saved": found.saved, "fused_kernels": found.fused,
                 "uniform": {"backends": PAPER_BACKENDS, "without": without, "needed": needed},
@@ -74,7 +74,7 @@ def _print_workload(found: Workload, as_json: bool) -> None:
         return
     out = console()
     out.print(
-        f"{found.atomic} atomic, {found.transforms} transform, {found.composites} composite, {found.control} control operators"
+        f"{found.atomic} atomic, {found.transforms} transform, {found.composites} composite, {found.control} control, {found.host} host operators"
     )
     print_table(
         ("target", ">operators it runs", ">atomic kernels of its own"),
