@@ -22,6 +22,12 @@ from walle_core.graph.ir import Graph
 Runner = Callable[[Graph, Mapping[str, Any]], Sequence[Any]]
 Loader = Callable[[bytes], Graph]
 
+# Cases whose expected values one generator alone could draw. Their outputs are still compared in number, dtype and shape.
+RANDOM = "values are random: the standard fixes no generator, so only dtype and shape are compared"
+GAPS: Mapping[str, str] = {
+    f"test_bernoulli{which}{form}": RANDOM for which in ("", "_double", "_seed") for form in ("", "_expanded")
+}
+
 BFLOAT16_RTOL = 2.0**-6  # two units in the last place; the case's own 1e-3 is finer than the format
 
 
@@ -62,7 +68,9 @@ def cases() -> Mapping[str, NodeCase]:
         loaded = load_model_tests(kind="node")
     found = {}
     for case in loaded:
-        sets = [tuple([_value(v) for v in part] for part in data) for data in case.data_sets]
+        assert case.data_sets is not None
+        assert case.model is not None
+        sets = [([_value(v) for v in given], [_value(v) for v in wanted]) for given, wanted in case.data_sets]
         found[case.name] = NodeCase(case.name, case.model.SerializeToString(), sets, case.rtol, case.atol)
     return found
 
@@ -108,20 +116,26 @@ def onnx_loader(data: bytes) -> Graph:
 
 
 def run_case(case: NodeCase, run: Runner = reference_runner, load: Loader = onnx_loader) -> Outcome:
-    """Runs one case; a WalleError or a difference is a failure with a reason, anything else is raised."""
+    """Runs one case; a WalleError or a difference is a failure with a reason, anything else is raised.
+
+    A case in `GAPS` never passes: its reason is the declared one unless something else is wrong with it too.
+    """
+    gap = GAPS.get(case.name, "")
     try:
         graph = load(case.model)
         for inputs, expected in case.data_sets:
             feeds = dict(zip(_input_names(case.model), inputs, strict=False))
             outputs = run(graph, feeds)
             if len(outputs) != len(expected):
-                return Outcome(case.name, passed=False, reason=f"{len(outputs)} outputs instead of {len(expected)}")
+                return Outcome(
+                    case.name, passed=False, reason=f"{len(outputs)} outputs instead of {len(expected)}"
+                )
             for name, want, got in zip(graph.outputs, expected, outputs, strict=True):
-                if why := difference(to_array(got), want, case.rtol, case.atol):
+                if why := difference(to_array(got), want, case.rtol, case.atol, values=not gap):
                     return Outcome(case.name, passed=False, reason=f"output {name!r}: {why}")
     except WalleError as error:
         return Outcome(case.name, passed=False, reason=f"{type(error).__name__}: {error}")
-    return Outcome(case.name, passed=True)
+    return Outcome(case.name, passed=not gap, reason=gap)
 
 
 def run_all(
@@ -139,12 +153,12 @@ def _input_names(model: bytes) -> list[str]:
     return [i.name for i in onnx.load_from_string(model).graph.input]
 
 
-def difference(got: Any, want: Any, rtol: float, atol: float) -> str:
-    """Why two values differ: kind, dtype, shape, or values beyond atol + rtol*|want|; empty if they agree."""
+def difference(got: Any, want: Any, rtol: float, atol: float, *, values: bool = True) -> str:
+    """Why two values differ: kind, dtype, shape, or (if `values`) beyond atol + rtol*|want|; empty if they agree."""
     if isinstance(want, (list, tuple)):
         if not isinstance(got, list) or len(got) != len(want):
             return f"a sequence of {len(want)} expected, got {_kind(got)}"
-        parts = (difference(g, w, rtol, atol) for g, w in zip(got, want, strict=True))
+        parts = (difference(g, w, rtol, atol, values=values) for g, w in zip(got, want, strict=True))
         return next((f"element {i}: {why}" for i, why in enumerate(parts) if why), "")
     if want is None or got is None:
         return "" if want is got else f"{_kind(want)} expected, got {_kind(got)}"
@@ -153,6 +167,8 @@ def difference(got: Any, want: Any, rtol: float, atol: float) -> str:
     texts = want.dtype.kind in "OUS"
     if got.shape != want.shape or (got.dtype.kind not in "OUS" if texts else got.dtype != want.dtype):
         return f"{_kind(want)} expected, got {_kind(got)}"
+    if not values:
+        return ""
     if texts:
         pairs = zip(got.ravel().tolist(), want.ravel().tolist(), strict=True)
         return next((f"{w!r} expected, got {g!r}" for g, w in pairs if _text(g) != _text(w)), "")
@@ -176,4 +192,10 @@ def _text(value: Any) -> str:
 def _kind(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{list(value.shape)}"
-    return f"a sequence of {len(value)}" if isinstance(value, (list, tuple)) else "nothing" if value is None else repr(value)
+    return (
+        f"a sequence of {len(value)}"
+        if isinstance(value, (list, tuple))
+        else "nothing"
+        if value is None
+        else repr(value)
+    )
