@@ -25,7 +25,9 @@ def plugin(session, plugin):
     """One plugin's own tests and its conformance."""
     session.install(".[test,onnx]", f"./plugins/{plugin}")
     session.run("pytest", f"plugins/{plugin}/tests", *session.posargs)
-    session.run("pytest", "--pyargs", "walle_core.testing.conformance", "--walle-plugin", plugin.split("_", 1)[-1])
+    session.run(
+        "pytest", "--pyargs", "walle_core.testing.conformance", "--walle-plugin", plugin.split("_", 1)[-1]
+    )
 
 
 @nox.session(python=PYTHONS[0])
@@ -54,6 +56,8 @@ def wheels(session):
     empty = out / "empty"
     session.run("python", "-m", "venv", "--clear", str(empty))
     python = str(empty / "bin" / "python")
-    session.run(python, "-m", "pip", "install", "-q", "pytest", "numpy", *map(str, out.glob("*.whl")), external=True)
+    session.run(
+        python, "-m", "pip", "install", "-q", "pytest", "numpy", *map(str, out.glob("*.whl")), external=True
+    )
     session.chdir(out)
     session.run(python, "-P", "-m", "pytest", "--pyargs", "walle_core.testing.conformance", external=True)

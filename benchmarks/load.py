@@ -54,7 +54,9 @@ def measure(path: Path, repeat: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--json", action="store_true")
@@ -67,7 +69,11 @@ def main() -> None:
     for row in rows:
         median = row["median_s"]
         cells = [median["walle"] * 1e3, median["walle, touched"] * 1e3, median["onnx"] * 1e3]
-        print(f"{row['model']:24} {row['bytes'] / 1e6:6.1f} " + " ".join(f"{c:9.1f}" for c in cells) + f" {row['ratio']:6.2f}")
+        print(
+            f"{row['model']:24} {row['bytes'] / 1e6:6.1f} "
+            + " ".join(f"{c:9.1f}" for c in cells)
+            + f" {row['ratio']:6.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -66,7 +66,9 @@ def compare(model: Path, threads: int, rounds: int, slice_s: float, backend: str
     for name, expected in zip(session.outputs, want, strict=True):
         got = np.asarray(made[name])
         if expected.dtype.kind == "f" and expected.size:
-            error = max(error, float(np.max(np.abs(got - expected))) / max(1e-30, float(np.max(np.abs(expected)))))
+            error = max(
+                error, float(np.max(np.abs(got - expected))) / max(1e-30, float(np.max(np.abs(expected))))
+            )
     times: dict[str, list[float]] = {name: [] for name in runs}
     kept = tried = 0
     while kept < rounds and tried < 2 * rounds:
@@ -92,9 +94,15 @@ def compare(model: Path, threads: int, rounds: int, slice_s: float, backend: str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path(os.environ.get("WALLE_MODELS", "../shared/models")))
-    parser.add_argument("--paper", type=Path, default=Path("build/paper"), help="folder of the paper's models")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--models", type=Path, default=Path(os.environ.get("WALLE_MODELS", "../shared/models"))
+    )
+    parser.add_argument(
+        "--paper", type=Path, default=Path("build/paper"), help="folder of the paper's models"
+    )
     parser.add_argument("--only", default="", help="comma-separated model names")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)

@@ -82,9 +82,15 @@ def test_numpy_is_not_needed_to_import(path: Path) -> None:
 
 def test_core_names_no_backend() -> None:
     words = re.compile(r"avx|\bneon|opencl|vulkan|\bmetal\b|cuda", re.IGNORECASE)
-    sources = [p for p in sorted(CORE.rglob("*")) if p.suffix in {".py", ".pyx", ".pxd", ".pyi", ".h", ".hpp", ".cpp"}]
+    sources = [
+        p
+        for p in sorted(CORE.rglob("*"))
+        if p.suffix in {".py", ".pyx", ".pxd", ".pyi", ".h", ".hpp", ".cpp"}
+    ]
     assert len(sources) > 30
-    found = [f"{p.relative_to(ROOT)}: {m.group()}" for p in sources for m in [words.search(p.read_text())] if m]
+    found = [
+        f"{p.relative_to(ROOT)}: {m.group()}" for p in sources for m in [words.search(p.read_text())] if m
+    ]
     assert not found
 
 
@@ -118,9 +124,9 @@ def test_compiled_modules_load_in_any_interpreter(path: Path) -> None:
         assert "freethreading_compatible=True" in text
     assert not re.search(r"\bwith gil\b|cimport numpy|cpdef enum", code)
     assert not re.search(r"\b(float|double|int|char|int64_t|uint8_t)\s*\[:", code), "typed memoryview"
-    assert not re.search(r"^cdef (?!class|extern|struct|enum|inline|packed|cppclass|union)[^(]*(=|$)", code, re.MULTILINE), (
-        "module-level cdef variable"
-    )
+    assert not re.search(
+        r"^cdef (?!class|extern|struct|enum|inline|packed|cppclass|union)[^(]*(=|$)", code, re.MULTILINE
+    ), "module-level cdef variable"
 
 
 def test_public_functions_are_described() -> None:

@@ -20,7 +20,10 @@ def test_live_buffers_never_overlap(items):
         assert plan.offsets[i] % ALIGN == 0 and plan.offsets[i] + a.nbytes <= plan.nbytes
         for j, b in enumerate(items[:i]):
             if a.first <= b.last and b.first <= a.last:
-                apart = plan.offsets[i] + a.nbytes <= plan.offsets[j] or plan.offsets[j] + b.nbytes <= plan.offsets[i]
+                apart = (
+                    plan.offsets[i] + a.nbytes <= plan.offsets[j]
+                    or plan.offsets[j] + b.nbytes <= plan.offsets[i]
+                )
                 assert apart
 
 
@@ -32,6 +35,11 @@ def test_a_chain_needs_two_buffers():
 def test_a_residual_block_reaches_the_bound():
     block = []
     for i in range(0, 40, 4):
-        block += [Lifetime(4096, i, i + 4), Lifetime(1024, i + 1, i + 2), Lifetime(1024, i + 2, i + 3), Lifetime(512, i + 3, i + 4)]
+        block += [
+            Lifetime(4096, i, i + 4),
+            Lifetime(1024, i + 1, i + 2),
+            Lifetime(1024, i + 2, i + 3),
+            Lifetime(512, i + 3, i + 4),
+        ]
     plan = plan_arena(block)
     assert plan.nbytes <= 1.1 * plan.lower_bound

@@ -59,7 +59,10 @@ def walle_register_backends(registry):
     "unmarked": ("def walle_register_backends(registry): pass", "not marked with @hookimpl"),
     "arguments": ("@hookimpl\ndef walle_register_backends(register): pass", "walle_register_backends"),
     "empty": ("x = 1", "implements no hook"),
-    "raises": ("@hookimpl\ndef walle_register_policies(registry): raise RuntimeError('boom\\nbang')", "boom bang"),
+    "raises": (
+        "@hookimpl\ndef walle_register_policies(registry): raise RuntimeError('boom\\nbang')",
+        "boom bang",
+    ),
     "protocol": (
         "class Bad:\n    name = 'bad'\n@hookimpl\ndef walle_register_backends(registry): registry.add(Bad())",
         "lacks calibrate, candidates, devices, known_gaps, prepare, traits, version of the protocol Backend",
@@ -204,7 +207,9 @@ def walle_on_event(event):
 def test_registry_names_what_it_has() -> None:
     registry: Registry[object] = Registry("backend")
     registry.add(object(), name="reference")
-    with pytest.raises(UnsupportedError, match="no backend 'referense'; installed: reference; did you mean 'reference'"):
+    with pytest.raises(
+        UnsupportedError, match="no backend 'referense'; installed: reference; did you mean 'reference'"
+    ):
         registry.get("referense")
     with pytest.raises(PluginError, match="already registered by 'core'"):
         registry.add(object(), name="reference")

@@ -37,7 +37,9 @@ def test_isa_object_exports_one_symbol(isa: str, source: Path, flags: list[str],
     target = tmp_path / f"isa_{isa}.o"
     includes = ["-I", str(ROOT / "walle_core/include"), "-I", str(source.parent)]
     subprocess.run([compiler, *FLAGS, *flags, *includes, "-c", str(source), "-o", str(target)], check=True)
-    listed = subprocess.run([nm, "--defined-only", "--extern-only", str(target)], check=True, capture_output=True, text=True)
+    listed = subprocess.run(
+        [nm, "--defined-only", "--extern-only", str(target)], check=True, capture_output=True, text=True
+    )
     symbols = [line.split()[-1] for line in listed.stdout.splitlines()]
     assert symbols == [f"walle_kernels_{isa}"]
 
@@ -55,6 +57,8 @@ def test_compiled_module_exports_only_its_entry() -> None:
     assert spec and spec.origin
     nm = shutil.which("nm")
     assert nm
-    listed = subprocess.run([nm, "-D", "--defined-only", spec.origin], check=True, capture_output=True, text=True)
+    listed = subprocess.run(
+        [nm, "-D", "--defined-only", spec.origin], check=True, capture_output=True, text=True
+    )
     symbols = {line.split()[-1] for line in listed.stdout.splitlines() if line.split()[-2] not in "wVu"}
     assert {s for s in symbols if not s.startswith("_")} <= {"walle_kernels_scalar"}, symbols

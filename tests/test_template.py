@@ -20,7 +20,9 @@ FILES = [
 
 def run(*command: str, path: Path, cwd: Path) -> str:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run([sys.executable, *command], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -31,7 +33,17 @@ def test_generated_plugin_passes_conformance(tmp_path: Path) -> None:
     assert [str(p.relative_to(folder)) for p in written] == FILES
     assert not [p for p in written if "@" in p.read_text().replace("@v", "").replace("@hookimpl", "")]
     site = tmp_path / "site"
-    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(site)]
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--target",
+        str(site),
+    ]
     run(*install, str(folder), path=site, cwd=tmp_path)
     assert "npu" in run("-m", "walle_core", "plugins", path=site, cwd=tmp_path)
     suite = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "walle_core.testing.conformance"]

@@ -1,11 +1,11 @@
 """Walle: device-cloud collaborative machine learning. These are the public names.
 
-    import walle_core as walle
+import walle_core as walle
 
-    graph = walle.load("model.onnx")
-    session = walle.Session(graph, threads=2)
-    outputs = session.run({"input": array})
-    print(walle.rank(graph).table())
+graph = walle.load("model.onnx")
+session = walle.Session(graph, threads=2)
+outputs = session.run({"input": array})
+print(walle.rank(graph).table())
 """
 
 from walle_core._native import Tensor

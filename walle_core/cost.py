@@ -44,7 +44,11 @@ class LinearCost:
         known = rates.ops_per_s
         rate = known.get(candidate.rate) or min(known.values())
         compute = candidate.ops / rate if candidate.ops else 0.0
-        return compute + candidate.bytes / bandwidth(rates, candidate.bytes) + rates.dispatch_s * candidate.dispatches
+        return (
+            compute
+            + candidate.bytes / bandwidth(rates, candidate.bytes)
+            + rates.dispatch_s * candidate.dispatches
+        )
 
 
 def cache_folder() -> Path:
@@ -129,7 +133,9 @@ def rates_of(
             except WalleError:
                 raise
             except Exception as error:
-                raise BackendError(f"calibration of {backend.name} on {device.name} failed: {error}") from error
+                raise BackendError(
+                    f"calibration of {backend.name} on {device.name} failed: {error}"
+                ) from error
             save_rates(key, rates)
         _measured[key] = rates
     return _measured[key]

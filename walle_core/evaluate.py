@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from walle_core._native import Tensor, scalar_table
+from walle_core._native import scalar_table
 from walle_core.errors import UnsupportedError
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.lower import lower

@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
             head = stream.read(HEAD)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror or error}); check the path") from error
-    return _choose(head, file.suffix.lower(), str(file)).load(file)
+    return _choose(head, file.suffix.lower(), str(file)).load(str(file))
 
 
 def load_bytes(data: bytes) -> Graph:

@@ -161,7 +161,9 @@ def compile_static(graph: Graph, options: Options) -> list[PreparedPart]:
         engine = part.engine
         executable: Executable = Known(lowered.graph)
         if lowered.graph.nodes:
-            executable = engine.backend.prepare(lowered.graph, lowered.choices, options.threads, options.precision)
+            executable = engine.backend.prepare(
+                lowered.graph, lowered.choices, options.threads, options.precision
+            )
         count, seconds = len(lowered.graph.nodes), engine.predict(lowered)
         who = engine.backend.name, engine.device.name
         prepared.append(PreparedPart(*who, inputs, outputs, executable, count, seconds))
@@ -171,8 +173,12 @@ def compile_static(graph: Graph, options: Options) -> list[PreparedPart]:
 def _interface(graph: Graph, parts: Sequence[Part], index: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     nodes = parts[index].nodes
     made = {o for n in nodes for o in n.outputs if o}
-    inputs = dict.fromkeys(n for node in nodes for n in node.inputs if n and n not in made and n not in graph.constants)
-    later = {n for part in parts[index + 1 :] for node in part.nodes for n in node.inputs} | set(graph.outputs)
+    inputs = dict.fromkeys(
+        n for node in nodes for n in node.inputs if n and n not in made and n not in graph.constants
+    )
+    later = {n for part in parts[index + 1 :] for node in part.nodes for n in node.inputs} | set(
+        graph.outputs
+    )
     if len(parts) == 1:
         return graph.inputs, tuple(o for o in graph.outputs if o in made)
     return tuple(inputs), tuple(dict.fromkeys(o for n in nodes for o in n.outputs if o in later))
@@ -295,7 +301,9 @@ class HostNode:
     def _loop(self, scope: Mapping[str, Any]) -> Sequence[Any]:
         node, body = self.node, self.node.attrs["body"]
         trip = scope[node.inputs[0]].reshape(-1).tolist()[0] if node.inputs[0] else math.inf
-        going = not (len(node.inputs) > 1 and node.inputs[1]) or bool(scope[node.inputs[1]].reshape(-1).tolist()[0])
+        going = not (len(node.inputs) > 1 and node.inputs[1]) or bool(
+            scope[node.inputs[1]].reshape(-1).tolist()[0]
+        )
         carried = [scope[n] for n in node.inputs[2:]]
         if not all(isinstance(c, Tensor) for c in carried) or len(body.outputs) - 1 > len(carried):
             return evaluate_host(node, scope)

@@ -103,7 +103,9 @@ def build(entries: Iterable[EntryPoint], *, strict: bool = False, blocked: Itera
     refused = set(blocked)
     for entry in entries:
         distribution, version = _origin(entry)
-        key = entry.name if entry.name not in found.report else f"{entry.name} ({distribution or entry.value})"
+        key = (
+            entry.name if entry.name not in found.report else f"{entry.name} ({distribution or entry.value})"
+        )
         row = PluginReport(key, "blocked", entry.value, distribution, version)
         if entry.name in refused:
             found.report[key] = attrs.evolve(row, error="blocked by WALLE_PLUGINS_BLOCK")
@@ -111,7 +113,9 @@ def build(entries: Iterable[EntryPoint], *, strict: bool = False, blocked: Itera
         try:
             offers = _load(manager, entry, key, found)
         except (Exception, SystemExit) as error:
-            if strict or entry is CORE:  # a core that cannot load is a broken installation, not a plugin's fault
+            if (
+                strict or entry is CORE
+            ):  # a core that cannot load is a broken installation, not a plugin's fault
                 raise PluginError(f"plugin {key!r} ({entry.value}): {_line(error)}") from error
             found.report[key] = attrs.evolve(row, status="failed", error=_line(error))
             found.notify("plugin.failed", name=key, error=_line(error))
@@ -128,9 +132,13 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
         return "", ""
 
 
-def _load(manager: pluggy.PluginManager, entry: EntryPoint, key: str, found: Plugins) -> dict[str, tuple[str, ...]]:
+def _load(
+    manager: pluggy.PluginManager, entry: EntryPoint, key: str, found: Plugins
+) -> dict[str, tuple[str, ...]]:
     if key != entry.name:
-        raise PluginError(f"another distribution already provides a plugin named {entry.name!r}; uninstall one")
+        raise PluginError(
+            f"another distribution already provides a plugin named {entry.name!r}; uninstall one"
+        )
     before = dict(CATALOGUE)
     plugin = None
     try:

@@ -57,7 +57,9 @@ class Backend(Protocol):
     def devices(self) -> Sequence[Device]:
         """Devices usable now; empty where this machine has none."""
 
-    def candidates(self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> Sequence[Candidate]:
+    def candidates(
+        self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+    ) -> Sequence[Candidate]:
         """The ways in which this backend can run one node; empty: it cannot (a composite is then decomposed)."""
 
     def prepare(

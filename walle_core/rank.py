@@ -88,7 +88,11 @@ class Ranking(Sequence[Ranked]):
 
     def to_json(self) -> dict[str, Any]:
         """The ranking as plain data."""
-        return {"threads": self.threads, "search_s": self.search_s, "rows": [attrs.asdict(r) for r in self.rows]}
+        return {
+            "threads": self.threads,
+            "search_s": self.search_s,
+            "rows": [attrs.asdict(r) for r in self.rows],
+        }
 
 
 def bind_shapes(graph: Graph, shapes: Mapping[str, Sequence[int]] | None = None) -> Graph:
@@ -124,7 +128,9 @@ def _predict(graph: Graph, engines: Sequence[Engine]) -> Ranked:
             for node in lowered.graph.nodes:
                 taken: Candidate = lowered.choices[node.name]
                 seconds = engine.seconds(taken)
-                choices.append(Choice(node.name, node.op, engine.backend.name, taken.algorithm, seconds, taken.why))
+                choices.append(
+                    Choice(node.name, node.op, engine.backend.name, taken.algorithm, seconds, taken.why)
+                )
     except WalleError as error:
         return Ranked(first.backend.name, first.device.name, float("inf"), own=0.0, error=str(error))
     own = sum(c.backend == first.backend.name for c in choices) / max(1, len(choices))
@@ -158,12 +164,18 @@ def rank(
     if measure:
         feeds = dict(inputs) if inputs is not None else dict(placeholder_inputs(graph, shapes))
         rows = _measure(graph, rows, feeds, threads, progress)
-    order = sorted(rows, key=lambda r: (bool(r.error), r.predicted_s if r.measured_s is None else r.measured_s))
+    order = sorted(
+        rows, key=lambda r: (bool(r.error), r.predicted_s if r.measured_s is None else r.measured_s)
+    )
     return Ranking(tuple(order), threads, search_s)
 
 
 def _measure(
-    graph: Graph, rows: Sequence[Ranked], feeds: Mapping[str, Any], threads: int, progress: Callable[[str], None]
+    graph: Graph,
+    rows: Sequence[Ranked],
+    feeds: Mapping[str, Any],
+    threads: int,
+    progress: Callable[[str], None],
 ) -> list[Ranked]:
     sessions: dict[str, Session] = {}
     times: dict[str, list[float]] = {}
@@ -187,4 +199,3 @@ def _measure(
         attrs.evolve(row, measured_s=statistics.median(times[row.backend])) if row.backend in times else row
         for row in rows
     ]
-

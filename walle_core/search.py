@@ -43,7 +43,9 @@ class Engine:
     _picked: dict[Any, Candidate | None] = attrs.field(factory=dict)
     _costs: dict[Any, float] = attrs.field(factory=dict)
 
-    def pick(self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> Candidate | None:
+    def pick(
+        self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+    ) -> Candidate | None:
         """The cheapest candidate for a node; None if the backend cannot run it."""
         if any(n and (n not in specs or not specs[n].static) for n in (*node.inputs, *node.outputs)):
             return None
@@ -86,7 +88,9 @@ class Engine:
             return math.inf
         op = find(node.op)
         moves = op is not None and op.kind == "transform"
-        return sum(self.seconds(lowered.choices[n.name]) for n in lowered.graph.nodes if moves or n.op != "Raster")
+        return sum(
+            self.seconds(lowered.choices[n.name]) for n in lowered.graph.nodes if moves or n.op != "Raster"
+        )
 
 
 def signature(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> Any:
@@ -95,8 +99,12 @@ def signature(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[st
     for name in node.inputs:
         value = constants.get(name) if name else None
         small = isinstance(value, Tensor) and value.size <= MAX_KEYED
-        operands.append((specs.get(name), value is not None, value.tobytes() if small else None))
-    attributes = tuple((k, v if not isinstance(v, (list, Tensor)) else id(v)) for k, v in sorted(node.attrs.items()))
+        operands.append(
+            (specs.get(name), value is not None, value.tobytes() if small and value is not None else None)
+        )
+    attributes = tuple(
+        (k, v if not isinstance(v, (list, Tensor)) else id(v)) for k, v in sorted(node.attrs.items())
+    )
     return (node.op, attributes, tuple(operands), tuple(specs.get(o) if o else None for o in node.outputs))
 
 
@@ -149,7 +157,8 @@ def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> lis
         step, now = [], []
         for b, engine in enumerate(engines):
             options = [
-                best[a] + (0.0 if a == b else _switch(engines[a], engine, crossing[i])) for a in range(len(engines))
+                best[a] + (0.0 if a == b else _switch(engines[a], engine, crossing[i]))
+                for a in range(len(engines))
             ]
             a = min(range(len(engines)), key=lambda k: (options[k], k != b))
             step.append(a)

@@ -22,7 +22,10 @@ PRECISIONS = ("high", "low")
 
 
 def engines_for(
-    backend: str | Sequence[str] | None, threads: int, measured: bool, progress: Callable[[str], None] = lambda _: None
+    backend: str | Sequence[str] | None,
+    threads: int,
+    measured: bool,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> list[Engine]:
     """Engines of the installed backends; the named ones first.
 
@@ -161,11 +164,13 @@ class Session:
         else:
             given = list(inputs)
             if len(given) != len(self._names):
-                raise InputError(f"{self._where()} takes {len(self._names)} inputs {list(self._names)}, not {len(given)}")
+                raise InputError(
+                    f"{self._where()} takes {len(self._names)} inputs {list(self._names)}, not {len(given)}"
+                )
         return [self._convert(n, v, s) for n, v, s in zip(self._names, given, self._specs, strict=True)]
 
     def _convert(self, name: str, value: Any, spec: TensorSpec | None) -> Any:
-        if spec is not None and spec.dtype.itemsize == 0 or isinstance(value, list) or value is None:
+        if (spec is not None and spec.dtype.itemsize == 0) or isinstance(value, list) or value is None:
             return value
         try:
             tensor = value if isinstance(value, Tensor) else to_tensor(value)
@@ -207,13 +212,17 @@ def _placeholder(spec: TensorSpec) -> Tensor:
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
-    return len(shape) == len(wanted) and all(isinstance(w, str) or s == w for s, w in zip(shape, wanted, strict=True))
+    return len(shape) == len(wanted) and all(
+        isinstance(w, str) or s == w for s, w in zip(shape, wanted, strict=True)
+    )
 
 
 def to_tensor(value: Any) -> Any:
     """A Tensor over an array-like; without a copy where the memory is C-contiguous. Host objects pass through."""
     dtype = getattr(value, "dtype", None)
-    if dtype is not None and str(dtype) in ("object",) or getattr(dtype, "kind", "") in "OUST" and dtype is not None:
+    if (dtype is not None and str(dtype) in ("object",)) or (
+        getattr(dtype, "kind", "") in "OUST" and dtype is not None
+    ):
         return value
     if hasattr(value, "flags") and not value.flags.c_contiguous:
         value = value.copy(order="C")
@@ -236,10 +245,12 @@ def to_tensor(value: Any) -> Any:
 
 def check_finite(tensor: Tensor, where: str) -> None:
     """Raises InputError if a float tensor holds NaN or infinity."""
-    view = memoryview(tensor).cast("B").cast(memoryview(tensor).format)
-    for index, element in enumerate(view):
+    flat = tensor.reshape(-1).tolist()
+    for index, element in enumerate(flat):
         if element != element or element in (float("inf"), float("-inf")):
-            raise InputError(f"{where}: element {index} is {element}; clean the input or pass check_finite=False")
+            raise InputError(
+                f"{where}: element {index} is {element}; clean the input or pass check_finite=False"
+            )
 
 
 def backends() -> dict[str, list[Any]]:

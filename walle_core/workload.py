@@ -16,13 +16,16 @@ from walle_core.testing.cases import Case, cases
 
 NATIVE, DERIVED, ABSENT = "native", "derived", ""
 PAPER_BACKENDS = 16
-HOST_FAMILIES = frozenset({"sequence", "string", "image"})  # their data never reaches a device: written once, like If
+HOST_FAMILIES = frozenset(
+    {"sequence", "string", "image"}
+)  # their data never reaches a device: written once, like If
 
 
 @attrs.frozen
 class Coverage:
     """How the samples of an operator run on a backend: `native` of them by its own kernel, `derived` after
-    decomposition, out of `total`."""
+    decomposition, out of `total`.
+    """
 
     native: int
     derived: int
@@ -106,7 +109,8 @@ class Workload:
 
 def workload(backends: Mapping[str, Any], progress: Callable[[str], None] = lambda _: None) -> Workload:
     """Counts from the catalogue and the registered backends. A device's trait ``targets`` names the instruction sets
-    that its backend has kernels for; a backend without it is one target."""
+    that its backend has kernels for; a backend without it is one target.
+    """
     kinds = [op.kind for op in catalogue().values()]
     host = sum(op.kind == "atomic" and op.family in HOST_FAMILIES for op in catalogue().values())
     derived, control = kinds.count("transform") + kinds.count("composite"), kinds.count("control")

@@ -31,7 +31,9 @@ def core_include() -> Path:
             return Path(path)
     spec = find_spec("walle_core")
     if spec is None or spec.origin is None:
-        raise SystemExit("walle's headers were not found: set WALLE_INCLUDE to walle_core/include, or install walle-core")
+        raise SystemExit(
+            "walle's headers were not found: set WALLE_INCLUDE to walle_core/include, or install walle-core"
+        )
     return Path(spec.origin).parent / "include"
 
 

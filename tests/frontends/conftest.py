@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for onnx_oracle: the importlib mode adds no folder of its own
+sys.path.insert(
+    0, str(Path(__file__).parent)
+)  # for onnx_oracle: the importlib mode adds no folder of its own
 
 
 def model_files():

@@ -15,7 +15,11 @@ OPSET = 22
 def attribute(value):
     if isinstance(value, Graph):
         return graph_proto(value)
-    return numpy_helper.from_array(np.asarray(value)) if hasattr(value, "tobytes") and hasattr(value, "shape") else value
+    return (
+        numpy_helper.from_array(np.asarray(value))
+        if hasattr(value, "tobytes") and hasattr(value, "shape")
+        else value
+    )
 
 
 def value_info(graph, name, typed):
@@ -27,7 +31,9 @@ def value_info(graph, name, typed):
 
 def graph_proto(graph):
     nodes = [
-        helper.make_node(n.op, n.inputs, n.outputs, name=n.name, **{k: attribute(v) for k, v in n.attrs.items()})
+        helper.make_node(
+            n.op, n.inputs, n.outputs, name=n.name, **{k: attribute(v) for k, v in n.attrs.items()}
+        )
         for n in graph.nodes
     ]
     inputs = [value_info(graph, i, typed=True) for i in graph.inputs]
@@ -42,11 +48,15 @@ def run_proto(model, feeds):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return session.run(None, feeds)
 
 
 def run_graph(graph, feeds, opset=OPSET):
     """Outputs of a Graph by ONNX Runtime."""
-    model = helper.make_model(graph_proto(graph), opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    model = helper.make_model(
+        graph_proto(graph), opset_imports=[helper.make_opsetid("", opset)], ir_version=10
+    )
     return run_proto(model, feeds)

@@ -27,7 +27,9 @@ def arithmetic():
 def attributes():
     """Attributes of every kind, constants of every kind, old forms that are upgraded."""
     sparse = helper.make_sparse_tensor(
-        numpy_helper.from_array(np.array([2.0], np.float32), "s"), numpy_helper.from_array(np.array([1], np.int64)), [3]
+        numpy_helper.from_array(np.array([2.0], np.float32), "s"),
+        numpy_helper.from_array(np.array([1], np.int64)),
+        [3],
     )
     nodes = [
         helper.make_node("Constant", [], ["c0"], value_floats=[1.0, 2.0]),
@@ -62,7 +64,9 @@ def control():
              helper.make_node("Loop", ["trips", "", "s"], ["y"], body=body)]  # fmt: skip
     w = numpy_helper.from_array(np.ones(3, np.float32), "w")
     trips = numpy_helper.from_array(np.array(2, np.int64), "trips")
-    graph = helper.make_graph(nodes, "g", [info("flag", [], TensorProto.BOOL), info("x", [3])], [info("y", [3])], [w, trips])
+    graph = helper.make_graph(
+        nodes, "g", [info("flag", [], TensorProto.BOOL), info("x", [3])], [info("y", [3])], [w, trips]
+    )
     return helper.make_model(graph, opset_imports=OPSETS[:1])
 
 
@@ -73,7 +77,9 @@ def functions():
         "my", "outer", ["a"], ["b"],
         [helper.make_node("inner", ["a"], ["t"], domain="my"), helper.make_node("inner", ["t"], ["b"], domain="my")], OPSETS,
     )  # fmt: skip
-    graph = helper.make_graph([helper.make_node("outer", ["x"], ["y"], domain="my")], "g", [info("x", [2])], [info("y", [2])])
+    graph = helper.make_graph(
+        [helper.make_node("outer", ["x"], ["y"], domain="my")], "g", [info("x", [2])], [info("y", [2])]
+    )
     return helper.make_model(graph, opset_imports=OPSETS, functions=[inner, outer])
 
 
@@ -84,7 +90,9 @@ def sequences():
     small = helper.make_tensor("small", TensorProto.INT4, [3], [1, -2, 3])
     nodes = [helper.make_node("SequenceAt", ["s", "at"], ["y"])]
     at = numpy_helper.from_array(np.array(0, np.int64), "at")
-    graph = helper.make_graph(nodes, "g", [helper.make_value_info("s", kind)], [info("y", [2])], [words, small, at])
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_value_info("s", kind)], [info("y", [2])], [words, small, at]
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
 
 

@@ -30,7 +30,9 @@ def load(*args, **kwargs):
 def leaky(name="act", defaults=()):
     node = reference(helper.make_node("LeakyRelu", ["a"], ["t"]), "alpha", "slope", AttributeProto.FLOAT)
     body = [node, helper.make_node("Neg", ["t"], ["b"])]
-    return helper.make_function("my", name, ["a"], ["b"], body, OPSETS, [] if defaults else ["slope"], defaults)
+    return helper.make_function(
+        "my", name, ["a"], ["b"], body, OPSETS, [] if defaults else ["slope"], defaults
+    )
 
 
 def expected(x, slope):
@@ -50,21 +52,27 @@ def test_attribute_defaults_and_absent_attributes():
     with_default = leaky(defaults=[helper.make_attribute("slope", 0.25)])
     call = helper.make_node("act", ["x"], ["y"], domain="my")
     np.testing.assert_allclose(run_graph(load([with_default], [call]), {"x": FEED})[0], expected(FEED, 0.25))
-    np.testing.assert_allclose(run_graph(load([leaky()], [call]), {"x": FEED})[0], expected(FEED, 0.01), rtol=1e-6)
+    np.testing.assert_allclose(
+        run_graph(load([leaky()], [call]), {"x": FEED})[0], expected(FEED, 0.01), rtol=1e-6
+    )
 
 
 def test_calls_do_not_mix_names():
     calls = [helper.make_node("act", ["x"], ["t"], domain="my", slope=0.5),
              helper.make_node("act", ["t"], ["y"], domain="my", slope=0.1)]  # fmt: skip
     graph = load([leaky()], calls)
-    np.testing.assert_allclose(run_graph(graph, {"x": FEED})[0], expected(expected(FEED, 0.5), 0.1), rtol=1e-6)
+    np.testing.assert_allclose(
+        run_graph(graph, {"x": FEED})[0], expected(expected(FEED, 0.5), 0.1), rtol=1e-6
+    )
     assert len({n.name for n in graph.nodes}) == 4
 
 
 def test_functions_call_functions_and_use_their_own_operator_set():
     inner = helper.make_function("my", "inner", ["a"], ["b"], [helper.make_node("Unsqueeze", ["a"], ["b"], axes=[0])],
                                  [helper.make_opsetid("", 11)])  # fmt: skip
-    outer = helper.make_function("my", "outer", ["a"], ["b"], [helper.make_node("inner", ["a"], ["b"], domain="my")], OPSETS)
+    outer = helper.make_function(
+        "my", "outer", ["a"], ["b"], [helper.make_node("inner", ["a"], ["b"], domain="my")], OPSETS
+    )
     graph = load([outer, inner], [helper.make_node("outer", ["x"], ["y"], domain="my")])
     assert run_graph(graph, {"x": FEED})[0].shape == (1, 4)
 
@@ -80,7 +88,9 @@ def test_absent_inputs_and_passed_through_outputs():
 
 def test_subgraphs_in_functions_read_the_function():
     branches = [
-        helper.make_graph([helper.make_node(op, ["t", "a"], ["r"])], op, [], [helper.make_tensor_value_info("r", 1, None)])
+        helper.make_graph(
+            [helper.make_node(op, ["t", "a"], ["r"])], op, [], [helper.make_tensor_value_info("r", 1, None)]
+        )
         for op in ("Add", "Mul")
     ]
     body = [helper.make_node("Neg", ["a"], ["t"]),
@@ -93,12 +103,16 @@ def test_subgraphs_in_functions_read_the_function():
 
 
 def test_a_function_replaces_an_operator_of_the_same_name():
-    twice = helper.make_function("", "Relu", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], OPSETS)
+    twice = helper.make_function(
+        "", "Relu", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], OPSETS
+    )
     assert [n.op for n in load([twice], [helper.make_node("Relu", ["x"], ["y"])]).nodes] == ["Add"]
 
 
 def test_recursion_is_refused():
-    loop = helper.make_function("my", "f", ["a"], ["b"], [helper.make_node("f", ["a"], ["b"], domain="my")], OPSETS)
+    loop = helper.make_function(
+        "my", "f", ["a"], ["b"], [helper.make_node("f", ["a"], ["b"], domain="my")], OPSETS
+    )
     with pytest.raises(ModelError, match="call each other deeper than 32"):
         load([loop], [helper.make_node("f", ["x"], ["y"], domain="my")])
 
@@ -110,11 +124,17 @@ def test_exponential_growth_is_refused():
                               helper.make_node(f"f{i + 1}", ["t"], ["b"], domain="my")], OPSETS)
         for i in range(30)
     ]  # fmt: skip
-    functions.append(helper.make_function("my", "f30", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], OPSETS))
+    functions.append(
+        helper.make_function("my", "f30", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], OPSETS)
+    )
     with pytest.raises(ModelError, match="more than 1000 nodes"):
         load(functions, [helper.make_node("f0", ["x"], ["y"], domain="my")], limits=Limits(max_nodes=1000))
     with pytest.raises(ModelError, match="take more than 10000 bytes"):
-        load(functions, [helper.make_node("f0", ["x"], ["y"], domain="my")], limits=Limits(max_inlined_bytes=10000))
+        load(
+            functions,
+            [helper.make_node("f0", ["x"], ["y"], domain="my")],
+            limits=Limits(max_inlined_bytes=10000),
+        )
 
 
 @pytest.mark.parametrize(

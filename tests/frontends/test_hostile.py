@@ -135,7 +135,9 @@ def many_dims(model):
 
 
 def two_gigabytes(model):
-    model.graph.initializer[0].CopyFrom(TensorProto(dims=[2**29], data_type=1, name="w", raw_data=b"0123456789"))
+    model.graph.initializer[0].CopyFrom(
+        TensorProto(dims=[2**29], data_type=1, name="w", raw_data=b"0123456789")
+    )
 
 
 def no_type(model):
@@ -224,7 +226,9 @@ def test_unknown_domain():
 def one_node(op, inputs, **attributes):
     node = helper.make_node(op, inputs, ["y"], name="n")
     for name, value in attributes.items():
-        node.attribute.append(value if isinstance(value, AttributeProto) else helper.make_attribute(name, value))
+        node.attribute.append(
+            value if isinstance(value, AttributeProto) else helper.make_attribute(name, value)
+        )
     graph = helper.make_graph([node], "g", [info("x", [2, 3])], [info("y", None)])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
 
@@ -351,7 +355,9 @@ def test_a_model_cannot_be_changed_by_its_tensors(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(ALL["arithmetic"])
     weights = np.asarray(load(path).constants["w"])
-    np.testing.assert_array_equal(weights, numpy_helper.to_array(ModelProto.FromString(ALL["arithmetic"]).graph.initializer[0]))
+    np.testing.assert_array_equal(
+        weights, numpy_helper.to_array(ModelProto.FromString(ALL["arithmetic"]).graph.initializer[0])
+    )
     if not weights.flags.owndata and not weights.flags.writeable:
         with pytest.raises(ValueError, match="read-only"):
             weights[0] = 1
@@ -361,4 +367,6 @@ def test_a_model_cannot_be_changed_by_its_tensors(tmp_path):
 def test_sniffing():
     frontend = OnnxFrontend()
     assert all(frontend.sniff(data[:64]) for data in ALL.values())
-    assert not any(frontend.sniff(head) for head in (b"", b"\x08", b"PK\x03\x04", b"\x89HDF", b'{"a": 1}', b"#!/bin/sh"))
+    assert not any(
+        frontend.sniff(head) for head in (b"", b"\x08", b"PK\x03\x04", b"\x89HDF", b'{"a": 1}', b"#!/bin/sh")
+    )

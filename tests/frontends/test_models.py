@@ -31,7 +31,9 @@ def test_parsed_content_is_that_of_onnx(model_file):
     for value in model.graph.input:
         if value.name in graph.inputs:
             spec = graph.specs[value.name]
-            assert helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype.name)) == value.type.tensor_type.elem_type
+            assert (
+                helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype.name)) == value.type.tensor_type.elem_type
+            )
             assert spec.shape is not None
             for have, dim in zip(spec.shape, value.type.tensor_type.shape.dim, strict=True):
                 assert have == (dim.dim_value if dim.HasField("dim_value") else have)
@@ -42,7 +44,9 @@ def test_parsed_content_is_that_of_onnx(model_file):
 def assert_nodes(graph, model):
     """Nodes that no rule touches are there with the same operands and attributes."""
     theirs = {tuple(n.output): n for n in model.graph.node if n.op_type != "Constant"}
-    assert Counter(n.op_type for n in theirs.values() if n.op_type not in RULES) <= Counter(n.op for n in graph.nodes)
+    assert Counter(n.op_type for n in theirs.values() if n.op_type not in RULES) <= Counter(
+        n.op for n in graph.nodes
+    )
     for node in graph.nodes:
         original = theirs.get(node.outputs)
         if original is None or original.op_type in RULES:
@@ -74,7 +78,13 @@ def same_value(a, b):
 
 
 def same_graph(a, b):
-    assert (a.inputs, a.outputs, a.specs, a.name, a.metadata) == (b.inputs, b.outputs, b.specs, b.name, b.metadata)
+    assert (a.inputs, a.outputs, a.specs, a.name, a.metadata) == (
+        b.inputs,
+        b.outputs,
+        b.specs,
+        b.name,
+        b.metadata,
+    )
     assert set(a.constants) == set(b.constants)
     assert all(same_value(v, b.constants[k]) for k, v in a.constants.items())
     assert len(a.nodes) == len(b.nodes)

@@ -72,7 +72,9 @@ def test_data_types_are_those_of_onnx():
     assert missing == {"UNDEFINED", "FLOAT6E2M3", "FLOAT6E3M2"}
     for number, name in DATA_TYPES.items():
         if name != "string":
-            assert helper.tensor_dtype_to_np_dtype(number) == np.dtype(helper.tensor_dtype_to_np_dtype(number))
+            assert helper.tensor_dtype_to_np_dtype(number) == np.dtype(
+                helper.tensor_dtype_to_np_dtype(number)
+            )
             assert helper.tensor_dtype_to_np_dtype(number).name == name
 
 
@@ -91,7 +93,11 @@ def test_sparse_tensors_become_dense(rows, columns, data):
     content = np.arange(1, len(at) + 1, dtype=np.float32)
     expected = np.zeros((rows, columns), np.float32)
     expected.reshape(-1)[at] = content
-    indices = np.array(at, np.int64) if linear else np.array([divmod(i, columns) for i in at], np.int64).reshape(-1, 2)
+    indices = (
+        np.array(at, np.int64)
+        if linear
+        else np.array([divmod(i, columns) for i in at], np.int64).reshape(-1, 2)
+    )
     proto = helper.make_sparse_tensor(
         numpy_helper.from_array(content, "v"), numpy_helper.from_array(indices, "i"), [rows, columns]
     )
@@ -103,7 +109,10 @@ def test_sparse_tensors_become_dense(rows, columns, data):
 @pytest.mark.parametrize(
     ("proto", "message"),
     [
-        (TensorProto(dims=[2**29], data_type=1, raw_data=b"ab", name="w"), "'w'.*2147483648 bytes, but 2 are there"),
+        (
+            TensorProto(dims=[2**29], data_type=1, raw_data=b"ab", name="w"),
+            "'w'.*2147483648 bytes, but 2 are there",
+        ),
         (TensorProto(dims=[2**62], data_type=1), "beyond"),
         (TensorProto(dims=[2**40, 2**40, 2**40], data_type=1), "beyond"),
         (TensorProto(dims=[2**40, 0, 2**40], data_type=8), "but|beyond|has"),
@@ -137,7 +146,9 @@ def test_unknown_types_are_refused(data_type):
 def test_sparse_tensors_have_a_limit_of_their_own():
     reader = TensorReader(Limits(max_expanded_bytes=1000), None)
     proto = helper.make_sparse_tensor(
-        numpy_helper.from_array(np.ones(1, np.float32), "v"), numpy_helper.from_array(np.zeros(1, np.int64)), [1000]
+        numpy_helper.from_array(np.ones(1, np.float32), "v"),
+        numpy_helper.from_array(np.zeros(1, np.int64)),
+        [1000],
     )
     with pytest.raises(ModelError, match="beyond 1000 bytes when made dense"):
         reader.read_sparse(memoryview(proto.SerializeToString()), "test")
@@ -146,7 +157,9 @@ def test_sparse_tensors_have_a_limit_of_their_own():
 @pytest.mark.parametrize("index", [[4], [-1], [[0, 3]], [[2, 0]], [[-1, 0]]])
 def test_sparse_indices_stay_inside(index):
     proto = helper.make_sparse_tensor(
-        numpy_helper.from_array(np.ones(1, np.float32), "v"), numpy_helper.from_array(np.array(index, np.int64)), [2, 2]
+        numpy_helper.from_array(np.ones(1, np.float32), "v"),
+        numpy_helper.from_array(np.array(index, np.int64)),
+        [2, 2],
     )
     with pytest.raises(ModelError, match="outside"):
         READER.read_sparse(memoryview(proto.SerializeToString()), "test")

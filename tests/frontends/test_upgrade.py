@@ -258,7 +258,9 @@ def packaged_models():
     """Models of operator sets 6 to 12 with their results, from the onnx package."""
     from onnx.backend.test.loader import load_model_tests
 
-    cases = [c for kind in ("simple", "pytorch-operator", "pytorch-converted") for c in load_model_tests(kind=kind)]
+    cases = [
+        c for kind in ("simple", "pytorch-operator", "pytorch-converted") for c in load_model_tests(kind=kind)
+    ]
     # ONNX Runtime has no Gradient, and a locale that the machine may lack decides what StringNormalizer does
     return [c for c in cases if not c.name.startswith(("test_gradient", "test_strnorm"))]
 
@@ -277,7 +279,9 @@ def test_old_models_of_the_onnx_package(case):
         np.testing.assert_allclose(value, tensor(f"output_{i}"), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the package computes its examples while it is asked for them
+@pytest.mark.filterwarnings(
+    "ignore::RuntimeWarning"
+)  # the package computes its examples while it is asked for them
 def test_all_node_tests_of_the_onnx_package_load():
     from onnx.backend.test.loader import load_model_tests
 

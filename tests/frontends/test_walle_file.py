@@ -21,14 +21,23 @@ from walle_core.types import DTYPES, TensorSpec
 def graph_of_everything():
     """Every dtype and every kind of attribute."""
     constants = {n: Tensor([2, 3], n) for n, d in DTYPES.items() if d.itemsize}
-    constants |= {"words": StringTensor(["a", "é"], (2,)), "empty": Tensor([0, 4], "float32"), "scalar": Tensor.of(2.5)}
-    inner = Graph((), ("s",), (Node("Neg", ("x",), ("s",), {"t": Tensor.of([1, 2], "int64")}, "deep"),), name="inner")
+    constants |= {
+        "words": StringTensor(["a", "é"], (2,)),
+        "empty": Tensor([0, 4], "float32"),
+        "scalar": Tensor.of(2.5),
+    }
+    inner = Graph(
+        (), ("s",), (Node("Neg", ("x",), ("s",), {"t": Tensor.of([1, 2], "int64")}, "deep"),), name="inner"
+    )
     attributes = {
         "i": 3, "f": 1.5, "inf": float("inf"), "nan": float("nan"), "s": "text", "b": b"\xff\x00", "is": (1, 2), "fs": (0.5,),
         "none": (), "t": Tensor.of([[1.0]]), "ts": (Tensor.of(1.0), Tensor.of([True], "bool")), "g": inner, "gs": (inner, inner),
         "ss": ("a", "b"),
     }  # fmt: skip
-    nodes = (Node("Op", ("x", "", "float32"), ("y", ""), attributes, "n1"), Node("Neg", ("y",), ("z",), {}, "n2"))
+    nodes = (
+        Node("Op", ("x", "", "float32"), ("y", ""), attributes, "n1"),
+        Node("Neg", ("y",), ("z",), {}, "n2"),
+    )
     specs = {"x": TensorSpec(DTYPES["float32"], ("n", 3)), "y": TensorSpec(DTYPES["int8"], None)}
     specs |= {k: TensorSpec(DTYPES[str(v.dtype)], tuple(v.shape)) for k, v in constants.items()}
     return Graph(("x",), ("z",), nodes, constants, specs, "everything", "", {"author": "é"})
@@ -156,7 +165,9 @@ def test_deep_nesting(data):
     def change(header, graph):
         node = graph["nodes"][0]
         for _ in range(100):
-            node["attrs"]["g"] = {"graph": {**graph, "nodes": [json.loads(json.dumps({**node, "attrs": {}}))]}}
+            node["attrs"]["g"] = {
+                "graph": {**graph, "nodes": [json.loads(json.dumps({**node, "attrs": {}}))]}
+            }
             node = node["attrs"]["g"]["graph"]["nodes"][0]
 
     with pytest.raises(ModelError, match="nested deeper"):

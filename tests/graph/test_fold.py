@@ -46,7 +46,9 @@ def test_arithmetic_of_constants():
     y = g.Mul(x, g.Exp(g.Add(g.const([1.0, 2.0]), g.const(0.5))))
     graph = folded(g.graph([y]))
     assert [n.op for n in graph.nodes] == ["Mul"]
-    np.testing.assert_allclose(np.asarray(graph.constants[graph.nodes[0].inputs[1]]), np.exp([1.5, 2.5]), rtol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(graph.constants[graph.nodes[0].inputs[1]]), np.exp([1.5, 2.5]), rtol=1e-6
+    )
     assert len(graph.constants) == 1
 
 
@@ -63,11 +65,15 @@ def test_known_outputs_become_constants():
      ({"start": 2}, ("n", 4), [])],
 )  # fmt: skip
 def test_shape_of_what_is_known(attrs, shape, expected):
-    assert folded(plain([Node("Shape", ("x",), ("y",), attrs, "s")], shape)).constants["y"].tolist() == expected
+    assert (
+        folded(plain([Node("Shape", ("x",), ("y",), attrs, "s")], shape)).constants["y"].tolist() == expected
+    )
 
 
 def test_shape_of_what_is_not_known_stays():
-    assert [n.op for n in folded(plain([Node("Shape", ("x",), ("y",), {}, "s")], ("n", 3))).nodes] == ["Shape"]
+    assert [n.op for n in folded(plain([Node("Shape", ("x",), ("y",), {}, "s")], ("n", 3))).nodes] == [
+        "Shape"
+    ]
 
 
 def test_identity_and_dropout_vanish():
@@ -85,7 +91,10 @@ def test_identity_that_is_an_output_stays():
 
 @pytest.mark.parametrize(
     "node",
-    [Node("Dropout", ("x", "ratio", "on"), ("y",), {}, "d"), Node("Dropout", ("x", "ratio"), ("t", "y"), {}, "d")],
+    [
+        Node("Dropout", ("x", "ratio", "on"), ("y",), {}, "d"),
+        Node("Dropout", ("x", "ratio"), ("t", "y"), {}, "d"),
+    ],
     ids=["training", "mask is read"],
 )
 def test_dropout_that_does_something_stays(node):

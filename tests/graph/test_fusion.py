@@ -63,7 +63,13 @@ def test_conv(group, bias, rank, kernel):
 def test_conv_transpose(group, bias):
     feeds = {"x": f(1, 2 * group, 4, 4)}
     arrays = {"w": f(2 * group, 3, 2, 2), "b": f(3 * group), **statistics(3 * group)}
-    conv = Node("ConvTranspose", ("x", "w", "b") if bias else ("x", "w"), ("t",), {"group": group, "strides": (2, 2)}, "c")
+    conv = Node(
+        "ConvTranspose",
+        ("x", "w", "b") if bias else ("x", "w"),
+        ("t",),
+        {"group": group, "strides": (2, 2)},
+        "c",
+    )
     check(graph([conv, norm()], feeds, arrays), feeds, ["ConvTranspose"])
 
 
@@ -80,7 +86,11 @@ def test_gemm(transposed, shape):
 def test_bias_per_row_stays():
     feeds = {"x": f(3, 4)}
     gemm = Node("Gemm", ("x", "w", "b"), ("t",), {}, "c")
-    check(graph([gemm, norm()], feeds, {"w": f(4, 5), "b": f(3, 1), **statistics(5)}), feeds, ["Gemm", "Mul", "Add"])
+    check(
+        graph([gemm, norm()], feeds, {"w": f(4, 5), "b": f(3, 1), **statistics(5)}),
+        feeds,
+        ["Gemm", "Mul", "Add"],
+    )
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2, 3])
@@ -117,7 +127,9 @@ def test_a_value_read_elsewhere_is_kept():
     ids=["training", "not constant", "negative variance"],
 )
 def test_what_cannot_be_folded_stays(node):
-    before = graph([node], {"x": f(1, 2, 3), "runtime": f(2)}, {**statistics(2), "negative": np.full(2, -1, np.float32)})
+    before = graph(
+        [node], {"x": f(1, 2, 3), "runtime": f(2)}, {**statistics(2), "negative": np.full(2, -1, np.float32)}
+    )
     assert fold_batch_norm(before, evaluate).nodes == (node,)
 
 

@@ -57,7 +57,9 @@ def covered(graph: Graph) -> None:
         if node.op == "Raster":
             count = np.zeros(prod(node.attrs["shape"]), np.int64)
             for r in node.attrs["regions"]:
-                where = np.lib.stride_tricks.as_strided(count[r.dst.offset :], r.size, [8 * s for s in r.dst.strides])
+                where = np.lib.stride_tricks.as_strided(
+                    count[r.dst.offset :], r.size, [8 * s for s in r.dst.strides]
+                )
                 where += 1
             assert count.max(initial=0) <= 1, node
             assert node.attrs["fill"] is not None or count.min(initial=1) == 1, node
@@ -84,7 +86,20 @@ def _step(draw, g: Builder, values: list[str]) -> list[str]:
         return []
     kind = draw(
         st.sampled_from(
-            ["transpose", "reshape", "slice", "concat", "split", "pad", "mode", "tile", "expand", "flip", "neg", "im2col"]
+            [
+                "transpose",
+                "reshape",
+                "slice",
+                "concat",
+                "split",
+                "pad",
+                "mode",
+                "tile",
+                "expand",
+                "flip",
+                "neg",
+                "im2col",
+            ]
         )
     )
     axis = draw(st.integers(0, rank - 1)) if rank else 0
@@ -95,7 +110,11 @@ def _step(draw, g: Builder, values: list[str]) -> list[str]:
     if kind == "neg":
         return [g.Neg(x)]
     if kind == "expand":
-        return [g.Expand(x, g.const([draw(st.integers(1, 3)), *[1] * rank], "int64"))] if prod(shape) * 3 < SMALL else []
+        return (
+            [g.Expand(x, g.const([draw(st.integers(1, 3)), *[1] * rank], "int64"))]
+            if prod(shape) * 3 < SMALL
+            else []
+        )
     if rank == 0:
         return []
     if kind == "slice":
@@ -110,8 +129,12 @@ def _step(draw, g: Builder, values: list[str]) -> list[str]:
     if kind == "flip":
         return [g.Slice(x, *[g.const([v], "int64") for v in (-1, -(10**6), axis, -1)])]
     if kind == "concat":
-        fits = [v for v in values if len(g.shape(v)) == rank and all(
-            a == b or i == axis for i, (a, b) in enumerate(zip(g.shape(v), shape, strict=True)))]
+        fits = [
+            v
+            for v in values
+            if len(g.shape(v)) == rank
+            and all(a == b or i == axis for i, (a, b) in enumerate(zip(g.shape(v), shape, strict=True)))
+        ]
         other = draw(st.sampled_from(fits))
         if prod(shape) + prod(g.shape(other)) > SMALL:
             return []
@@ -126,8 +149,15 @@ def _step(draw, g: Builder, values: list[str]) -> list[str]:
     if kind == "im2col":
         if rank != 4 or min(shape[2:]) < 2 or prod(shape) > SMALL // 4:
             return []
-        return [g.Im2Col(x, kernel_shape=(2, 2), pads=draw(st.sampled_from([(0, 0, 0, 0), (1, 0, 1, 1)])),
-                         strides=(1, draw(st.integers(1, 2))), fill=draw(st.sampled_from([0.0, 5.0])))]
+        return [
+            g.Im2Col(
+                x,
+                kernel_shape=(2, 2),
+                pads=draw(st.sampled_from([(0, 0, 0, 0), (1, 0, 1, 1)])),
+                strides=(1, draw(st.integers(1, 2))),
+                fill=draw(st.sampled_from([0.0, 5.0])),
+            )
+        ]
     pads = [draw(st.integers(0, 2)) for _ in range(2 * rank)]
     if prod(d + pads[i] + pads[i + rank] for i, d in enumerate(shape)) > SMALL:
         return []
@@ -267,9 +297,13 @@ def test_regions_of_high_rank_come_in_three_axes() -> None:
 def test_too_many_regions_stop_the_merge() -> None:
     g = Builder()
     x = g.input("x", "float32", (101, 7))
-    odd = g.Slice(x, g.const([0], "int64"), g.const([101], "int64"), g.const([0], "int64"), g.const([1], "int64"))
+    odd = g.Slice(
+        x, g.const([0], "int64"), g.const([101], "int64"), g.const([0], "int64"), g.const([1], "int64")
+    )
     flat = g.Reshape(g.Transpose(odd), g.const([707], "int64"))
-    every = g.Slice(flat, g.const([0], "int64"), g.const([707], "int64"), g.const([0], "int64"), g.const([2], "int64"))
+    every = g.Slice(
+        flat, g.const([0], "int64"), g.const([707], "int64"), g.const([0], "int64"), g.const([2], "int64")
+    )
     graph, _ = check(g.graph([every]))
     assert all(len(n.attrs["regions"]) <= 64 for n in rasters(graph))
 

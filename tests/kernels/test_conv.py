@@ -126,7 +126,12 @@ def test_modes_and_pieces(kernels, x, w, attributes, mode, panel_bytes, threads,
     monkeypatch.setattr(cutting, "PANEL_BYTES", panel_bytes)
     weight = numbers(1, *w) / np.float32(math.sqrt(math.prod(w[1:])))
     attributes = {"kernel_shape": w[2:], **attributes}
-    assert check(kernels, numbers(0, *x), weight, True, True, threads, activation="Relu", **attributes).params["mode"] == mode
+    assert (
+        check(kernels, numbers(0, *x), weight, True, True, threads, activation="Relu", **attributes).params[
+            "mode"
+        ]
+        == mode
+    )
 
 
 @pytest.mark.parametrize("c", [512, 600])
@@ -139,6 +144,8 @@ def test_other_layouts_and_ranks_are_refused(kernels):
     for shape, layout in (((1, 4, 5, 6), "NCHW"), ((1, 4, 5, 6, 7), "NHWC")):
         g = Builder()
         c = shape[1] if layout == "NCHW" else shape[-1]
-        y = g.FusedConv(g.input("x", "float32", shape), g.const(Tensor((2, c, *[1] * (len(shape) - 2)))), layout=layout)
+        y = g.FusedConv(
+            g.input("x", "float32", shape), g.const(Tensor((2, c, *[1] * (len(shape) - 2)))), layout=layout
+        )
         graph = g.graph([y])
         assert not RULE.candidates(kernels, graph.nodes[0], graph.specs, graph.constants)

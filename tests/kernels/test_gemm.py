@@ -145,7 +145,9 @@ def test_other_dtypes(kernels, dtype):
     np.testing.assert_array_equal(run(kernels, graph, [a, b], 2, rule=1), np.matmul(a, b))
 
 
-@pytest.mark.parametrize(("a", "b"), [((4, 0), (0, 3)), ((0, 4), (4, 3)), ((4, 5), (5, 0)), ((2, 0, 4), (4, 3))])
+@pytest.mark.parametrize(
+    ("a", "b"), [((4, 0), (0, 3)), ((0, 4), (4, 3)), ((4, 5), (5, 0)), ((2, 0, 4), (4, 3))]
+)
 def test_empty(kernels, a, b):
     g = Builder()
     graph = g.graph([g.MatMul(g.input("a", "float32", a), g.input("b", "float32", b))])
@@ -163,7 +165,9 @@ def test_writes_a_slice_of_wider_rows(kernels, n):
     out = np.full((m, wide), 7.0, np.float32)
     cut = solve(m, n, k, tile, 1)
     args = [m, n, *cut.args(), k, cut.piece, k, wide, 0, 0, 0, 0, 0, 0]
-    kernels.kernel("gemm", "gemm")([Tensor.wrap(out), Tensor.wrap(a), packed, None, None, None], args, cut.units)
+    kernels.kernel("gemm", "gemm")(
+        [Tensor.wrap(out), Tensor.wrap(a), packed, None, None, None], args, cut.units
+    )
     np.testing.assert_allclose(out[:, :n], a @ b, rtol=0, atol=2e-5)
     assert (out[:, n:] == 7.0).all()
 

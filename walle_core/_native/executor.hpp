@@ -11,7 +11,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
-#include <thread>
 
 #include "walle/abi.h"
 
@@ -50,7 +49,10 @@ class Pool {
     while (workers_ < threads - 1 && workers_ < kMaxWorkers) {
       int index = ++workers_;
       uint32_t epoch = uint32_t(ticket_.load() >> 32);
-      std::thread([this, index, epoch] { loop(index, epoch); }).detach();
+      if (!start(index, epoch)) {  // fewer threads are slower, not wrong
+        --workers_;
+        break;
+      }
     }
     wanted_.store(threads - 1, std::memory_order_relaxed);
     {
@@ -85,6 +87,33 @@ class Pool {
   int workers() const { return workers_; }
 
  private:
+  struct Start {
+    Pool* pool;
+    int index;
+    uint32_t epoch;
+  };
+
+  static void* enter(void* given) {
+    Start start = *static_cast<Start*>(given);
+    free(given);
+    start.pool->loop(start.index, start.epoch);
+    return nullptr;
+  }
+
+  // pthread_create rather than std::thread, whose templates would be exported from the module.
+  bool start(int index, uint32_t epoch) {
+    Start* given = static_cast<Start*>(malloc(sizeof(Start)));
+    pthread_t thread;
+    if (!given) return false;
+    *given = Start{this, index, epoch};
+    if (pthread_create(&thread, nullptr, enter, given)) {
+      free(given);
+      return false;
+    }
+    pthread_detach(thread);
+    return true;
+  }
+
   static constexpr int kMaxWorkers = 63;
   struct Job {
     const Step* step;

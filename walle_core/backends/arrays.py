@@ -52,12 +52,14 @@ def dtype_name(array: Any) -> str:
 
 
 def spec_of(array: Any) -> TensorSpec:
-    """dtype and sizes of an array."""
+    """Dtype and sizes of an array."""
     return TensorSpec(DTYPES[dtype_name(array)], tuple(array.shape))
 
 
 def describe(value: Any) -> str:
-    """dtype and shape for a message."""
+    """Dtype and shape for a message."""
     if isinstance(value, np.ndarray):
         return str(spec_of(value))
-    return f"sequence of {len(value)}" if isinstance(value, list) else "absent" if value is None else repr(value)
+    return (
+        f"sequence of {len(value)}" if isinstance(value, list) else "absent" if value is None else repr(value)
+    )

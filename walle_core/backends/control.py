@@ -35,7 +35,9 @@ def _loop(call: Call, specs: Specs, operands: Sequence[Any], _attributes: Mappin
     carried = list(operands[2:])
     n_scans = len(specs["body"]) - 1 - len(carried)
     if n_scans < 0:
-        raise BackendError(f"the body returns {len(specs['body'])} values, fewer than 1 + {len(carried)} carried")
+        raise BackendError(
+            f"the body returns {len(specs['body'])} values, fewer than 1 + {len(carried)} carried"
+        )
     scans: list[list[Any]] = [[] for _ in range(n_scans)]
     iteration = 0
     while go and (limit is None or iteration < limit):
@@ -66,7 +68,9 @@ def _scan(call: Call, specs: Specs, operands: Sequence[Any], attributes: Mapping
     backward = _flags(attributes["scan_input_directions"], n, "scan_input_directions")
     out_axes = _flags(attributes["scan_output_axes"], n_outputs, "scan_output_axes")
     prepend = _flags(attributes["scan_output_directions"], n_outputs, "scan_output_directions")
-    moved = [np.moveaxis(s, a, 0)[:: -1 if b else 1] for s, a, b in zip(sequences, axes, backward, strict=True)]
+    moved = [
+        np.moveaxis(s, a, 0)[:: -1 if b else 1] for s, a, b in zip(sequences, axes, backward, strict=True)
+    ]
     lengths = {len(m) for m in moved}
     if len(lengths) != 1:
         raise BackendError(f"scan inputs have different lengths {sorted(lengths)}")
@@ -82,7 +86,9 @@ def _scan(call: Call, specs: Specs, operands: Sequence[Any], attributes: Mapping
     return [*states, *made]
 
 
-def _sequence_map(call: Call, specs: Specs, operands: Sequence[Any], _attributes: Mapping[str, Any]) -> list[Any]:
+def _sequence_map(
+    call: Call, specs: Specs, operands: Sequence[Any], _attributes: Mapping[str, Any]
+) -> list[Any]:
     first = operands[0]
     made: list[list[Any]] = [[] for _ in specs["body"]]
     for index, value in enumerate(first):

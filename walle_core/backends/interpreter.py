@@ -18,7 +18,9 @@ from walle_core.ops.define import OpDef
 from walle_core.ops.numpy_lazy import np
 
 Step = Callable[[dict[str, Any]], Sequence[Any]]
-MAX_DEPTH = 64  # nested subgraphs and decompositions; a definition that refers to itself would recurse for ever
+MAX_DEPTH = (
+    64  # nested subgraphs and decompositions; a definition that refers to itself would recurse for ever
+)
 
 
 def evaluate(graph: Graph, feeds: Mapping[str, Any], outer: Mapping[str, Any] | None = None) -> list[Any]:
@@ -76,7 +78,9 @@ class Interpreter:
             if name in feeds:
                 env[name] = to_array(feeds[name])
             elif name not in self.constants:
-                raise InputError(f"{self.graph.name}: input {name!r} is missing; it needs {', '.join(self.graph.inputs)}")
+                raise InputError(
+                    f"{self.graph.name}: input {name!r} is missing; it needs {', '.join(self.graph.inputs)}"
+                )
         for name in feeds:
             if name in self.constants:  # an input with a default
                 env[name] = to_array(feeds[name])
@@ -96,14 +100,18 @@ class Interpreter:
     def _step(self, node: Node) -> Step:
         op = find(node.op)
         if op is None:
-            raise UnsupportedError(f"node {node}: operator {node.op!r} is not in the catalogue; install a plugin that has it")
+            raise UnsupportedError(
+                f"node {node}: operator {node.op!r} is not in the catalogue; install a plugin that has it"
+            )
         if op.kind == "control":
             return self._guard(node, self._control(node, op))
         if op.reference is not None:
             return self._guard(node, _call(node, op))
         if op.decompose is not None:
             return self._guard(node, self._decomposed(node, op))
-        raise UnsupportedError(f"node {node}: operator {node.op!r} has neither a reference nor a decomposition")
+        raise UnsupportedError(
+            f"node {node}: operator {node.op!r} has neither a reference nor a decomposition"
+        )
 
     def _guard(self, node: Node, step: Step) -> Step:
         """Turns whatever a step raises into a WalleError that names the node."""

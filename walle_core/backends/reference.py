@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import platform
@@ -41,13 +42,19 @@ class ReferenceExecutable:
         """Runs once on Tensors or arrays in the order of the graph's inputs; returns Tensors (strings: arrays)."""
         names = self.graph.inputs
         if len(inputs) != len(names):
-            raise BackendError(f"{self.graph.name} takes {len(names)} inputs ({', '.join(names)}), not {len(inputs)}")
+            raise BackendError(
+                f"{self.graph.name} takes {len(names)} inputs ({', '.join(names)}), not {len(inputs)}"
+            )
         return [to_tensor(v) for v in self.interpreter.run(dict(zip(names, inputs, strict=True)))]
 
     def describe(self) -> Sequence[Mapping[str, Any]]:
         """One mapping per node."""
         return [
-            {"name": n.name, "op": n.op, "algorithm": self.choices[n.name].algorithm if n.name in self.choices else "numpy"}
+            {
+                "name": n.name,
+                "op": n.op,
+                "algorithm": self.choices[n.name].algorithm if n.name in self.choices else "numpy",
+            }
             for n in self.graph.nodes
         ]
 
@@ -105,7 +112,11 @@ class ReferenceBackend:
             return ()
         if op.kind == "control":
             ops = float(sum(len(g.nodes) for g in subgraphs(node)))
-            return (Candidate("control", "elementwise", ops, _moved(node, specs), int(ops) or 1, why="subgraphs by name"),)
+            return (
+                Candidate(
+                    "control", "elementwise", ops, _moved(node, specs), int(ops) or 1, why="subgraphs by name"
+                ),
+            )
         if op.reference is None:
             return self._decomposed(node, specs, constants)
         rate = "gemm" if op.family in GEMM_FAMILIES else "elementwise"
@@ -121,7 +132,11 @@ class ReferenceBackend:
         try:
             part = decompose_node(node, op, specs, constants)
         except WalleError:  # shapes are not known yet: it is decomposed when it runs
-            return (Candidate("decomposition", "elementwise", _operations(node, specs, constants), _moved(node, specs)),)
+            return (
+                Candidate(
+                    "decomposition", "elementwise", _operations(node, specs, constants), _moved(node, specs)
+                ),
+            )
         known = {**constants, **part.constants}
         inner = [c for n in part.nodes for c in self.candidates(n, part.specs, known)[:1]]
         if len(inner) != len(part.nodes):
@@ -138,7 +153,8 @@ class ReferenceBackend:
         self, graph: Graph, choices: Mapping[str, Candidate], threads: int, precision: str
     ) -> ReferenceExecutable:
         """Binds attributes and converts constants. Raises BackendError if NumPy is missing, UnsupportedError for a
-        node that nothing defines. `threads` and `precision` have no influence on the references."""
+        node that nothing defines. `threads` and `precision` have no influence on the references.
+        """
         if not self.devices():
             raise BackendError("the reference backend needs NumPy; install it with: pip install numpy")
         return ReferenceExecutable(graph, choices, Interpreter(graph))
@@ -156,7 +172,7 @@ class ReferenceBackend:
         for nbytes in (1 << 17, 1 << 20, 1 << 26):
             source, target = np.ones(nbytes // 8, np.float32), np.empty(nbytes // 8, np.float32)
             limit = float("inf") if nbytes == 1 << 26 else float(4 * nbytes)
-            levels.append((limit, nbytes / _best(lambda s=source, t=target: np.copyto(t, s), 0.1)))
+            levels.append((limit, nbytes / _best(functools.partial(np.copyto, target, source), 0.1)))
         progress("cost per node")
         names = [f"v{i}" for i in range(65)]
         chain = tuple(Node("Neg", (i,), (o,), {}, o) for i, o in zip(names, names[1:], strict=False))
@@ -198,4 +214,6 @@ def _operations(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[
             return float(op.flops(ctx, outputs))
     except (WalleError, ValueError, TypeError, IndexError, KeyError):
         outputs = []
-    return float(sum(s.size for s in outputs if s.static)) or float(sum(s.size for s in _static(node.inputs, specs)))
+    return float(sum(s.size for s in outputs if s.static)) or float(
+        sum(s.size for s in _static(node.inputs, specs))
+    )

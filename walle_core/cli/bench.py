@@ -27,14 +27,26 @@ walle bench model.onnx --backend reference --threads 1 --seconds 5 --json
 walle bench model.onnx --profile      # where the time goes"""
 )
 @model_argument
-@click.option("--backend", "backends", metavar="NAME", multiple=True, help="Backend to measure; default: all.")
-@click.option("--inputs", type=click.Path(exists=True, dir_okay=False), help=".npz with inputs; default: zeros.")
-@click.option("--seconds", type=click.FloatRange(0.01, 3600), default=2.0, show_default=True, help="Time per backend.")
+@click.option(
+    "--backend", "backends", metavar="NAME", multiple=True, help="Backend to measure; default: all."
+)
+@click.option(
+    "--inputs", type=click.Path(exists=True, dir_okay=False), help=".npz with inputs; default: zeros."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.01, 3600), default=2.0, show_default=True, help="Time per backend."
+)
 @click.option("--profile", is_flag=True, help="Time per step of the first backend.")
 @threads_option
 @json_option
 def command(
-    model: str, backends: tuple[str, ...], inputs: str | None, seconds: float, profile: bool, threads: int, as_json: bool
+    model: str,
+    backends: tuple[str, ...],
+    inputs: str | None,
+    seconds: float,
+    profile: bool,
+    threads: int,
+    as_json: bool,
 ) -> None:
     """Measure MODEL's latency, backends interleaved so that a busy moment hits all of them."""
     import walle_core as walle
@@ -65,12 +77,19 @@ def command(
     rows += [summary(name, values) for name, values in times.items()]
     steps = sessions[next(iter(sessions))].profile(feeds) if profile and sessions else []
     if as_json:
-        print_json({"model": model, "threads": threads, "backends": rows, **({"steps": steps} if profile else {})})
+        print_json(
+            {"model": model, "threads": threads, "backends": rows, **({"steps": steps} if profile else {})}
+        )
         return
     print_table(
         ("backend", ">median ms", ">min ms", ">p90 ms", ">runs", ""),
         [
-            (r["backend"], *(milliseconds(r.get(k)) for k in ("median_s", "min_s", "p90_s")), r.get("runs"), r.get("error"))
+            (
+                r["backend"],
+                *(milliseconds(r.get(k)) for k in ("median_s", "min_s", "p90_s")),
+                r.get("runs"),
+                r.get("error"),
+            )
             for r in rows
         ],
         title=f"{model}, {threads} thread{'s' * (threads > 1)}",
@@ -88,9 +107,13 @@ def command(
         )  # fmt: skip
 
 
-def _measure(sessions: dict[str, Any], feeds: dict[str, Any], seconds: float, step: Any) -> dict[str, list[float]]:
+def _measure(
+    sessions: dict[str, Any], feeds: dict[str, Any], seconds: float, step: Any
+) -> dict[str, list[float]]:
     if not sessions:
-        raise UnsupportedError("no installed backend runs this model; `walle plugins` shows what is installed")
+        raise UnsupportedError(
+            "no installed backend runs this model; `walle plugins` shows what is installed"
+        )
     times: dict[str, list[float]] = {name: [] for name in sessions}
     end = time.perf_counter() + seconds * len(sessions)
     while True:

@@ -23,7 +23,10 @@ threads_option = click.option(
     "--threads", type=click.IntRange(1, 1024), default=2, show_default=True, help="Threads of one run."
 )
 backend_option = click.option(
-    "--backend", metavar="NAME", default=None, help="Use this backend instead of the one that the search finds fastest."
+    "--backend",
+    metavar="NAME",
+    default=None,
+    help="Use this backend instead of the one that the search finds fastest.",
 )
 
 
@@ -108,7 +111,15 @@ def si(value: float | None, unit: str) -> str:
         return ""
     if value in (float("inf"), float("-inf")):
         return "unlimited"
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")):
+    for factor, prefix in (
+        (1e12, "T"),
+        (1e9, "G"),
+        (1e6, "M"),
+        (1e3, "k"),
+        (1.0, ""),
+        (1e-3, "m"),
+        (1e-6, "µ"),
+    ):
         if abs(value) >= factor:
             return f"{value / factor:.3g} {prefix}{unit}"
     return f"{value / 1e-9:.3g} n{unit}"

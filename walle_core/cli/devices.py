@@ -6,14 +6,24 @@ from typing import Any
 
 import click
 
-from walle_core.cli.common import json_option, print_json, print_table, progress, si, threads_option, walle_command
+from walle_core.cli.common import (
+    json_option,
+    print_json,
+    print_table,
+    progress,
+    si,
+    threads_option,
+    walle_command,
+)
 from walle_core.cost import load_rates, rates_of
 from walle_core.errors import WalleError
 from walle_core.plugins import load_plugins
 from walle_core.types import DeviceRates
 
 
-@walle_command("walle devices\nwalle devices --threads 1 --json\nwalle devices --no-measure     # only what is installed")
+@walle_command(
+    "walle devices\nwalle devices --threads 1 --json\nwalle devices --no-measure     # only what is installed"
+)
 @click.option("--measure/--no-measure", default=True, help="Measure devices that have not been measured yet.")
 @threads_option
 @json_option
@@ -36,7 +46,9 @@ def command(measure: bool, threads: int, as_json: bool) -> None:
                 step(f"{name} on {device.name}")
                 key = f"{name} {backend.version} {device.key} threads={threads}"
                 rates = rates_of(backend, device, threads, step) if measure else load_rates(key)
-                rows.append({"backend": name, "device": device.name, "traits": dict(device.traits), "rates": rates})
+                rows.append(
+                    {"backend": name, "device": device.name, "traits": dict(device.traits), "rates": rates}
+                )
     if as_json:
         print_json({"threads": threads, "devices": rows})
         return
@@ -44,7 +56,11 @@ def command(measure: bool, threads: int, as_json: bool) -> None:
         rates = row.get("rates")
         traits = " ".join(f"{k}={v}" for k, v in row.get("traits", {}).items())
         title = f"{row['backend']}: {row['device'] or row['error']}   {traits}"
-        print_table(("rate", "measured"), _rates(rates) if rates else [("not measured", "")] * bool(row["device"]), title=title)
+        print_table(
+            ("rate", "measured"),
+            _rates(rates) if rates else [("not measured", "")] * bool(row["device"]),
+            title=title,
+        )
 
 
 def _rates(rates: DeviceRates) -> list[tuple[str, str]]:

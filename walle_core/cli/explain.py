@@ -72,7 +72,10 @@ def command(model: str, steps: bool, backend: str | None, threads: int, as_json:
         if steps:
             print_table(
                 (">predicted ms", "operator", "algorithm", "node", "why"),
-                [(milliseconds(n["predicted_s"]), n["op"], n["algorithm"], n["node"], n["why"]) for n in part["nodes"]],
+                [
+                    (milliseconds(n["predicted_s"]), n["op"], n["algorithm"], n["node"], n["why"])
+                    for n in part["nodes"]
+                ],
                 title=title,
             )
         else:
@@ -125,7 +128,12 @@ def explain(graph: Graph, backend: str | None, threads: int, step: Any = lambda 
             for n in lowered.graph.nodes
         ]  # fmt: skip
         parts.append(
-            {"backend": engine.backend.name, "device": engine.device.name, "predicted_s": engine.predict(lowered), "nodes": nodes}
+            {
+                "backend": engine.backend.name,
+                "device": engine.device.name,
+                "predicted_s": engine.predict(lowered),
+                "nodes": nodes,
+            }
         )
     stages.append({"stage": "plan", "operators": dict(merged.most_common())})
     return {

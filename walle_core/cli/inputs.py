@@ -71,7 +71,9 @@ def collect(
         name, _, number = text.partition("=")
         spec = _known(name, wanted)
         try:
-            feeds[name] = np.full([d if isinstance(d, int) else 1 for d in spec.shape or ()], float(number), spec.dtype.name)
+            feeds[name] = np.full(
+                [d if isinstance(d, int) else 1 for d in spec.shape or ()], float(number), spec.dtype.name
+            )
         except ValueError:
             raise InputError(f"--set {text}: give a number, for example --set {name}=16000") from None
     for text in files:
@@ -89,7 +91,9 @@ def collect(
     for name in [n for n in wanted if n not in feeds]:
         spec = wanted[name]
         if not zeros or spec.shape is None:
-            raise InputError(f"input {name!r} {spec} has no data: give --input {name}=FILE, --set {name}=NUMBER or --zeros")
+            raise InputError(
+                f"input {name!r} {spec} has no data: give --input {name}=FILE, --set {name}=NUMBER or --zeros"
+            )
         feeds[name] = np.zeros([d if isinstance(d, int) else 1 for d in spec.shape], spec.dtype.name)
     return feeds
 
@@ -106,7 +110,9 @@ def _bundle(path: str, wanted: Mapping[str, TensorSpec]) -> dict[str, Any]:
             arrays = {key: data[key] for key in data.files if not key.startswith("out_")}
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path} cannot be read as .npz: {error}") from error
-    named = {key.removeprefix("in_") if key.removeprefix("in_") in wanted else key: v for key, v in arrays.items()}
+    named = {
+        key.removeprefix("in_") if key.removeprefix("in_") in wanted else key: v for key, v in arrays.items()
+    }
     if not set(named) & set(wanted) and len(named) == 1 == len(wanted):
         return dict(zip(wanted, named.values(), strict=True))
     for name in named:
@@ -145,13 +151,17 @@ def picture(path: str, name: str, spec: TensorSpec, options: ImageOptions) -> An
         with Image.open(path) as opened:
             picture = opened.convert("RGB" if channels == 3 else "L")
     except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path} is neither an array (.npz, .npy), a sound (.wav) nor a readable picture: {error}") from None
+        raise InputError(
+            f"{path} is neither an array (.npz, .npy), a sound (.wav) nor a readable picture: {error}"
+        ) from None
     height, width = height or picture.height, width or picture.width
     if options.fit == "crop":
         factor = max(width / picture.width, height / picture.height)
         size = (max(width, round(picture.width * factor)), max(height, round(picture.height * factor)))
         left, top = (size[0] - width) // 2, (size[1] - height) // 2
-        picture = picture.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
+        picture = picture.resize(size, Image.Resampling.BILINEAR).crop(
+            (left, top, left + width, top + height)
+        )
     else:
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(picture).reshape(height, width, channels)
@@ -185,7 +195,9 @@ def image_shape(name: str, spec: TensorSpec, layout: str | None) -> tuple[str, i
             raise InputError(f"input {name!r} {spec}: no axis has 1 or 3 channels; say --layout NCHW or NHWC")
     channels, height, width = dims if layout == "NCHW" else (dims[2], dims[0], dims[1])
     if channels not in (0, 1, 3):
-        raise InputError(f"input {name!r} {spec} with layout {layout} has {channels} channels; a picture has 1 or 3")
+        raise InputError(
+            f"input {name!r} {spec} with layout {layout} has {channels} channels; a picture has 1 or 3"
+        )
     return layout, channels or 3, height, width
 
 
@@ -193,7 +205,11 @@ def sound(path: str, name: str, spec: TensorSpec) -> Any:
     """A PCM .wav file as mono samples in -1..1, cut or padded with silence to the size that `spec` fixes."""
     try:
         with wave.open(path, "rb") as file:
-            width, channels, raw = file.getsampwidth(), file.getnchannels(), file.readframes(file.getnframes())
+            width, channels, raw = (
+                file.getsampwidth(),
+                file.getnchannels(),
+                file.readframes(file.getnframes()),
+            )
     except (wave.Error, EOFError, OSError) as error:
         raise InputError(f"{path} is no PCM .wav file: {error}") from error
     if width == 3:
@@ -207,7 +223,9 @@ def sound(path: str, name: str, spec: TensorSpec) -> Any:
     shape = spec.shape or ("n",)
     large = [i for i, d in enumerate(shape) if not isinstance(d, int) or d > 1]
     if len(large) > 2 or (len(large) == 2 and isinstance(shape[large[0]], int)):
-        raise InputError(f"input {name!r} {spec} takes no raw sound (features?): prepare it and pass an .npy file")
+        raise InputError(
+            f"input {name!r} {spec} takes no raw sound (features?): prepare it and pass an .npy file"
+        )
     length = shape[-1]
     if isinstance(length, int):
         mono = np.pad(mono[:length], (0, max(0, length - mono.size)))
@@ -216,6 +234,11 @@ def sound(path: str, name: str, spec: TensorSpec) -> Any:
 
 def _sample_rate(path: str, wanted: Mapping[str, TensorSpec], feeds: dict[str, Any]) -> None:
     for name, spec in wanted.items():
-        if name not in feeds and spec.dtype.kind == "i" and spec.shape in ((), (1,)) and name.lower() in {"sr", "sample_rate"}:
+        if (
+            name not in feeds
+            and spec.dtype.kind == "i"
+            and spec.shape in ((), (1,))
+            and name.lower() in {"sr", "sample_rate"}
+        ):
             with wave.open(path, "rb") as file:
                 feeds[name] = np.full(spec.shape or (), file.getframerate(), spec.dtype.name)

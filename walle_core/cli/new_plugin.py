@@ -33,13 +33,17 @@ def command(kind: str, name: str, out: str | None) -> None:
     written = write(kind, name, folder)
     for path in written:
         click.echo(f"  {path.relative_to(folder)}")
-    click.echo(f"next: pip install -e {folder} && pytest --pyargs walle_core.testing.conformance --walle-backend {name}")
+    click.echo(
+        f"next: pip install -e {folder} && pytest --pyargs walle_core.testing.conformance --walle-backend {name}"
+    )
 
 
 def write(kind: str, name: str, folder: Path) -> list[Path]:
     """Writes the plugin and returns its files. Raises InputError if the name is unusable or the folder not empty."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise InputError(f"{name!r} is no plugin name: use lower-case letters, digits and underscores, for example 'npu'")
+        raise InputError(
+            f"{name!r} is no plugin name: use lower-case letters, digits and underscores, for example 'npu'"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty; give another folder with --out")
     from walle_core import __version__

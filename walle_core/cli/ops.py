@@ -16,9 +16,15 @@ walle ops --matrix            # which backend runs which operator by its own ker
 walle ops --workload          # what decomposition saves
 walle ops --kind atomic --json"""
 )
-@click.option("--matrix", "as_matrix", is_flag=True, help="Operators x backends: native, derived, or not at all.")
-@click.option("--workload", "as_workload", is_flag=True, help="Operators x backends to write by hand, with and without.")
-@click.option("--kind", type=click.Choice(["atomic", "transform", "composite", "control"]), help="Only this kind.")
+@click.option(
+    "--matrix", "as_matrix", is_flag=True, help="Operators x backends: native, derived, or not at all."
+)
+@click.option(
+    "--workload", "as_workload", is_flag=True, help="Operators x backends to write by hand, with and without."
+)
+@click.option(
+    "--kind", type=click.Choice(["atomic", "transform", "composite", "control"]), help="Only this kind."
+)
 @json_option
 def command(as_matrix: bool, as_workload: bool, kind: str | None, as_json: bool) -> None:
     """List operators, the backends that run them natively, and the workload figure.
@@ -49,7 +55,13 @@ def command(as_matrix: bool, as_workload: bool, kind: str | None, as_json: bool)
         return
     adders = load_plugins().operators
     rows = [
-        {"name": op.name, "kind": op.kind, "family": op.family, "plugin": adders.added_by(op.name), "doc": op.doc}
+        {
+            "name": op.name,
+            "kind": op.kind,
+            "family": op.family,
+            "plugin": adders.added_by(op.name),
+            "doc": op.doc,
+        }
         for op in operators
     ]
     if as_json:

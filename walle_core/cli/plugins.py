@@ -6,7 +6,9 @@ from walle_core import plugins
 from walle_core.cli.common import json_option, print_json, print_table, walle_command
 
 
-@walle_command("walle plugins\nwalle plugins --json\nWALLE_STRICT_PLUGINS=1 walle plugins      # stop at the first broken plugin")
+@walle_command(
+    "walle plugins\nwalle plugins --json\nWALLE_STRICT_PLUGINS=1 walle plugins      # stop at the first broken plugin"
+)
 @json_option
 def command(as_json: bool) -> None:
     """List installed plugins, what each offers, and why a broken one is broken."""

@@ -32,7 +32,9 @@ walle rank model.onnx --measure --plot rank.png"""
 @model_argument
 @click.option("--measure", is_flag=True, help="Also run the model on every backend.")
 @click.option("--why", is_flag=True, help="List the algorithm per operator on the fastest backend.")
-@click.option("--plot", type=click.Path(dir_okay=False, writable=True), help="Write a bar chart (needs matplotlib).")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, writable=True), help="Write a bar chart (needs matplotlib)."
+)
 @threads_option
 @json_option
 def command(model: str, measure: bool, why: bool, plot: str | None, threads: int, as_json: bool) -> None:

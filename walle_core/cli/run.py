@@ -31,7 +31,9 @@ def _numbers(_ctx: click.Context, param: click.Parameter, value: str | None) -> 
     try:
         return tuple(float(v) for v in value.split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not a list of numbers such as 0.5 or 1,2,3", param=param) from None
+        raise click.BadParameter(
+            f"{value!r} is not a list of numbers such as 0.5 or 1,2,3", param=param
+        ) from None
 
 
 @walle_command(
@@ -42,18 +44,53 @@ walle run model.onnx --inputs in.npz --outputs out.npz --backend reference --thr
 walle run model.onnx --input ids=ids.npy --input mask=mask.npy --set temperature=0.7"""
 )
 @model_argument
-@click.option("--input", "-i", "files", multiple=True, metavar="[NAME=]FILE", help="Image, .wav, .npy or .npz; repeatable.")
-@click.option("--inputs", "bundle", type=click.Path(exists=True, dir_okay=False), help=".npz with all inputs (NAME or in_NAME).")
+@click.option(
+    "--input",
+    "-i",
+    "files",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="Image, .wav, .npy or .npz; repeatable.",
+)
+@click.option(
+    "--inputs",
+    "bundle",
+    type=click.Path(exists=True, dir_okay=False),
+    help=".npz with all inputs (NAME or in_NAME).",
+)
 @click.option("--set", "values", multiple=True, metavar="NAME=NUMBER", help="Fill an input with a number.")
 @click.option("--zeros", is_flag=True, help="Fill inputs that were not given with zeros.")
 @click.option("--outputs", type=click.Path(dir_okay=False), help="Write the outputs to this .npz.")
-@click.option("--labels", type=click.Path(exists=True, dir_okay=False), help="Class names: one per line, or JSON.")
+@click.option(
+    "--labels", type=click.Path(exists=True, dir_okay=False), help="Class names: one per line, or JSON."
+)
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
-@click.option("--mean", callback=_numbers, metavar="M[,M,M]", help="Subtracted from pixels 0..255. [default: ImageNet's]")
-@click.option("--scale", callback=_numbers, metavar="S[,S,S]", help="Pixels are divided by it. [default: ImageNet's]")
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of an image input; default: by its shape.")
-@click.option("--channels", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help="Order of colours.")
-@click.option("--fit", type=click.Choice(["stretch", "crop"]), default="stretch", show_default=True, help="To the model's size.")
+@click.option(
+    "--mean",
+    callback=_numbers,
+    metavar="M[,M,M]",
+    help="Subtracted from pixels 0..255. [default: ImageNet's]",
+)
+@click.option(
+    "--scale", callback=_numbers, metavar="S[,S,S]", help="Pixels are divided by it. [default: ImageNet's]"
+)
+@click.option(
+    "--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of an image input; default: by its shape."
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["rgb", "bgr"]),
+    default="rgb",
+    show_default=True,
+    help="Order of colours.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(["stretch", "crop"]),
+    default="stretch",
+    show_default=True,
+    help="To the model's size.",
+)
 @backend_option
 @threads_option
 @json_option
@@ -67,7 +104,9 @@ def command(
 
     graph = walle.load(model)
     names = read_labels(labels) if labels else None
-    feeds = collect(graph, files, bundle, values, image=ImageOptions(mean, scale, layout, channels, fit), zeros=zeros)
+    feeds = collect(
+        graph, files, bundle, values, image=ImageOptions(mean, scale, layout, channels, fit), zeros=zeros
+    )
     with progress("run") as step:
         step("preparing")
         session = walle.Session(graph, backend=backend, threads=threads)
@@ -75,7 +114,10 @@ def command(
         start = time.perf_counter()
         made = session.run(feeds)
         seconds = time.perf_counter() - start
-    arrays = {name: np.asarray(value) if not isinstance(value, (list, type(None))) else value for name, value in made.items()}
+    arrays = {
+        name: np.asarray(value) if not isinstance(value, (list, type(None))) else value
+        for name, value in made.items()
+    }
     if outputs:
         save(outputs, arrays)
     rows = [describe(name, value, names, top) for name, value in arrays.items()]
@@ -85,7 +127,10 @@ def command(
         return
     print_table(
         ("output", "dtype", "shape", ">min", ">max", ">mean"),
-        [(r["name"], r["dtype"], r["shape"], *(_short(r.get(k)) for k in ("min", "max", "mean"))) for r in rows],
+        [
+            (r["name"], r["dtype"], r["shape"], *(_short(r.get(k)) for k in ("min", "max", "mean")))
+            for r in rows
+        ],
         title=f"{model} on {', '.join(used) or 'host'}: {milliseconds(seconds)} ms (first run)",
     )
     for row in rows:
@@ -112,7 +157,9 @@ def read_labels(path: str) -> list[str]:
             data = [data[key] for key in sorted(data, key=int)]
         return [str(v[-1] if isinstance(v, list) else v) for v in data]
     except (ValueError, IndexError) as error:
-        raise InputError(f"{path}: labels must be lines, a JSON list, or a JSON object with class numbers ({error})") from None
+        raise InputError(
+            f"{path}: labels must be lines, a JSON list, or a JSON object with class numbers ({error})"
+        ) from None
 
 
 def save(path: str, arrays: dict[str, Any]) -> None:
@@ -126,10 +173,19 @@ def save(path: str, arrays: dict[str, Any]) -> None:
 def describe(name: str, value: Any, labels: list[str] | None, top: int) -> dict[str, Any]:
     """Facts about one output; for scores of classes also the `top` most likely ones, by softmax where they need one."""
     if not hasattr(value, "dtype") or value.dtype.kind == "O":
-        return {"name": name, "dtype": type(value).__name__, "shape": str(getattr(value, "shape", "")), "value": str(value)[:200]}
+        return {
+            "name": name,
+            "dtype": type(value).__name__,
+            "shape": str(getattr(value, "shape", "")),
+            "value": str(value)[:200],
+        }
     row: dict[str, Any] = {"name": name, "dtype": str(value.dtype), "shape": list(value.shape)}
     if value.size and value.dtype.kind in "fiub":
-        row |= {"min": float(value.min()), "max": float(value.max()), "mean": float(value.mean(dtype=np.float64))}
+        row |= {
+            "min": float(value.min()),
+            "max": float(value.max()),
+            "mean": float(value.mean(dtype=np.float64)),
+        }
         if value.size <= 8:
             row["value"] = value.tolist()
     scores = value.reshape(-1).astype(np.float64) if value.dtype.kind == "f" else None
@@ -140,7 +196,8 @@ def describe(name: str, value: Any, labels: list[str] | None, top: int) -> dict[
             scores /= scores.sum()
         best = np.argsort(-scores, kind="stable")[:top]
         row["top"] = [
-            {"class": int(i), "probability": float(scores[i])} | ({"label": labels[i]} if labels and i < len(labels) else {})
+            {"class": int(i), "probability": float(scores[i])}
+            | ({"label": labels[i]} if labels and i < len(labels) else {})
             for i in best
         ]
     return row

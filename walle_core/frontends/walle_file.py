@@ -50,7 +50,11 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     offset = 0
     for key, tensor in tensors.items():
         if hole := -offset % ALIGNMENT:
-            header[f"padding.{offset}"] = {"dtype": "U8", "shape": [hole], "data_offsets": [offset, offset + hole]}
+            header[f"padding.{offset}"] = {
+                "dtype": "U8",
+                "shape": [hole],
+                "data_offsets": [offset, offset + hole],
+            }
             chunks.append(bytes(hole))
             offset += hole
         code = _TYPES.get(tensor.dtype)
@@ -62,7 +66,9 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-(8 + len(head)) % ALIGNMENT)
     if len(head) > MAX_HEADER:
-        raise ModelError(f"{os.fspath(path)}: the graph takes {len(head)} bytes, at most {MAX_HEADER} are possible")
+        raise ModelError(
+            f"{os.fspath(path)}: the graph takes {len(head)} bytes, at most {MAX_HEADER} are possible"
+        )
     _write(Path(path), [struct.pack("<Q", len(head)), head, *chunks])
 
 
@@ -104,12 +110,22 @@ def _load(data: memoryview, source: str) -> Graph:
         if not isinstance(metadata, dict) or not isinstance(metadata.get("graph"), str):
             raise ModelError(f"{where}: safetensors without a graph; only files written by Walle can be run")
         if metadata.get("format") != FORMAT:
-            raise ModelError(f"{where}: format {metadata.get('format')!r}, this version reads {FORMAT!r}; save it anew")
+            raise ModelError(
+                f"{where}: format {metadata.get('format')!r}, this version reads {FORMAT!r}; save it anew"
+            )
         tensors = {name: _entry(name, entry, body, where) for name, entry in header.items()}
         return decode_graph(json.loads(metadata["graph"]), tensors, source, where)
     except WalleError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise ModelError(f"{where}: damaged: {type(error).__name__}: {error}") from error
 
 
@@ -125,7 +141,9 @@ def _header(data: memoryview, where: str) -> tuple[dict[str, Any], memoryview]:
     return header, data[8 + size :]
 
 
-def _entry(name: str, entry: Mapping[str, Any], body: memoryview, where: str) -> tuple[str, list[int], memoryview]:
+def _entry(
+    name: str, entry: Mapping[str, Any], body: memoryview, where: str
+) -> tuple[str, list[int], memoryview]:
     """(type, shape, bytes) of one tensor, checked against the file."""
     kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     whole = all(type(v) is int and v >= 0 for v in (*shape, begin, end))

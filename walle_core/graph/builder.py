@@ -1,9 +1,9 @@
 """Builder: appends nodes to a graph and knows the spec of every value; decompositions and tests write with it.
 
-    g = Builder()
-    x = g.input("x", "float32", (1, 3))
-    y = g.Softmax(g.Add(x, g.const(1.0)), axis=-1)
-    graph = g.graph([y])
+g = Builder()
+x = g.input("x", "float32", (1, 3))
+y = g.Softmax(g.Add(x, g.const(1.0)), axis=-1)
+graph = g.graph([y])
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Builder:
         return self.spec(name).sizes
 
     def dtype(self, name: str) -> DType:
-        """dtype of a value."""
+        """Dtype of a value."""
         return self.spec(name).dtype
 
     def ints(self, name: str) -> list[int]:
@@ -86,7 +86,9 @@ class Builder:
         value = self.constants[name].reshape(-1).tolist()
         return [int(v) for v in value]
 
-    def op(self, op: str, *inputs: str | None, outputs: int | Sequence[str] = 1, name: str = "", **attrs: Any) -> Any:
+    def op(
+        self, op: str, *inputs: str | None, outputs: int | Sequence[str] = 1, name: str = "", **attrs: Any
+    ) -> Any:
         """Appends a node; returns its output name, or a tuple of names when `outputs` is not 1."""
         operands = [i or "" for i in inputs]
         while operands and not operands[-1]:
@@ -108,6 +110,8 @@ class Builder:
 
     def graph(self, outputs: Sequence[str], name: str = "graph") -> Graph:
         """The finished graph."""
-        if unknown := [o for o in outputs if o not in self.specs and not any(o in n.outputs for n in self.nodes)]:
+        if unknown := [
+            o for o in outputs if o not in self.specs and not any(o in n.outputs for n in self.nodes)
+        ]:
             raise ModelError(f"output {unknown[0]!r} was never made")
         return Graph(tuple(self.inputs), tuple(outputs), tuple(self.nodes), self.constants, self.specs, name)

@@ -14,7 +14,9 @@ from walle_core.ops import find
 from walle_core.ops.define import OpDef
 from walle_core.types import TensorSpec
 
-MAX_DEPTH = 8  # composites are written in simpler operators; deeper nesting means a definition refers to itself
+MAX_DEPTH = (
+    8  # composites are written in simpler operators; deeper nesting means a definition refers to itself
+)
 
 
 @attrs.frozen
@@ -71,7 +73,9 @@ def decompose(graph: Graph, keep: Keep, depth: int = 0) -> Graph:
         part = decompose_node(node, op, specs, constants)
         changed = True
         back = {made: out for made, out in zip(part.results, node.outputs, strict=False) if out}
-        direct = {made: out for made, out in back.items() if made not in node.inputs and made not in part.constants}
+        direct = {
+            made: out for made, out in back.items() if made not in node.inputs and made not in part.constants
+        }
         for inner in part.nodes:
             inputs = tuple(direct.get(n, n) for n in inner.inputs)
             nodes.append(inner.evolve(inputs=inputs, outputs=tuple(direct.get(n, n) for n in inner.outputs)))

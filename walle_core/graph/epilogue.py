@@ -50,7 +50,10 @@ class _Fusion:
     def head(self, node: Node) -> Node | None:
         """The node as a fused operator without epilogue yet; None if it cannot start one."""
         specs = self.graph.specs
-        if any(n and (n not in specs or specs[n].dtype.name != "float32") for n in node.inputs) or not node.outputs[0]:
+        if (
+            any(n and (n not in specs or specs[n].dtype.name != "float32") for n in node.inputs)
+            or not node.outputs[0]
+        ):
             return None
         if node.op == "Conv":
             return node.evolve(op="FusedConv")
@@ -66,11 +69,15 @@ class _Fusion:
         if bias and (float(a.get("beta", 1.0)) != 1.0 or not self.is_bias(bias, shape)):
             return None
         attributes = {k: a[k] for k in ("transA", "transB", "alpha") if k in a}
-        return node.evolve(op="FusedMatMul", inputs=(*node.inputs[:2], *([bias] if bias else [])), attrs=attributes)
+        return node.evolve(
+            op="FusedMatMul", inputs=(*node.inputs[:2], *([bias] if bias else [])), attrs=attributes
+        )
 
     def is_bias(self, name: str, shape: Any) -> bool:
         spec = self.graph.specs.get(name)
-        return spec is not None and spec.static and bool(shape) and spec.shape in ((shape[-1],), (1, shape[-1]))
+        return (
+            spec is not None and spec.static and bool(shape) and spec.shape in ((shape[-1],), (1, shape[-1]))
+        )
 
     def absorb(self, fused: Node, node: Node) -> Node | None:
         """`fused` with the effect of the node that follows it; None if it does not fit."""

@@ -149,7 +149,9 @@ class _Folder:
             made = self.evaluate(node, inputs)
         except WalleError:  # the node may never run; if it does, the run reports what is wrong
             return None
-        if made is None or any(o and not hasattr(v, "dtype") for o, v in zip(node.outputs, made, strict=False)):
+        if made is None or any(
+            o and not hasattr(v, "dtype") for o, v in zip(node.outputs, made, strict=False)
+        ):
             return None
         return made
 
@@ -169,7 +171,9 @@ class _Folder:
             if out and (spec is None or not spec.static):
                 return node.op in _BOUNDED
             needed += spec.nbytes if spec is not None else 0
-        return needed <= self.limit or needed <= sum(_nbytes(self.constants[n]) for n in set(node.inputs) if n)
+        return needed <= self.limit or needed <= sum(
+            _nbytes(self.constants[n]) for n in set(node.inputs) if n
+        )
 
 
 def _nbytes(value: Any) -> int:

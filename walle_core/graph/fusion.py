@@ -82,7 +82,12 @@ class _Pass:
         if position is None or x in self.pinned or len(self.consumers.get(x, ())) != 1:
             return None
         before = self.nodes[position]
-        if before is None or before.op not in _HOSTS or len(before.inputs) < 2 or before.inputs[1] not in self.constants:
+        if (
+            before is None
+            or before.op not in _HOSTS
+            or len(before.inputs) < 2
+            or before.inputs[1] not in self.constants
+        ):
             return None
         has_bias = len(before.inputs) > 2 and before.inputs[2] != ""
         return (position, before) if not has_bias or before.inputs[2] in self.constants else None
@@ -97,14 +102,18 @@ class _Pass:
         if old is None or shape is None or weight.dtype not in _FLOATS:
             return None
         grouped, row = shape
-        scaled = self._product(weight.reshape(list(grouped)), Tensor.of(factor, weight.dtype).reshape(list(row)))
+        scaled = self._product(
+            weight.reshape(list(grouped)), Tensor.of(factor, weight.dtype).reshape(list(row))
+        )
         if scaled is None:
             return None
         shift = [(o - m) * f + b for o, m, f, b in zip(old, mean, factor, bias, strict=True)]
         attributes = {k: v for k, v in before.attrs.items() if k != "beta"}
         weight_name = self._keep(f"{node.name}/weight", scaled.reshape(list(weight.shape)))
         bias_name = self._keep(f"{node.name}/bias", Tensor.of(shift, weight.dtype))
-        return before.evolve(inputs=(before.inputs[0], weight_name, bias_name), outputs=node.outputs, attrs=attributes)
+        return before.evolve(
+            inputs=(before.inputs[0], weight_name, bias_name), outputs=node.outputs, attrs=attributes
+        )
 
     def _old_bias(self, before: Node, channels: int) -> list[float] | None:
         """The host's bias per channel; None if it is not per channel."""
@@ -117,9 +126,17 @@ class _Pass:
         found = [beta * v for v in value.reshape([value.size]).tolist()]
         return found if len(found) == channels else found * channels
 
-    def _as_arithmetic(self, node: Node, factor: list[float], shift: list[float], dtype: str) -> Sequence[Node]:
+    def _as_arithmetic(
+        self, node: Node, factor: list[float], shift: list[float], dtype: str
+    ) -> Sequence[Node]:
         spec = self.specs.get(node.inputs[0])
-        if spec is None or spec.shape is None or len(spec.shape) < 2 or str(spec.dtype) != dtype or dtype not in _FLOATS:
+        if (
+            spec is None
+            or spec.shape is None
+            or len(spec.shape) < 2
+            or str(spec.dtype) != dtype
+            or dtype not in _FLOATS
+        ):
             return (node,)
         shape = [len(factor)] + [1] * (len(spec.shape) - 2)
         scale_name = self._keep(f"{node.name}/scale", Tensor.of(factor, dtype).reshape(shape))
@@ -144,7 +161,9 @@ class _Pass:
         return None if made is None else made[0]
 
 
-def _factor_shape(before: Node, weight: tuple[int, ...], channels: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def _factor_shape(
+    before: Node, weight: tuple[int, ...], channels: int
+) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """(shape of the weights, shape of the factors) such that their product scales output channels; None if none does."""
     ones = (1,) * (len(weight) - 2)
     if len(weight) < 2:

@@ -94,7 +94,9 @@ class _Pass:
                 self.specs[twin] = spec
                 self.last[out] = twin
                 if out not in self.specs and spec.static:
-                    self.specs[out] = TensorSpec(spec.dtype, tuple(spec.sizes[i] for i in to_first(len(spec.sizes))))
+                    self.specs[out] = TensorSpec(
+                        spec.dtype, tuple(spec.sizes[i] for i in to_first(len(spec.sizes)))
+                    )
         self.nodes.append(made)
         return True
 
@@ -102,7 +104,12 @@ class _Pass:
         """Runs an image operator channels-last where the backend can."""
         rank = self.rank(node.inputs[0])
         placed = node.attrs.get("layout", "NCHW") != "NCHW"
-        if placed or rank not in (3, 4) or any(node.outputs[1:]) or self.specs[node.inputs[0]].dtype.name != "float32":
+        if (
+            placed
+            or rank not in (3, 4)
+            or any(node.outputs[1:])
+            or self.specs[node.inputs[0]].dtype.name != "float32"
+        ):
             return False
         probe = node.evolve(op=IMAGE_OPS[node.op], attrs={**node.attrs, "layout": "NHWC"})
         residual = [3] if len(node.inputs) > 3 and node.inputs[3] else []
@@ -129,7 +136,7 @@ class _Pass:
             return False
         inputs = []
         for n in node.inputs:
-            if not n or self.specs[n].size == 1 and n in self.constants:
+            if not n or (self.specs[n].size == 1 and n in self.constants):
                 inputs.append(n)
             elif self.rank(n) == rank:
                 inputs.append(self.get_last(n))
@@ -167,7 +174,12 @@ class _Pass:
         """A reduction that keeps its dimensions, over constant axes."""
         rank = self.rank(node.inputs[0])
         axes = self.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
-        if rank not in (3, 4) or node.inputs[0] not in self.last or axes is None or not node.attrs.get("keepdims", 1):
+        if (
+            rank not in (3, 4)
+            or node.inputs[0] not in self.last
+            or axes is None
+            or not node.attrs.get("keepdims", 1)
+        ):
             return False
         moved = [to_last(rank).index(int(a) % rank) for a in axes.reshape(-1).tolist()]
         inputs = (self.get_last(node.inputs[0]), self.number(sorted(moved)))
@@ -177,7 +189,11 @@ class _Pass:
         """Slice and Pad with constant bounds, given for every axis."""
         value = node.inputs[0]
         rank = self.rank(value)
-        if rank not in (3, 4) or value not in self.last or any(n not in self.constants for n in node.inputs[1:] if n):
+        if (
+            rank not in (3, 4)
+            or value not in self.last
+            or any(n not in self.constants for n in node.inputs[1:] if n)
+        ):
             return False
         names = [*node.inputs, "", "", "", ""]
         inputs = [self.get_last(value), *node.inputs[1:]]
@@ -197,7 +213,9 @@ class _Pass:
     def visit(self, node: Node) -> bool:
         if node.op in IMAGE_OPS:
             return self.image(node)
-        if any(not n or self.rank(n) < 0 for n in node.outputs) or any(n and self.rank(n) < 0 for n in node.inputs):
+        if any(not n or self.rank(n) < 0 for n in node.outputs) or any(
+            n and self.rank(n) < 0 for n in node.inputs
+        ):
             return False
         op = find(node.op)
         if node.op in AXIS_ATTRIBUTE:
@@ -206,7 +224,9 @@ class _Pass:
             return self.reduction(node)
         if node.op in ("Slice", "Pad"):
             return self.slices(node)
-        if op is not None and op.family in ("unary", "binary", "ternary", "activation") or node.op == "Clip":
+        if (
+            op is not None and op.family in ("unary", "binary", "ternary", "activation")
+        ) or node.op == "Clip":
             return self.elementwise(node)
         return False
 

@@ -62,6 +62,8 @@ def lower(graph: Graph, pick: Pick, traits: BackendTraits, evaluate: Callable[..
     for node in graph.nodes:
         choice = pick(node, graph.specs, graph.constants)
         if choice is None:
-            raise UnsupportedError(f"{graph.name}: the backend has no kernel for node {node} and cannot decompose it")
+            raise UnsupportedError(
+                f"{graph.name}: the backend has no kernel for node {node} and cannot decompose it"
+            )
         choices[node.name] = choice
     return Lowered(graph, choices, report)

@@ -94,23 +94,33 @@ class _Matcher:
     def layer_norm(self, sqrt: Node) -> None:
         """(x - mean) / sqrt(mean((x - mean)^2) + eps) * scale + bias over the last axis."""
         eps = self.producer(sqrt.inputs[0], "Add")
-        variance = next((v for n in (eps.inputs if eps else ()) if (v := self.producer(n, "ReduceMean"))), None)
+        variance = next(
+            (v for n in (eps.inputs if eps else ()) if (v := self.producer(n, "ReduceMean"))), None
+        )
         square = self.producer(variance.inputs[0], "Pow", "Mul") if variance else None
         if eps is None or variance is None or square is None:
             return
         epsilon = self.number(self.other(eps, variance.outputs[0]) or "")
-        squared = square.op == "Mul" and square.inputs[0] == square.inputs[1] or self.near(square.inputs[1], 2.0)
+        squared = (square.op == "Mul" and square.inputs[0] == square.inputs[1]) or self.near(
+            square.inputs[1], 2.0
+        )
         centred = self.producer(square.inputs[0], "Sub")
         mean = self.producer(centred.inputs[1], "ReduceMean") if centred else None
         divide = self.reader(sqrt.outputs[0], "Div")
         if epsilon is None or not squared or centred is None or mean is None or divide is None:
             return
         x = centred.inputs[0]
-        if mean.inputs[0] != x or divide.inputs[0] != centred.outputs[0] or not self.last_axis(mean, variance):
+        if (
+            mean.inputs[0] != x
+            or divide.inputs[0] != centred.outputs[0]
+            or not self.last_axis(mean, variance)
+        ):
             return
         if {u.name for u in self.uses[centred.outputs[0]]} != {square.name, divide.name}:
             return
-        width = self.graph.specs[x].sizes[-1:] if x in self.graph.specs and self.graph.specs[x].static else None
+        width = (
+            self.graph.specs[x].sizes[-1:] if x in self.graph.specs and self.graph.specs[x].static else None
+        )
         scale = self.reader(divide.outputs[0], "Mul")
         factor = self.other(scale, divide.outputs[0]) if scale else None
         if scale is None or not self.vector(factor, width):
@@ -141,20 +151,28 @@ class _Matcher:
         return True
 
     def gate(self, node: Node) -> None:
-        """x * Sigmoid(x) is Swish; x * HardSigmoid(x; 1/6, 1/2) is HardSwish."""
+        """X * Sigmoid(x) is Swish; x * HardSigmoid(x; 1/6, 1/2) is HardSwish."""
         times = self.reader(node.outputs[0], "Mul")
         if times is None or self.other(times, node.outputs[0]) != node.inputs[0]:
             return
         if node.op == "Sigmoid":
             self.replace(times, [node], "Swish", [node.inputs[0]], alpha=1.0)
-        elif math.isclose(node.attrs.get("alpha", 0.2), 1 / 6, rel_tol=1e-4) and node.attrs.get("beta", 0.5) == 0.5:
+        elif (
+            math.isclose(node.attrs.get("alpha", 0.2), 1 / 6, rel_tol=1e-4)
+            and node.attrs.get("beta", 0.5) == 0.5
+        ):
             self.replace(times, [node], "HardSwish", [node.inputs[0]])
 
 
 def recognise(graph: Graph) -> Graph:
     """The graph with spelled-out operators replaced by one node each."""
     matcher = _Matcher(graph)
-    rules = {"Erf": matcher.gelu, "Sqrt": matcher.layer_norm, "Sigmoid": matcher.gate, "HardSigmoid": matcher.gate}
+    rules = {
+        "Erf": matcher.gelu,
+        "Sqrt": matcher.layer_norm,
+        "Sigmoid": matcher.gate,
+        "HardSigmoid": matcher.gate,
+    }
     for node in graph.nodes:
         if node.op in rules and node.name not in matcher.gone:
             rules[node.op](node)

@@ -76,7 +76,9 @@ class _Pass:
         attributes = {**node.attrs, "exact": 1}
         total = f"{node.name}/sum"
         inputs = (x, w, inner) if inner else (x, w)
-        nodes.append(node.evolve(inputs=inputs, outputs=(total,), attrs=attributes, name=f"{node.name}/integer"))
+        nodes.append(
+            node.evolve(inputs=inputs, outputs=(total,), attrs=attributes, name=f"{node.name}/integer")
+        )
         nodes.append(Node("Mul", (total, scale), node.outputs, {}, node.name))
         return nodes
 

@@ -13,7 +13,9 @@ from walle_core.ops.define import OpContext, OpDef
 from walle_core.types import TensorSpec
 
 
-def context(node: Node, op: OpDef, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> OpContext | None:
+def context(
+    node: Node, op: OpDef, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+) -> OpContext | None:
     """The node as its definition sees it; None if the spec of an input is not known or not static."""
     inputs: list[TensorSpec | None] = []
     for name in node.inputs:
@@ -24,7 +26,9 @@ def context(node: Node, op: OpDef, specs: Mapping[str, TensorSpec], constants: M
     while len(inputs) < op.required:
         inputs.append(None)
     if any(s is None for s in inputs[: op.required]):
-        raise ShapeError(f"node {node}: needs {op.required} inputs ({', '.join(op.input_names)}), has {node.inputs}")
+        raise ShapeError(
+            f"node {node}: needs {op.required} inputs ({', '.join(op.input_names)}), has {node.inputs}"
+        )
     values = tuple(constants.get(n) if n else None for n in node.inputs)
     return OpContext(op.name, node.name, tuple(inputs), op.bind(node.attrs), values, len(node.outputs))
 

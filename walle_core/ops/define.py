@@ -91,7 +91,7 @@ class OpContext:
         return self.spec(index).sizes
 
     def dtype(self, index: int) -> DType:
-        """dtype of a required input."""
+        """Dtype of a required input."""
         return self.spec(index).dtype
 
     def ints(self, index: int) -> list[int] | None:
@@ -225,7 +225,9 @@ def composite(name: str, family: str, **fields: Any) -> Callable[[Callable[..., 
     return _decorator(name, "composite", family, "decompose", fields)
 
 
-def transform(name: str, family: str = "movement", **fields: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def transform(
+    name: str, family: str = "movement", **fields: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates the NumPy reference of a transform; pass `infer` and `regions`."""
     return _decorator(name, "transform", family, "reference", fields)
 

@@ -14,10 +14,14 @@ def corners(boxes: Any, center_point_box: int) -> Any:
     if center_point_box:
         middle, half = boxes[..., :2], boxes[..., 2:] / 2
         return np.concatenate([middle - half, middle + half], -1)
-    return np.concatenate([np.minimum(boxes[..., :2], boxes[..., 2:]), np.maximum(boxes[..., :2], boxes[..., 2:])], -1)
+    return np.concatenate(
+        [np.minimum(boxes[..., :2], boxes[..., 2:]), np.maximum(boxes[..., :2], boxes[..., 2:])], -1
+    )
 
 
-def select(boxes: Any, scores: Any, limit: int, iou_threshold: float, score_threshold: float | None) -> list[int]:
+def select(
+    boxes: Any, scores: Any, limit: int, iou_threshold: float, score_threshold: float | None
+) -> list[int]:
     """Indices of kept boxes [n, 4], best first: greedy non-maximum suppression."""
     order = np.argsort(-scores, kind="stable")
     if score_threshold is not None:
@@ -27,7 +31,10 @@ def select(boxes: Any, scores: Any, limit: int, iou_threshold: float, score_thre
     while order.size and len(kept) < limit:
         best, order = order[0], order[1:]
         kept.append(int(best))
-        low, high = np.maximum(boxes[best, :2], boxes[order, :2]), np.minimum(boxes[best, 2:], boxes[order, 2:])
+        low, high = (
+            np.maximum(boxes[best, :2], boxes[order, :2]),
+            np.minimum(boxes[best, 2:], boxes[order, 2:]),
+        )
         common = np.prod(np.maximum(high - low, 0), axis=-1)
         union = area[best] + area[order] - common
         overlap = np.divide(common, union, out=np.zeros_like(common), where=union > 0)

@@ -10,7 +10,9 @@ from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import reshape
 from walle_core.ops.rules import require
 
-DIRECT = 256  # longest transform done by one matrix; longer ones are split into two factors where they have any
+DIRECT = (
+    256  # longest transform done by one matrix; longer ones are split into two factors where they have any
+)
 MAX_MATRIX = 1 << 24  # elements of the largest constant matrix
 
 
@@ -29,7 +31,11 @@ def transform(x: Any, length: int | None, axis: int, inverse: bool, onesided: bo
         return np.fft.irfft(values, n, axis).astype(x.dtype)[..., None]
     if onesided:
         require(x.shape[-1] == 1, "a complex signal has no one-sided transform")
-    y = np.fft.rfft(values, n, axis) if onesided else (np.fft.ifft if inverse else np.fft.fft)(values, n, axis)
+    y = (
+        np.fft.rfft(values, n, axis)
+        if onesided
+        else (np.fft.ifft if inverse else np.fft.fft)(values, n, axis)
+    )
     return np.stack([y.real, y.imag], -1).astype(x.dtype)
 
 

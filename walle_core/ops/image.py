@@ -18,7 +18,9 @@ def image_decoder(encoded_stream: Any, *, pixel_format: str | bytes = "RGB") -> 
     """Pixels [height, width, channels] uint8 of a compressed image; [0, 0, channels] if it cannot be decoded."""
     name = text(pixel_format)
     require(name in MODES, f"pixel_format {name!r} must be one of {', '.join(MODES)}")
-    require(encoded_stream.dtype == np.uint8 and encoded_stream.ndim == 1, "the stream must be uint8 of rank 1")
+    require(
+        encoded_stream.dtype == np.uint8 and encoded_stream.ndim == 1, "the stream must be uint8 of rank 1"
+    )
     try:
         from PIL import Image
     except ImportError:

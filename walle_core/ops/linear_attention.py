@@ -68,7 +68,7 @@ def _infer(ctx: OpContext) -> list[TensorSpec]:
 def linear_attention(
     query: Any, key: Any, value: Any, past_state: Any = None, decay: Any = None, beta: Any = None, *,
     q_num_heads: int, kv_num_heads: int,
-    chunk_size: int = 64,  # noqa: ARG001 - a hint for kernels
+    chunk_size: int = 64,
     scale: float = 0.0, update_rule: str = "gated_delta",
 ) -> Any:  # fmt: skip
     """Runs the recurrence token by token; returns the outputs and the last state."""
@@ -108,7 +108,7 @@ _HEADS = {"q_num_heads": 2, "kv_num_heads": 2}
 def linear_attention_graph(
     g: Any, query: str, key: str, value: str, past_state: str | None = None, decay: str | None = None,
     beta: str | None = None, *, q_num_heads: int, kv_num_heads: int,
-    chunk_size: int = 64,  # noqa: ARG001 - a hint for kernels
+    chunk_size: int = 64,
     scale: float = 0.0, update_rule: str = "gated_delta",
 ) -> Any:  # fmt: skip
     """Attention as a recurrence over a matrix state: linear, gated, delta or gated delta rule."""

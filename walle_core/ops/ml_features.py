@@ -33,7 +33,9 @@ def binarizer(g: Any, x: str, *, threshold: float = 0.0) -> Any:
     return g.CastLike(g.Greater(x, g.const(threshold, like=x)), x)
 
 
-@composite(ML + "Scaler", "ml", samples=(Sample(((3, 2),), {"offset": (1.0, 0.5), "scale": (2.0, 4.0)}),), ulp=2)
+@composite(
+    ML + "Scaler", "ml", samples=(Sample(((3, 2),), {"offset": (1.0, 0.5), "scale": (2.0, 4.0)}),), ulp=2
+)
 def scaler(g: Any, x: str, *, offset: Sequence[float] = (0.0,), scale: Sequence[float] = (1.0,)) -> Any:
     """(x - offset) * scale along the last axis."""
     return g.Mul(g.Sub(g.Cast(x, to=1), g.const(list(offset))), g.const(list(scale)))
@@ -52,7 +54,11 @@ def normalizer(g: Any, x: str, *, norm: str | bytes = "MAX") -> Any:
     return g.Div(x, g.Where(g.Equal(total, g.const(0.0)), g.const(1.0), total))
 
 
-@composite(ML + "Imputer", "ml", samples=(Sample(((3, 2),), {"imputed_value_floats": (1.0, 2.0), "replaced_value_float": 0.0}),))
+@composite(
+    ML + "Imputer",
+    "ml",
+    samples=(Sample(((3, 2),), {"imputed_value_floats": (1.0, 2.0), "replaced_value_float": 0.0}),),
+)
 def imputer(
     g: Any, x: str, *, imputed_value_floats: Sequence[float] | None = None,
     imputed_value_int64s: Sequence[int] | None = None, replaced_value_float: float = 0.0, replaced_value_int64: int = 0,
@@ -69,11 +75,15 @@ def imputer(
 @rule
 def _infer_feature_vectorizer(ctx: OpContext) -> Sequence[TensorSpec]:
     shapes = [s.sizes if len(s.sizes) == 2 else (1, *s.sizes) for s in ctx.inputs if s is not None]
-    require(bool(shapes) and len({s[0] for s in shapes}) == 1, f"inputs {shapes} must have one number of rows")
+    require(
+        bool(shapes) and len({s[0] for s in shapes}) == 1, f"inputs {shapes} must have one number of rows"
+    )
     return [TensorSpec(float32, (shapes[0][0], sum(s[1] for s in shapes)))]
 
 
-@composite(ML + "FeatureVectorizer", "ml", infer=_infer_feature_vectorizer, samples=(Sample(((3, 2), (3, 1))),))
+@composite(
+    ML + "FeatureVectorizer", "ml", infer=_infer_feature_vectorizer, samples=(Sample(((3, 2), (3, 1))),)
+)
 def feature_vectorizer(g: Any, *inputs: str, inputdimensions: Sequence[int] | None = None) -> Any:
     """Joins columns of several tensors in float32."""
     return g.Concat(*(reshape(g, g.Cast(x, to=1), -1, g.shape(x)[-1]) for x in inputs), axis=1)
@@ -115,7 +125,9 @@ def label_encoder(
         default = np.asarray(default_tensor).ravel()[0]
     else:
         default = {"O": text(default_string), "f": default_float}.get(values.dtype.kind, default_int64)
-    wanted = keys.astype(x.dtype).tolist() if keys.dtype.kind in "fiu" and x.dtype.kind in "fiu" else keys.tolist()
+    wanted = (
+        keys.astype(x.dtype).tolist() if keys.dtype.kind in "fiu" and x.dtype.kind in "fiu" else keys.tolist()
+    )
     return _lookup(x, wanted, values, text(default) if isinstance(default, bytes) else default)
 
 
@@ -140,13 +152,19 @@ def _infer_one_hot(ctx: OpContext) -> Sequence[TensorSpec]:
 
 @atomic(ML + "OneHotEncoder", "ml", infer=_infer_one_hot, dtypes=("int64",))
 def one_hot_encoder(
-    x: Any, *, cats_int64s: Sequence[int] | None = None, cats_strings: Sequence[str] | None = None, zeros: int = 1
+    x: Any,
+    *,
+    cats_int64s: Sequence[int] | None = None,
+    cats_strings: Sequence[str] | None = None,
+    zeros: int = 1,
 ) -> Any:
     """A new last axis with 1 at the category of the element."""
     categories = labels(cats_strings, cats_int64s)
     values = x if x.dtype.kind in "OUS" else x.astype(np.int64)
     index = _lookup(values, categories.tolist(), np.arange(len(categories)), -1)
-    require(bool(zeros) or bool((index >= 0).all()), "an element is in no category; set zeros=1 to allow that")
+    require(
+        bool(zeros) or bool((index >= 0).all()), "an element is in no category; set zeros=1 to allow that"
+    )
     return (index[..., None] == np.arange(len(categories))).astype(np.float32)
 
 
@@ -160,15 +178,23 @@ def zip_map(x: Any, *, classlabels_int64s: Any = None, classlabels_strings: Any 
 
 
 @atomic(ML + "CastMap", "ml")
-def cast_map(x: Any, *, cast_to: str | bytes = "TO_FLOAT", map_form: str | bytes = "DENSE", max_map: int = 1) -> Any:
+def cast_map(
+    x: Any, *, cast_to: str | bytes = "TO_FLOAT", map_form: str | bytes = "DENSE", max_map: int = 1
+) -> Any:
     """Values of a map in the order of its keys, or at the index of its keys: [1, n]."""
     require(isinstance(x, dict), "the input must be a map")
     sparse = text(map_form) == "SPARSE"
     require(not sparse or all(0 <= k < max_map for k in x), f"a key is outside [0, {max_map})")
-    wanted = {"TO_FLOAT": ("float32", 0.0, float), "TO_INT64": ("int64", 0, int), "TO_STRING": ("string", "", str)}
+    wanted = {
+        "TO_FLOAT": ("float32", 0.0, float),
+        "TO_INT64": ("int64", 0, int),
+        "TO_STRING": ("string", "", str),
+    }
     require(text(cast_to) in wanted, f"cast_to {cast_to!r} must be one of {', '.join(wanted)}")
     name, empty, convert = wanted[text(cast_to)]
-    values = [convert(x.get(i, empty)) for i in range(max_map)] if sparse else [convert(x[k]) for k in sorted(x)]
+    values = (
+        [convert(x.get(i, empty)) for i in range(max_map)] if sparse else [convert(x[k]) for k in sorted(x)]
+    )
     return objects(values, (1, len(values))) if name == "string" else np.array([values], name)
 
 

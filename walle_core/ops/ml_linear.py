@@ -18,7 +18,13 @@ POST = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
 def post_transform(scores: Any, kind: int | str | bytes) -> Any:
     """Scores [rows, n] after a transform, by name or position in `POST`. Raises ValueError for another one."""
-    name = POST[kind] if isinstance(kind, int) and 0 <= kind < len(POST) else str(kind) if isinstance(kind, int) else text(kind)
+    name = (
+        POST[kind]
+        if isinstance(kind, int) and 0 <= kind < len(POST)
+        else str(kind)
+        if isinstance(kind, int)
+        else text(kind)
+    )
     require(name in POST, f"post_transform {name!r} must be one of {', '.join(POST)}")
     with np.errstate(all="ignore"):
         if name == "LOGISTIC":
@@ -30,7 +36,9 @@ def post_transform(scores: Any, kind: int | str | bytes) -> Any:
             return powers / np.where(total == 0, 1, total)
         if name == "PROBIT":
             normal = NormalDist()
-            flat = [normal.inv_cdf(v) if 0 < v < 1 else (v - 0.5) * float("inf") for v in scores.ravel().tolist()]
+            flat = [
+                normal.inv_cdf(v) if 0 < v < 1 else (v - 0.5) * float("inf") for v in scores.ravel().tolist()
+            ]
             return np.array(flat, scores.dtype).reshape(scores.shape)
     return scores
 
@@ -53,9 +61,14 @@ def _row_count(ctx: OpContext) -> tuple[int, int]:
     return (1, shape[0]) if len(shape) == 1 else (shape[0], shape[1])
 
 
-def _regression(coefficients: Sequence[float], intercepts: Sequence[float] | None, targets: int) -> tuple[int, list[float]]:
+def _regression(
+    coefficients: Sequence[float], intercepts: Sequence[float] | None, targets: int
+) -> tuple[int, list[float]]:
     """Features per target, and one intercept per target."""
-    require(targets > 0 and len(coefficients) % targets == 0, f"{len(coefficients)} coefficients for {targets} targets")
+    require(
+        targets > 0 and len(coefficients) % targets == 0,
+        f"{len(coefficients)} coefficients for {targets} targets",
+    )
     offsets = list(intercepts or [0.0] * targets)
     require(len(offsets) == targets, f"{len(offsets)} intercepts for {targets} targets")
     return len(coefficients) // targets, offsets
@@ -118,7 +131,10 @@ def _infer_classifier(ctx: OpContext) -> Sequence[TensorSpec]:
     names = ctx.attrs["classlabels_strings"]
     given = names or ctx.attrs["classlabels_ints"]
     require(bool(given), "class labels are missing")
-    return [TensorSpec(DTYPES["string" if names else "int64"], (count,)), TensorSpec(float32, (count, len(given)))]
+    return [
+        TensorSpec(DTYPES["string" if names else "int64"], (count,)),
+        TensorSpec(float32, (count, len(given))),
+    ]
 
 
 @atomic("ai.onnx.ml.LinearClassifier", "ml", infer=_infer_classifier)
@@ -129,7 +145,10 @@ def linear_classifier(
 ) -> Any:  # fmt: skip
     """Class with the largest linear score, and the scores; one set of coefficients for two classes gives (-s, s)."""
     names, x = labels(classlabels_strings, classlabels_ints), rows(x).astype(np.float32)
-    require(x.shape[1] > 0 and len(coefficients) % x.shape[1] == 0, f"{len(coefficients)} coefficients for {x.shape[1]} features")
+    require(
+        x.shape[1] > 0 and len(coefficients) % x.shape[1] == 0,
+        f"{len(coefficients)} coefficients for {x.shape[1]} features",
+    )
     weight = np.array(coefficients, np.float32).reshape(-1, x.shape[1])
     scores = x @ weight.T + np.array(intercepts or [0.0] * len(weight), np.float32)
     if len(weight) == 1 and len(names) == 2:
@@ -178,6 +197,11 @@ def svm_regressor(
         vectors = np.array(support_vectors, np.float64).reshape(n_supports, -1)
         y = kernel(x, vectors, kernel_type, kernel_params) @ weight + rho[0]
     else:
-        y = kernel(x, weight.reshape(1, -1), "LINEAR" if n_supports == 0 else kernel_type, kernel_params)[:, 0] + rho[0]
+        y = (
+            kernel(x, weight.reshape(1, -1), "LINEAR" if n_supports == 0 else kernel_type, kernel_params)[
+                :, 0
+            ]
+            + rho[0]
+        )
     y = np.where(y > 0, 1.0, -1.0) if one_class else y
     return _apply(y[:, None], post_transform)

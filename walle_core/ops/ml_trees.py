@@ -50,10 +50,21 @@ class Forest:
             if not rows.size:
                 return at
             node = at[rows, trees]
-            value, split, kind = x[rows, self.features[node]], self.splits[node].astype(x.dtype), mode[rows, trees]
+            value, split, kind = (
+                x[rows, self.features[node]],
+                self.splits[node].astype(x.dtype),
+                mode[rows, trees],
+            )
             passed = np.select(
                 [kind == m for m in range(6)],
-                [value <= split, value < split, value >= split, value > split, value == split, value != split],
+                [
+                    value <= split,
+                    value < split,
+                    value >= split,
+                    value > split,
+                    value == split,
+                    value != split,
+                ],
                 default=False,
             )
             for i in np.flatnonzero(kind == MEMBER):
@@ -64,7 +75,10 @@ class Forest:
 
     def scores(self, x: Any, targets: int, aggregate: str) -> Any:
         """Aggregated votes [rows, targets] float64; 0 for a target that got none."""
-        require(aggregate in AGGREGATES, f"aggregate_function {aggregate!r} must be one of {', '.join(AGGREGATES)}")
+        require(
+            aggregate in AGGREGATES,
+            f"aggregate_function {aggregate!r} must be one of {', '.join(AGGREGATES)}",
+        )
         out = np.zeros((len(x), targets), np.float64)
         voted = np.zeros((len(x), targets), bool)
         for row, leaves in enumerate(self.leaves(x).tolist()):
@@ -109,7 +123,9 @@ def _legacy(a: Mapping[str, Any], vote: str, target: str) -> Forest:
     roots = list({tree: i for i, (tree, _) in reversed(list(enumerate(ids)))}.values())
     votes: dict[int, list[tuple[int, float]]] = {}
     weights = _given(a[f"{vote}_weights"], a[f"{vote}_weights_as_tensor"])
-    for tree, node, to, weight in zip(a[f"{vote}_treeids"], a[f"{vote}_nodeids"], a[target], weights, strict=True):
+    for tree, node, to, weight in zip(
+        a[f"{vote}_treeids"], a[f"{vote}_nodeids"], a[target], weights, strict=True
+    ):
         require((tree, node) in index, f"a vote names node {node} of tree {tree}, which does not exist")
         votes.setdefault(index[tree, node], []).append((to, weight))
     missing = a["nodes_missing_value_tracks_true"] or [0] * len(ids)
@@ -127,22 +143,32 @@ def _modern(a: Mapping[str, Any]) -> Forest:
     modes = [*np.asarray(a["nodes_modes"]).ravel().tolist(), *[LEAF] * len(weights)]
 
     def children(ids: Sequence[int], leaf: Sequence[int]) -> Any:
-        found = [i + count if is_leaf else i for i, is_leaf in zip(ids, leaf, strict=True)] + [0] * len(weights)
+        found = [i + count if is_leaf else i for i, is_leaf in zip(ids, leaf, strict=True)] + [0] * len(
+            weights
+        )
         require(all(0 <= i < len(modes) for i in found), "a node names a child that does not exist")
         return np.array(found, np.int64)
 
-    members, sets = {}, [[]]
-    for value in np.asarray(a["membership_values"] if a["membership_values"] is not None else ()).ravel().tolist():
+    members: dict[Any, Any] = {}
+    sets: list[list[Any]] = [[]]
+    for value in (
+        np.asarray(a["membership_values"] if a["membership_values"] is not None else ()).ravel().tolist()
+    ):
         if isnan(value):
             sets.append([])
         else:
             sets[-1].append(value)
     where = [i for i, m in enumerate(modes) if m == MEMBER]
-    require(len(where) <= len(sets), f"{len(where)} BRANCH_MEMBER nodes for {len(sets)} sets of membership_values")
+    require(
+        len(where) <= len(sets), f"{len(where)} BRANCH_MEMBER nodes for {len(sets)} sets of membership_values"
+    )
     members = {node: frozenset(values) for node, values in zip(where, sets, strict=False)}
     pad = [0] * len(weights)
     missing = [*(a["nodes_missing_value_tracks_true"] or [0] * count), *pad]
-    votes = {count + i: [(int(t), float(w))] for i, (t, w) in enumerate(zip(a["leaf_targetids"], weights, strict=True))}
+    votes = {
+        count + i: [(int(t), float(w))]
+        for i, (t, w) in enumerate(zip(a["leaf_targetids"], weights, strict=True))
+    }
     return Forest(
         list(a["tree_roots"]), np.array(modes), np.array([*a["nodes_featureids"], *pad]),
         np.array([*np.asarray(a["nodes_splits"], np.float64).ravel().tolist(), *pad]),
@@ -185,7 +211,9 @@ def tree_ensemble_regressor(
     target_weights: Any = None, target_weights_as_tensor: Any = None,
 ) -> Any:  # fmt: skip
     """Votes of an ensemble of regression trees: [rows, targets] float32."""
-    scores = _legacy(locals(), "target", "target_ids").scores(_matrix(x), n_targets or 1, text(aggregate_function))
+    scores = _legacy(locals(), "target", "target_ids").scores(
+        _matrix(x), n_targets or 1, text(aggregate_function)
+    )
     if base := _given(base_values, base_values_as_tensor):
         scores = scores + np.array(base)
     return _finish(scores, post_transform).astype(np.float32)

@@ -23,11 +23,19 @@ def scale_layout(x: Shape, scale: Shape, axis: int, block_size: int) -> tuple[st
         return "tensor", 0
     axis = normal_axis(axis, len(x)) if len(x) > 1 else 0
     if len(scale) == 1 and block_size == 0:
-        require(len(x) > 0 and scale[0] == x[axis], f"scale {tuple(scale)} must have {tuple(x)}'s size along axis {axis}")
+        require(
+            len(x) > 0 and scale[0] == x[axis],
+            f"scale {tuple(scale)} must have {tuple(x)}'s size along axis {axis}",
+        )
         return "axis", axis
-    require(block_size > 0, f"scale {tuple(scale)} of x {tuple(x)} is per block and needs a block_size above 0")
+    require(
+        block_size > 0, f"scale {tuple(scale)} of x {tuple(x)} is per block and needs a block_size above 0"
+    )
     blocks = [-(-d // block_size) if i == axis else d for i, d in enumerate(x)]
-    require(list(scale) == blocks, f"scale {tuple(scale)} must be {tuple(blocks)} for blocks of {block_size} along {axis}")
+    require(
+        list(scale) == blocks,
+        f"scale {tuple(scale)} must be {tuple(blocks)} for blocks of {block_size} along {axis}",
+    )
     return "block", axis
 
 
@@ -35,7 +43,9 @@ def integer_range(dtype: DType) -> tuple[int, int] | None:
     """Smallest and largest value of an integer type; None for floats."""
     if dtype.kind not in "iu":
         return None
-    return (0, 2**dtype.bits - 1) if dtype.kind == "u" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1)
+    return (
+        (0, 2**dtype.bits - 1) if dtype.kind == "u" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1)
+    )
 
 
 def spread(v: Any, shape: Shape, axis: int, block_size: int) -> Any:
@@ -69,7 +79,9 @@ def saturated(x: Any, zero_point: Any, to: DType, saturate: bool = True) -> Any:
         return convert(moved.astype(np.float32), to, saturate)
     wide = np.rint(x).astype(np.float64)
     moved = wide if zero_point is None else wide + zero_point.astype(np.float64)
-    return np.clip(np.nan_to_num(moved, nan=0.0, posinf=limits[1], neginf=limits[0]), *limits).astype(np_dtype(to.name))
+    return np.clip(np.nan_to_num(moved, nan=0.0, posinf=limits[1], neginf=limits[0]), *limits).astype(
+        np_dtype(to.name)
+    )
 
 
 def _division_dtype(x: DType, scale: DType, precision: int) -> DType:
@@ -85,7 +97,10 @@ def _infer_quantize(ctx: OpContext) -> Sequence[TensorSpec]:
     check_kinds(ctx, "fi", 0, 1)
     scale_layout(ctx.shape(0), ctx.shape(1), ctx.attrs["axis"], ctx.attrs["block_size"])
     if ctx.has(2):
-        require(ctx.shape(2) == ctx.shape(1), f"zero point {ctx.shape(2)} must have the scale's shape {ctx.shape(1)}")
+        require(
+            ctx.shape(2) == ctx.shape(1),
+            f"zero point {ctx.shape(2)} must have the scale's shape {ctx.shape(1)}",
+        )
         require(to in (None, ctx.dtype(2)), f"output_dtype {to} is not the zero point's {ctx.dtype(2)}")
         to = ctx.dtype(2)
     return [TensorSpec(to or uint8, ctx.shape(0))]
@@ -124,7 +139,9 @@ def quantize_graph(
     kind = number_of(_division_dtype(g.dtype(x), g.dtype(y_scale), precision))
     scale = _spread_graph(g, g.Cast(y_scale, to=kind), g.shape(x), axis, block_size)
     scaled = g.Cast(g.Div(g.Cast(x, to=kind), scale), to=1)
-    zero = _spread_graph(g, g.Cast(y_zero_point, to=1), g.shape(x), axis, block_size) if y_zero_point else None
+    zero = (
+        _spread_graph(g, g.Cast(y_zero_point, to=1), g.shape(x), axis, block_size) if y_zero_point else None
+    )
     return saturated_graph(g, scaled, zero, to, saturate)
 
 
@@ -147,14 +164,23 @@ def _infer_dequantize(ctx: OpContext) -> Sequence[TensorSpec]:
     check_kinds(ctx, "f", 1)
     scale_layout(ctx.shape(0), ctx.shape(1), ctx.attrs["axis"], ctx.attrs["block_size"])
     if ctx.has(2):
-        require(ctx.shape(2) == ctx.shape(1), f"zero point {ctx.shape(2)} must have the scale's shape {ctx.shape(1)}")
+        require(
+            ctx.shape(2) == ctx.shape(1),
+            f"zero point {ctx.shape(2)} must have the scale's shape {ctx.shape(1)}",
+        )
         require(ctx.dtype(2) == ctx.dtype(0), f"zero point's type {ctx.dtype(2)} must be x's {ctx.dtype(0)}")
     return [TensorSpec(_dequantized_dtype(ctx.dtype(1), ctx.attrs["output_dtype"]), ctx.shape(0))]
 
 
 @quiet
 def dequantize(
-    x: Any, x_scale: Any, x_zero_point: Any = None, *, axis: int = 1, block_size: int = 0, output_dtype: int = 0
+    x: Any,
+    x_scale: Any,
+    x_zero_point: Any = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
 ) -> Any:
     """(x - zero point) * scale in the output type."""
     kind = np_dtype(_dequantized_dtype(DTYPES[x_scale.dtype.name], output_dtype).name)
@@ -211,7 +237,9 @@ def dynamic_quantize(x: Any) -> Any:
 def dynamic_quantize_graph(g: Any, x: str) -> Any:
     """y, scale and zero point that map the range of x, with 0 in it, to 0..255."""
     zero, top = g.const(0.0), g.const(255.0)
-    low, high = (g.op(r, g.op(f, x, keepdims=0), zero) for r, f in (("Min", "ReduceMin"), ("Max", "ReduceMax")))
+    low, high = (
+        g.op(r, g.op(f, x, keepdims=0), zero) for r, f in (("Min", "ReduceMin"), ("Max", "ReduceMax"))
+    )
     span = g.Sub(high, low)
     scale = g.Where(g.Equal(span, zero), g.const(1.0), g.Div(span, top))
     point = g.Min(g.Max(g.Round(g.Div(g.Sub(zero, low), scale)), zero), top)

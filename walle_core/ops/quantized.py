@@ -29,7 +29,9 @@ def _row_shape(v: Sequence[int], rank: int) -> tuple[int, ...]:
 
 def _check_parameter(name: str, v: Sequence[int], operand: Sequence[int], left: bool) -> None:
     shape = _row_shape(v, len(operand)) if left else tuple(v) if prod(v) > 1 else ()
-    require(broadcasts_to(shape, operand), f"{name} {tuple(v)} must be a scalar or one entry per row or column")
+    require(
+        broadcasts_to(shape, operand), f"{name} {tuple(v)} must be a scalar or one entry per row or column"
+    )
 
 
 @rule
@@ -94,11 +96,20 @@ def _single(v: Any, left: bool, rank: int) -> Any:
 
 @quiet
 def qlinear_matmul(
-    a: Any, a_scale: Any, a_zero_point: Any, b: Any, b_scale: Any, b_zero_point: Any, y_scale: Any, y_zero_point: Any
+    a: Any,
+    a_scale: Any,
+    a_zero_point: Any,
+    b: Any,
+    b_scale: Any,
+    b_zero_point: Any,
+    y_scale: Any,
+    y_zero_point: Any,
 ) -> Any:
     """Matrix product of quantized operands, quantized again."""
     sums = np.matmul(_centred(a, a_zero_point, True), _centred(b, b_zero_point, False)).astype(np.float32)
-    scale = _single(a_scale, True, a.ndim) * _single(b_scale, False, b.ndim) / _single(y_scale, True, sums.ndim)
+    scale = (
+        _single(a_scale, True, a.ndim) * _single(b_scale, False, b.ndim) / _single(y_scale, True, sums.ndim)
+    )
     zero = _single(y_zero_point, True, sums.ndim)
     return saturated(sums * scale, zero, DTYPES[y_zero_point.dtype.name])
 
@@ -143,7 +154,9 @@ def _infer_qconv(ctx: OpContext) -> Sequence[TensorSpec]:
     for index in (4, 5, 8):
         if ctx.has(index):
             allowed = ((w[0],),) if index == 8 else ((), (1,), (w[0],))
-            require(ctx.shape(index) in allowed, f"input {index} must be a scalar or one entry per output channel")
+            require(
+                ctx.shape(index) in allowed, f"input {index} must be a scalar or one entry per output channel"
+            )
     return [TensorSpec(ctx.dtype(7), (x[0], w[0], *window.out))]
 
 
@@ -158,7 +171,9 @@ def qlinear_conv(
     if b is not None:
         sums = sums + b.reshape(column)
     scale = x_scale.reshape(()) * w_scale.reshape(column if w_scale.size > 1 else ()) / y_scale.reshape(())
-    return saturated(sums.astype(np.float32) * scale, y_zero_point.reshape(()), DTYPES[y_zero_point.dtype.name])
+    return saturated(
+        sums.astype(np.float32) * scale, y_zero_point.reshape(()), DTYPES[y_zero_point.dtype.name]
+    )
 
 
 def _conv_flops(ctx: OpContext, outs: Sequence[TensorSpec]) -> float:

@@ -46,7 +46,13 @@ def _name(x: Any, dtype: int | None) -> str:
     return element_type(dtype).name if dtype else str(x.dtype.name)
 
 
-@atomic("RandomNormal", "random", infer=_infer, deterministic=False, samples=(Sample((), {"shape": (3, 5), "seed": 1.0}),))
+@atomic(
+    "RandomNormal",
+    "random",
+    infer=_infer,
+    deterministic=False,
+    samples=(Sample((), {"shape": (3, 5), "seed": 1.0}),),
+)
 def random_normal(
     *, dtype: int = 1, mean: float = 0.0, scale: float = 1.0, seed: float | None = None, shape: Sequence[int]
 ) -> Any:
@@ -54,7 +60,13 @@ def random_normal(
     return _normal(shape, element_type(dtype).name, mean, scale, seed)
 
 
-@atomic("RandomNormalLike", "random", infer=_infer, deterministic=False, samples=(Sample(((3, 5),), {"seed": 1.0}),))
+@atomic(
+    "RandomNormalLike",
+    "random",
+    infer=_infer,
+    deterministic=False,
+    samples=(Sample(((3, 5),), {"seed": 1.0}),),
+)
 def random_normal_like(
     input: Any, *, dtype: int | None = None, mean: float = 0.0, scale: float = 1.0, seed: float | None = None
 ) -> Any:
@@ -62,7 +74,13 @@ def random_normal_like(
     return _normal(input.shape, _name(input, dtype), mean, scale, seed)
 
 
-@atomic("RandomUniform", "random", infer=_infer, deterministic=False, samples=(Sample((), {"shape": (3, 5), "seed": 1.0}),))
+@atomic(
+    "RandomUniform",
+    "random",
+    infer=_infer,
+    deterministic=False,
+    samples=(Sample((), {"shape": (3, 5), "seed": 1.0}),),
+)
 def random_uniform(
     *, dtype: int = 1, high: float = 1.0, low: float = 0.0, seed: float | None = None, shape: Sequence[int]
 ) -> Any:
@@ -70,7 +88,13 @@ def random_uniform(
     return _uniform(shape, element_type(dtype).name, low, high, seed)
 
 
-@atomic("RandomUniformLike", "random", infer=_infer, deterministic=False, samples=(Sample(((3, 5),), {"seed": 1.0}),))
+@atomic(
+    "RandomUniformLike",
+    "random",
+    infer=_infer,
+    deterministic=False,
+    samples=(Sample(((3, 5),), {"seed": 1.0}),),
+)
 def random_uniform_like(
     input: Any, *, dtype: int | None = None, high: float = 1.0, low: float = 0.0, seed: float | None = None
 ) -> Any:
@@ -81,7 +105,9 @@ def random_uniform_like(
 @rule
 def _infer_bernoulli(ctx: OpContext) -> Sequence[TensorSpec]:
     check_kinds(ctx, "f", 0)
-    return [TensorSpec(element_type(ctx.attrs["dtype"]) if ctx.attrs["dtype"] else ctx.dtype(0), ctx.shape(0))]
+    return [
+        TensorSpec(element_type(ctx.attrs["dtype"]) if ctx.attrs["dtype"] else ctx.dtype(0), ctx.shape(0))
+    ]
 
 
 @atomic(
@@ -90,7 +116,9 @@ def _infer_bernoulli(ctx: OpContext) -> Sequence[TensorSpec]:
 )  # fmt: skip
 def bernoulli(input: Any, *, dtype: int | None = None, seed: float | None = None) -> Any:
     """1 with the probability that the input gives, else 0."""
-    return (generator(seed).random(input.shape) < input.astype(np.float64)).astype(np_dtype(_name(input, dtype)))
+    return (generator(seed).random(input.shape) < input.astype(np.float64)).astype(
+        np_dtype(_name(input, dtype))
+    )
 
 
 @rule

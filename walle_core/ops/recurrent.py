@@ -36,7 +36,11 @@ def _infer(ctx: OpContext) -> Sequence[TensorSpec]:
             require(ctx.shape(index) == shape, f"input {index} must be {shape}, not {ctx.shape(index)}")
     y = (batch, steps, d, h) if ctx.attrs["layout"] else (steps, d, batch, h)
     kind = ctx.dtype(0)
-    return [TensorSpec(kind, y), TensorSpec(kind, state), *([TensorSpec(kind, state)] if ctx.op == "LSTM" else [])]
+    return [
+        TensorSpec(kind, y),
+        TensorSpec(kind, state),
+        *([TensorSpec(kind, state)] if ctx.op == "LSTM" else []),
+    ]
 
 
 def _flops(ctx: OpContext, _outputs: Sequence[TensorSpec]) -> float:
@@ -91,7 +95,12 @@ Cell = Callable[[Any, str, list[str]], list[str]]
 
 
 def _unroll(
-    g: Any, cell: str, make: Callable[..., Cell], inputs: Sequence[str | None], states: int, attributes: dict[str, Any]
+    g: Any,
+    cell: str,
+    make: Callable[..., Cell],
+    inputs: Sequence[str | None],
+    states: int,
+    attributes: dict[str, Any],
 ) -> tuple[str, ...]:
     """Appends a whole layer; `make(r, bias, activate, peephole)` returns the cell of one direction."""
     x, w, r, b, lengths, *rest = inputs
@@ -101,7 +110,9 @@ def _unroll(
         x = str(g.Transpose(x, perm=(1, 0, 2)))
         rest = [g.Transpose(v, perm=(1, 0, 2)) if v and i < states else v for i, v in enumerate(rest)]
     reverse = directions_of(attributes["direction"])
-    functions = activations(cell, len(reverse), *(attributes[f"activation{k}"] for k in ("s", "_alpha", "_beta")))
+    functions = activations(
+        cell, len(reverse), *(attributes[f"activation{k}"] for k in ("s", "_alpha", "_beta"))
+    )
     steps, batch, _ = g.shape(x)
     rows, hidden = g.shape(w)[1], g.shape(r)[2]
     if lengths and lengths in g.constants and all(n >= steps for n in g.ints(lengths)):
@@ -112,7 +123,11 @@ def _unroll(
         live = [g.Less(g.const([[i]], "int64"), column) for i in range(steps)]
     ys, lasts = [], []
     for d, backward in enumerate(reverse):
-        turn = (lambda v: g.ReverseSequence(v, g.Cast(lengths, to=7), time_axis=0, batch_axis=1)) if lengths else None
+        turn = (
+            (lambda v: g.ReverseSequence(v, g.Cast(lengths, to=7), time_axis=0, batch_axis=1))
+            if lengths
+            else None
+        )
         bias = _row(g, b, d) if b else None
         pre = g.MatMul(turn(x) if turn and backward else x, g.Transpose(_row(g, w, d), perm=(1, 0)))
         pre = g.Add(pre, _part(g, bias, 0, 0, rows)) if bias else pre
@@ -121,7 +136,8 @@ def _unroll(
             return _activate(g, functions[index], v, attributes["clip"])
 
         recurrent = g.Transpose(_row(g, r, d), perm=(1, 0))
-        peephole = _row(g, rest[states], d) if len(rest) > states and rest[states] else None
+        weight = rest[states] if len(rest) > states else None
+        peephole = _row(g, weight, d) if weight else None
         step = make(recurrent, _part(g, bias, 0, rows, 2 * rows) if bias else None, activate, peephole)
         state = [_row(g, v, d) if v else _zeros(g, x, batch, hidden) for v in rest[:states]]
         zero = _zeros(g, x, batch, hidden) if lengths else ""
@@ -131,12 +147,19 @@ def _unroll(
             new = step(g, _row(g, pre, t), state)
             out[t] = g.Where(live[i], new[0], zero) if lengths else new[0]
             state = [g.Where(live[i], n, s) for n, s in zip(new, state, strict=True)] if lengths else new
-        y = g.Concat(*(reshape(g, v, 1, batch, hidden) for v in out), axis=0) if out else _zeros(g, x, 0, batch, hidden)
+        y = (
+            g.Concat(*(reshape(g, v, 1, batch, hidden) for v in out), axis=0)
+            if out
+            else _zeros(g, x, 0, batch, hidden)
+        )
         ys.append(reshape(g, turn(y) if turn and backward else y, steps, 1, batch, hidden))
         lasts.append([reshape(g, s, 1, batch, hidden) for s in state])
     joined = [g.Concat(*ys, axis=1)] + [g.Concat(*(last[i] for last in lasts), axis=0) for i in range(states)]
     if batch_first:
-        joined = [g.Transpose(joined[0], perm=(2, 0, 1, 3)), *(g.Transpose(v, perm=(1, 0, 2)) for v in joined[1:])]
+        joined = [
+            g.Transpose(joined[0], perm=(2, 0, 1, 3)),
+            *(g.Transpose(v, perm=(1, 0, 2)) for v in joined[1:]),
+        ]
     return tuple(joined)
 
 
@@ -192,7 +215,9 @@ def _gru(
     def make(rec: str, bias: str | None, f: Callable[[int, str], str], _p: str | None) -> Cell:
         n = g.shape(rec)[0]
         gates, inner = _part(g, rec, 1, 0, 2 * n), _part(g, rec, 1, 2 * n, 3 * n)
-        gate_bias, inner_bias = (_part(g, bias, 0, 0, 2 * n), _part(g, bias, 0, 2 * n, 3 * n)) if bias else (None, None)
+        gate_bias, inner_bias = (
+            (_part(g, bias, 0, 0, 2 * n), _part(g, bias, 0, 2 * n, 3 * n)) if bias else (None, None)
+        )
 
         def step(g: Any, pre: str, s: list[str]) -> list[str]:
             h = s[0]
@@ -238,7 +263,9 @@ def _lstm(
 
         return step
 
-    return _unroll(g, "LSTM", make, (x, w, r, b, sequence_lens, initial_h, initial_c, p), 2, _settings(locals()))
+    return _unroll(
+        g, "LSTM", make, (x, w, r, b, sequence_lens, initial_h, initial_c, p), 2, _settings(locals())
+    )
 
 
 def _settings(scope: dict[str, Any]) -> dict[str, Any]:

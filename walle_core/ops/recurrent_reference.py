@@ -12,7 +12,9 @@ from walle_core.ops.recurrent_settings import activations, directions_of
 Step = Callable[[Any, Sequence[Any]], Sequence[Any]]
 
 
-def _scan(step: Step, pre: Any, states: Sequence[Any], lengths: Any, backward: bool) -> tuple[Any, Sequence[Any]]:
+def _scan(
+    step: Step, pre: Any, states: Sequence[Any], lengths: Any, backward: bool
+) -> tuple[Any, Sequence[Any]]:
     """Runs a cell over pre [T, N, G*H]; returns h [T, N, H] (zeros after a sequence's end) and the last states."""
     steps, batch = pre.shape[:2]
     t, n = np.arange(steps)[:, None], np.arange(batch)[None]
@@ -35,7 +37,9 @@ def _layer(
         x = x.swapaxes(0, 1)
         rest = [v if v is None or v.ndim == 2 else v.swapaxes(0, 1) for v in rest]
     reverse = directions_of(attributes["direction"])
-    functions = activations(cell, len(reverse), *(attributes[f"activation{k}"] for k in ("s", "_alpha", "_beta")))
+    functions = activations(
+        cell, len(reverse), *(attributes[f"activation{k}"] for k in ("s", "_alpha", "_beta"))
+    )
     steps, batch, hidden = x.shape[0], x.shape[1], r.shape[2]
     lengths = np.full(batch, steps) if lengths is None else lengths.astype(np.int64)
     limit = attributes["clip"]
@@ -55,7 +59,9 @@ def _layer(
 
 
 @widened
-def rnn(x: Any, w: Any, r: Any, b: Any = None, sequence_lens: Any = None, initial_h: Any = None, **attributes: Any) -> Any:
+def rnn(
+    x: Any, w: Any, r: Any, b: Any = None, sequence_lens: Any = None, initial_h: Any = None, **attributes: Any
+) -> Any:
     """Y and Y_h of a simple recurrent layer."""
 
     def make(rec: Any, bias: Any, f: Any, _p: Any, _d: int) -> Step:
@@ -65,7 +71,9 @@ def rnn(x: Any, w: Any, r: Any, b: Any = None, sequence_lens: Any = None, initia
 
 
 @widened
-def gru(x: Any, w: Any, r: Any, b: Any = None, sequence_lens: Any = None, initial_h: Any = None, **attributes: Any) -> Any:
+def gru(
+    x: Any, w: Any, r: Any, b: Any = None, sequence_lens: Any = None, initial_h: Any = None, **attributes: Any
+) -> Any:
     """Y and Y_h of a gated recurrent layer."""
 
     def make(rec: Any, bias: Any, f: Any, _p: Any, _d: int) -> Step:

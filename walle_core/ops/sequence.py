@@ -12,7 +12,9 @@ from walle_core.ops.rules import normal_axis, require
 def _position(position: Any, count: int, limit: int) -> int:
     """A position in [-count, limit] as one in [0, limit]. Raises ValueError outside."""
     index = int(np.asarray(position).reshape(()))
-    require(-count <= index <= limit, f"position {index} is outside [{-count}, {limit}] of a sequence of {count}")
+    require(
+        -count <= index <= limit, f"position {index} is outside [{-count}, {limit}] of a sequence of {count}"
+    )
     return index + count if index < 0 else index
 
 
@@ -46,7 +48,9 @@ def sequence_at(input_sequence: Any, position: Any) -> Any:
 def sequence_insert(input_sequence: Any, tensor: Any, position: Any = None) -> Any:
     """The sequence with a tensor inserted before a position, at the end by default."""
     sequence = _checked(input_sequence)
-    require(not sequence or sequence[0].dtype == tensor.dtype, "all tensors of a sequence must have one dtype")
+    require(
+        not sequence or sequence[0].dtype == tensor.dtype, "all tensors of a sequence must have one dtype"
+    )
     at = len(sequence) if position is None else _position(position, len(sequence), len(sequence))
     sequence.insert(at, tensor)
     return sequence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, composite
-from walle_core.ops.element_types import element_type, number_of
+from walle_core.ops.element_types import element_type
 from walle_core.ops.fourier import dft_graph, dft_length, transform
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import reshape
@@ -85,10 +85,15 @@ _define_window("BlackmanWindow", "Three-term cosine window of a given length.")
 def mel_weights(bins: int, length: int, rate: int, low: float, high: float) -> list[list[float]]:
     """Triangular filters [length // 2 + 1, bins] between edges that are equidistant on mel(f) = 2595 log10(1 + f / 700)."""
     rows = length // 2 + 1
-    require(bins >= 0 and length >= 0 and rate > 0, f"{bins} bins, DFT length {length}, sample rate {rate} do not fit")
+    require(
+        bins >= 0 and length >= 0 and rate > 0,
+        f"{bins} bins, DFT length {length}, sample rate {rate} do not fit",
+    )
     require(rows * bins <= MAX_SIZE, f"a filter bank of {rows} x {bins} is too large")
     first, last = (2595 * math.log10(1 + f / 700) for f in (low, high))
-    step = (last - first) / (bins + 2)  # the standard's own tests divide by the edges, not by the gaps between them
+    step = (last - first) / (
+        bins + 2
+    )  # the standard's own tests divide by the edges, not by the gaps between them
     edges = [first + i * step for i in range(bins + 2)]
     at = [int((length + 1) * (700 * (10 ** (m / 2595) - 1)) / rate) for m in edges]
     table = [[0.0] * bins for _ in range(rows)]
@@ -120,7 +125,9 @@ def _mel_reference(
     output_datatype: int = 1,
 ) -> Any:  # fmt: skip
     bins, length, rate = (_scalar(v, "the size") for v in (num_mel_bins, dft_length, sample_rate))
-    table = mel_weights(bins, length, rate, float(lower_edge_hertz.reshape(())), float(upper_edge_hertz.reshape(())))
+    table = mel_weights(
+        bins, length, rate, float(lower_edge_hertz.reshape(())), float(upper_edge_hertz.reshape(()))
+    )
     made = np.array(table, np.float64).reshape(length // 2 + 1, bins)
     return made.astype(np_dtype(element_type(output_datatype).name))
 
@@ -134,7 +141,9 @@ def mel_weight_matrix(
     output_datatype: int = 1,
 ) -> Any:  # fmt: skip
     """Matrix that sums a spectrum's bins into bands of equal width on the mel scale."""
-    values = [_constant(g, v) for v in (num_mel_bins, dft_length, sample_rate, lower_edge_hertz, upper_edge_hertz)]
+    values = [
+        _constant(g, v) for v in (num_mel_bins, dft_length, sample_rate, lower_edge_hertz, upper_edge_hertz)
+    ]
     bins, length, rate = (int(v) for v in values[:3])
     table = mel_weights(bins, length, rate, values[3], values[4])
     flat = g.const(array("f", [v for row in table for v in row]), "float32")
@@ -143,7 +152,10 @@ def mel_weight_matrix(
 
 def _last_axis(shape: Sequence[int]) -> bool:
     """Whether values are complex. Raises ValueError unless the last axis holds 1 or 2 numbers."""
-    require(len(shape) >= 2 and shape[-1] in (1, 2), f"the last axis of {tuple(shape)} must hold 1 (real) or 2 numbers")
+    require(
+        len(shape) >= 2 and shape[-1] in (1, 2),
+        f"the last axis of {tuple(shape)} must hold 1 (real) or 2 numbers",
+    )
     return shape[-1] == 2
 
 
@@ -162,7 +174,7 @@ def _infer_dft(ctx: OpContext) -> Sequence[TensorSpec] | None:
         return None
     axis = _dft_axis((ctx.ints(2) or [-2])[0], len(shape))
     one, inverse = bool(ctx.attrs["onesided"]), bool(ctx.attrs["inverse"])
-    n = dft_length(shape[axis], (ctx.ints(1) or [None])[0], one and inverse)
+    n = dft_length(shape[axis], next(iter(ctx.ints(1) or ()), None), one and inverse)
     require(not (one and is_complex and not inverse), "a complex signal has no one-sided transform")
     shape[axis] = n // 2 + 1 if one and not inverse else n
     shape[-1] = 1 if one and inverse else 2
@@ -193,7 +205,13 @@ def _dft_flops(ctx: OpContext, outs: Sequence[TensorSpec]) -> float:
     ),
 )  # fmt: skip
 def _dft_decompose(
-    g: Any, input: str, dft_length: str | None = None, axis: str | None = None, *, inverse: int = 0, onesided: int = 0
+    g: Any,
+    input: str,
+    dft_length: str | None = None,
+    axis: str | None = None,
+    *,
+    inverse: int = 0,
+    onesided: int = 0,
 ) -> Any:
     """Discrete Fourier transform along an axis, or its inverse."""
     shape = g.shape(input)
@@ -202,13 +220,21 @@ def _dft_decompose(
     return dft_graph(g, input, n, at, bool(inverse), bool(onesided))
 
 
-def _frames(signal: Sequence[int], step: int, length: int | None, win: Sequence[int] | None) -> tuple[int, int]:
+def _frames(
+    signal: Sequence[int], step: int, length: int | None, win: Sequence[int] | None
+) -> tuple[int, int]:
     """Number of frames and their length."""
-    require(len(signal) in (2, 3), f"signal must be [batch, length] or [batch, length, 1 or 2], not {tuple(signal)}")
+    require(
+        len(signal) in (2, 3),
+        f"signal must be [batch, length] or [batch, length, 1 or 2], not {tuple(signal)}",
+    )
     require(win is None or len(win) == 1, "the window must have rank 1")
     size = length if length is not None else win[0] if win is not None else signal[1]
     require(win is None or win[0] == size, f"window of {win} samples for frames of {size}")
-    require(step > 0 and 0 < size <= signal[1], f"frames of {size} every {step} do not fit a signal of {signal[1]}")
+    require(
+        step > 0 and 0 < size <= signal[1],
+        f"frames of {size} every {step} do not fit a signal of {signal[1]}",
+    )
     return (signal[1] - size) // step + 1, size
 
 
@@ -219,13 +245,17 @@ def _infer_stft(ctx: OpContext) -> Sequence[TensorSpec] | None:
     if step is None or (ctx.has(3) and not ctx.constant(3)):
         return None
     shape = ctx.shape(0)
-    count, size = _frames(shape, step[0], (ctx.ints(3) or [None])[0], ctx.shape(2) if ctx.has(2) else None)
+    count, size = _frames(
+        shape, step[0], next(iter(ctx.ints(3) or ()), None), ctx.shape(2) if ctx.has(2) else None
+    )
     one = ctx.attrs["onesided"] and not (len(shape) == 3 and shape[2] == 2)
     return [TensorSpec(ctx.dtype(0), (shape[0], count, size // 2 + 1 if one else size, 2))]
 
 
 @widened
-def stft(signal: Any, frame_step: Any, window: Any = None, frame_length: Any = None, *, onesided: int = 1) -> Any:
+def stft(
+    signal: Any, frame_step: Any, window: Any = None, frame_length: Any = None, *, onesided: int = 1
+) -> Any:
     """Discrete Fourier transforms of windowed frames: [batch, frames, bins, 2]."""
     step = _scalar(frame_step, "frame_step")
     length = None if frame_length is None else _scalar(frame_length, "frame_length")

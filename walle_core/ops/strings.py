@@ -33,7 +33,9 @@ def _infer_concat(ctx: OpContext) -> Sequence[TensorSpec]:
 def string_concat(x: Any, y: Any) -> Any:
     """Joins strings elementwise, with broadcasting."""
     x, y = np.broadcast_arrays(x, y)
-    return objects([text(a) + text(b) for a, b in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)], x.shape)
+    return objects(
+        [text(a) + text(b) for a, b in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)], x.shape
+    )
 
 
 @atomic("StringSplit", "string", dtypes=("string",))
@@ -52,11 +54,15 @@ def string_normalizer(
     stopwords: Sequence[str | bytes] = (),
 ) -> Any:  # fmt: skip
     """Removes stop words from [C] or [1, C] strings and changes their case."""
-    require(x.ndim == 1 or (x.ndim == 2 and x.shape[0] == 1), f"strings must be [C] or [1, C], not {list(x.shape)}")
-    change = {"NONE": str, "LOWER": str.lower, "UPPER": str.upper}.get(text(case_change_action))
+    require(
+        x.ndim == 1 or (x.ndim == 2 and x.shape[0] == 1),
+        f"strings must be [C] or [1, C], not {list(x.shape)}",
+    )
+    changes: dict[str, Callable[[str], str]] = {"NONE": str, "LOWER": str.lower, "UPPER": str.upper}
+    change = changes.get(text(case_change_action))
     require(change is not None, f"case_change_action {case_change_action!r} must be NONE, LOWER or UPPER")
     assert change is not None
-    fold = str if is_case_sensitive else str.lower
+    fold: Callable[[str], str] = str if is_case_sensitive else str.lower
     stop = {fold(text(w)) for w in stopwords}
     kept = [change(s) for s in each(str, x) if fold(s) not in stop] or [""]
     return objects(kept, (len(kept),) if x.ndim == 1 else (1, len(kept)))
@@ -86,7 +92,10 @@ def _pool(
     pool = [text(s) for s in strings] if strings else list(numbers or ())
     grams: list[tuple[Any, ...]] = []
     for n, (begin, end) in enumerate(zip(starts, [*starts[1:], len(pool)], strict=True), 1):
-        require(0 <= begin <= end <= len(pool) and (end - begin) % n == 0, f"ngram_counts {list(starts)} do not fit")
+        require(
+            0 <= begin <= end <= len(pool) and (end - begin) % n == 0,
+            f"ngram_counts {list(starts)} do not fit",
+        )
         grams += [tuple(pool[i : i + n]) for i in range(begin, end, n)]
     return grams
 
@@ -102,8 +111,13 @@ def tf_idf_vectorizer(
     require(kind in ("TF", "IDF", "TFIDF"), f"mode {kind!r} must be TF, IDF or TFIDF")
     require(x.ndim in (1, 2), f"X must have rank 1 or 2, not {x.ndim}")
     grams = _pool(pool_strings, pool_int64s, ngram_counts)
-    require(len(grams) == len(ngram_indexes), f"{len(grams)} n-grams in the pool, {len(ngram_indexes)} ngram_indexes")
-    place = {gram: (i, int(column)) for i, (gram, column) in enumerate(zip(grams, ngram_indexes, strict=True))}
+    require(
+        len(grams) == len(ngram_indexes),
+        f"{len(grams)} n-grams in the pool, {len(ngram_indexes)} ngram_indexes",
+    )
+    place = {
+        gram: (i, int(column)) for i, (gram, column) in enumerate(zip(grams, ngram_indexes, strict=True))
+    }
     out = np.zeros((x.shape[0] if x.ndim == 2 else 1, max(ngram_indexes, default=-1) + 1), np.float32)
     for row, values in zip(out, x if x.ndim == 2 else x[None], strict=True):
         tokens = [text(v) if isinstance(v, (str, bytes)) else v for v in values.tolist()]

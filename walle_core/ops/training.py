@@ -13,7 +13,10 @@ DOMAIN = "ai.onnx.preview.training."
 
 def _groups(values: Sequence[str], count: int) -> list[tuple[str, ...]]:
     """Inputs come kind after kind (all tensors, all gradients, ...): one tuple of `count` kinds per tensor."""
-    require(len(values) > 0 and len(values) % count == 0, f"{len(values)} inputs must be {count} per optimized tensor")
+    require(
+        len(values) > 0 and len(values) % count == 0,
+        f"{len(values)} inputs must be {count} per optimized tensor",
+    )
     n = len(values) // count
     return [tuple(values[k * n + i] for k in range(count)) for i in range(n)]
 
@@ -44,7 +47,11 @@ class _Arithmetic:
     def started(self, count: str, then: str, otherwise: str) -> str:
         """`then` where the update count is above 0."""
         zero = self.g.const(0, like=count)
-        return str(self.g.Where(self.g.Greater(self.g.Reshape(count, self.g.const([], "int64")), zero), then, otherwise))
+        return str(
+            self.g.Where(
+                self.g.Greater(self.g.Reshape(count, self.g.const([], "int64")), zero), then, otherwise
+            )
+        )
 
 
 _TYPES = ("float32", "int64", *["float32"] * 8)
@@ -66,7 +73,13 @@ def _update(name: str, kinds: int, **attributes: Any) -> Callable[[Callable[...,
 
 @_update("Adagrad", 3, norm_coefficient=0.01, decay_factor=0.1)
 def adagrad(
-    g: Any, r: str, t: str, *inputs: str, decay_factor: float = 0.0, epsilon: float = 1e-6, norm_coefficient: float = 0.0
+    g: Any,
+    r: str,
+    t: str,
+    *inputs: str,
+    decay_factor: float = 0.0,
+    epsilon: float = 1e-6,
+    norm_coefficient: float = 0.0,
 ) -> Any:
     """One step of AdaGrad (Duchi, Hazan, Singer 2011): tensors, gradients, squared gradients -> tensors, squares."""
     results = []
@@ -98,13 +111,22 @@ def adam(
         right = g.Sub(a.number(1.0), g.Pow(a.number(alpha), count))
         rate = a.started(t, g.Div(g.Mul(rate, g.Sqrt(left)), right), rate)
         new = g.Sub(x, g.Div(g.Mul(rate, mean), root))
-        results.append((a.scaled(new, 1 - norm_coefficient_post) if norm_coefficient_post else new, mean, squares))
+        results.append(
+            (a.scaled(new, 1 - norm_coefficient_post) if norm_coefficient_post else new, mean, squares)
+        )
     return _flat(results)
 
 
 @_update("Momentum", 3, alpha=0.9, beta=0.8, mode="nesterov", norm_coefficient=0.01)
 def momentum(
-    g: Any, r: str, t: str, *inputs: str, alpha: float, beta: float, mode: str | bytes, norm_coefficient: float
+    g: Any,
+    r: str,
+    t: str,
+    *inputs: str,
+    alpha: float,
+    beta: float,
+    mode: str | bytes,
+    norm_coefficient: float,
 ) -> Any:
     """One step of gradient descent with momentum, standard or Nesterov's: tensors, gradients, momenta -> tensors, momenta."""
     kind = text(mode)

@@ -1,6 +1,6 @@
 """The conformance kit: what every backend must do, as one pytest suite. Needs pytest and NumPy.
 
-    pytest --pyargs walle_core.testing.conformance --walle-backend NAME
+pytest --pyargs walle_core.testing.conformance --walle-backend NAME
 """
 
 from walle_core.testing.cases import Case, atomic_cases, cases

@@ -49,7 +49,8 @@ class Case:
 
     def expected(self) -> list[Any]:
         """What the definition computes: in float64 where the operands are float32, so that its own rounding is not
-        held against a backend."""
+        held against a backend.
+        """
         plain = evaluate(self.graph, self.feeds)
         wide = {n: v.astype(np.float64) if v.dtype == np.float32 else v for n, v in self.feeds.items()}
         if not any(v.dtype == np.float64 for v in wide.values()) or self.op.family in NARROW:
@@ -86,9 +87,15 @@ def cases(op: OpDef) -> Iterator[Case]:
 
 def _case(op: OpDef, sample: Sample, dtype: str, index: int) -> Case:
     kinds = [sample.dtypes[i] if i < len(sample.dtypes) else "" for i in range(len(sample.inputs))]
-    shapes = "_".join("x".join(map(str, s)) or "scalar" if isinstance(s, tuple) else "list" for s in sample.inputs)
-    attributes = "-".join(f"{k}={v}".replace(" ", "") for k, v in sample.attrs.items() if not isinstance(v, Graph))
-    name = "-".join(part for part in (op.name, str(index), dtype or kinds[0] if kinds else "", shapes, attributes) if part)
+    shapes = "_".join(
+        "x".join(map(str, s)) or "scalar" if isinstance(s, tuple) else "list" for s in sample.inputs
+    )
+    attributes = "-".join(
+        f"{k}={v}".replace(" ", "") for k, v in sample.attrs.items() if not isinstance(v, Graph)
+    )
+    name = "-".join(
+        part for part in (op.name, str(index), dtype or kinds[0] if kinds else "", shapes, attributes) if part
+    )
     rng = np.random.RandomState(zlib.crc32(name.encode()))  # the same values in every NumPy version
     feeds: dict[str, Any] = {}
     constants: dict[str, Any] = {}
@@ -125,7 +132,9 @@ def draw(rng: Any, shape: tuple[int, ...], dtype: str, domain: tuple[float, floa
         return rng.rand(*shape) < 0.5 if shape else np.asarray(rng.rand() < 0.5)
     if kind in "iu":
         low = max(low, 0) if kind == "u" else low
-        return np.asarray(rng.randint(int(np.ceil(low)), max(int(np.ceil(low)), int(high)) + 1, shape)).astype(dtype)
+        return np.asarray(
+            rng.randint(int(np.ceil(low)), max(int(np.ceil(low)), int(high)) + 1, shape)
+        ).astype(dtype)
     values = np.asarray(rng.uniform(low, high, shape))
     if DTYPES[dtype].format is None:
         import ml_dtypes
@@ -136,7 +145,9 @@ def draw(rng: Any, shape: tuple[int, ...], dtype: str, domain: tuple[float, floa
 
 def _specs(values: Mapping[str, Any]) -> dict[str, TensorSpec]:
     tensors = {n: v if isinstance(v, Tensor) else to_tensor(v) for n, v in values.items()}
-    return {n: TensorSpec(DTYPES[t.dtype], tuple(t.shape)) for n, t in tensors.items() if isinstance(t, Tensor)}
+    return {
+        n: TensorSpec(DTYPES[t.dtype], tuple(t.shape)) for n, t in tensors.items() if isinstance(t, Tensor)
+    }
 
 
 def _infer(
@@ -156,7 +167,9 @@ def _finish(
     name: str, op: OpDef, sample: Sample, names: list[str], feeds: dict[str, Any], constants: dict[str, Any],
     specs: list[TensorSpec],
 ) -> Case:  # fmt: skip
-    specs = specs[: _count(op, sample, names, {**feeds, **{n: to_array(t) for n, t in constants.items()}}, len(specs))]
+    specs = specs[
+        : _count(op, sample, names, {**feeds, **{n: to_array(t) for n, t in constants.items()}}, len(specs))
+    ]
     outputs = tuple(f"y{i}" for i in range(len(specs)))
     node = Node(op.name, tuple(names), outputs, dict(sample.attrs), "node")
     known = {**_specs(feeds), **_specs(constants), **dict(zip(outputs, specs, strict=True))}
@@ -174,7 +187,9 @@ def _count(op: OpDef, sample: Sample, names: list[str], feeds: Mapping[str, Any]
 
 def _dynamic(name: str, op: OpDef, sample: Sample, names: list[str], feeds: dict[str, Any]) -> Case:
     if op.reference is None:
-        raise ModelError(f"sample {name}: neither are its output shapes known nor is there a reference that makes them")
+        raise ModelError(
+            f"sample {name}: neither are its output shapes known nor is there a reference that makes them"
+        )
     outputs = tuple(f"y{i}" for i in range(_count(op, sample, names, feeds, 1)))
     node = Node(op.name, tuple(names), outputs, dict(sample.attrs), "node")
     graph = Graph(tuple(n for n in names if n), outputs, (node,), {}, _specs(feeds), op.name)
@@ -190,7 +205,8 @@ def atomic_cases() -> Iterator[Case]:
 
 def derived_cases() -> Iterator[Case]:
     """Cases of every deterministic composite and transform operator that has samples, and those of atomic operators
-    whose output shapes depend on data."""
+    whose output shapes depend on data.
+    """
     for op in catalogue().values():
         if op.kind != "control" and op.deterministic:
             yield from (c for c in cases(op) if op.kind != "atomic" or not c.static)

@@ -55,7 +55,9 @@ def assert_ulp(
     if over.size:
         at = over[np.argmax(error[over] / np.maximum(tolerance[over], 1e-300))]
         units = error[at] / (eps * max(size[at], tiny))
-        raise AssertionError(_worst(what, got, want, at, f"{units:.3g} ulp, allowed {ulp}; {over.size} elements"))
+        raise AssertionError(
+            _worst(what, got, want, at, f"{units:.3g} ulp, allowed {ulp}; {over.size} elements")
+        )
 
 
 def _precision(dtype: Any) -> tuple[float, float]:
@@ -64,7 +66,7 @@ def _precision(dtype: Any) -> tuple[float, float]:
     except ValueError:  # bfloat16 and the 8-bit floats
         import ml_dtypes
 
-        info = ml_dtypes.finfo(dtype)
+        info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     return float(info.eps), float(info.tiny)
 
 

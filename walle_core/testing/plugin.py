@@ -13,8 +13,12 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--walle-backend`` and ``--walle-plugin``."""
     group = parser.getgroup("walle")
-    group.addoption("--walle-backend", action="append", default=[], metavar="NAME", help="backend to test; default: all")
-    group.addoption("--walle-plugin", action="append", default=[], metavar="NAME", help="test what this plugin registers")
+    group.addoption(
+        "--walle-backend", action="append", default=[], metavar="NAME", help="backend to test; default: all"
+    )
+    group.addoption(
+        "--walle-plugin", action="append", default=[], metavar="NAME", help="test what this plugin registers"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,7 +69,9 @@ def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
         if backend.name not in absent:
             absent[backend.name] = not backend.devices()
         if absent[backend.name] and not required:
-            item.add_marker(pytest.mark.skip(reason=f"skipped: backend {backend.name} has no device on this machine"))
+            item.add_marker(
+                pytest.mark.skip(reason=f"skipped: backend {backend.name} has no device on this machine")
+            )
         for pattern, reason in backend.known_gaps.items():
             if fnmatch.fnmatchcase(item.name, pattern):
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True))

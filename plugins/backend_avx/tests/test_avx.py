@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
 import walle_backend_avx
 from walle_backend_avx import _tables
+
 from walle_core._native import load_table
 from walle_core.errors import PluginError
 from walle_core.plugins import load_plugins

@@ -68,7 +68,7 @@ class TableBackend:
         known_gaps: Mapping[str, str] | None = None,
     ) -> None:
         self.name, self.version = name, version
-        self.known_gaps = dict(known_gaps or {})
+        self.known_gaps: Mapping[str, str] = dict(known_gaps or {})
         self.traits = BackendTraits(layout="NHWC")
         self._tables = tables
         self._kernels: Kernels | None = None
@@ -85,7 +85,9 @@ class TableBackend:
                 self._usable = bool(capsules)
                 self._kernels = Kernels([*capsules, scalar_table()])
                 families = [gemm, conv, winograd, depthwise, pool, reduction, movement]
-                rules = [rule for family in families for rule in family.rules()] + elementwise.rules(self._kernels)
+                rules = [rule for family in families for rule in family.rules()] + elementwise.rules(
+                    self._kernels
+                )
                 for rule in rules:
                     for op in rule.ops:
                         self._rules.setdefault(op, []).append(rule)
@@ -123,7 +125,9 @@ class TableBackend:
             em.algorithm(item.algorithm)
             item.emit(em) if item.emit is not None else self._emit(em, item.node, choices)
         program, arena = em.finish()
-        steps = tuple((s.name, f"{s.kernel.family}/{s.kernel.op}/{s.kernel.isa}", s.algorithm) for s in em.steps)
+        steps = tuple(
+            (s.name, f"{s.kernel.family}/{s.kernel.op}/{s.kernel.isa}", s.algorithm) for s in em.steps
+        )
         return TableExecutable(program, arena, steps)
 
     def _emit(self, em: Emitter, node: Node, choices: Mapping[str, Candidate]) -> None:
@@ -133,7 +137,9 @@ class TableBackend:
                 em.algorithm(choice.algorithm)
                 rule.emit(em, node, choice)
                 return
-        raise BackendError(f"{self.name}: the plan for {node} names rule {choice.params.get('rule')!r}, which is gone")
+        raise BackendError(
+            f"{self.name}: the plan for {node} names rule {choice.params.get('rule')!r}, which is gone"
+        )
 
     def calibrate(self, device: Device, threads: int, progress: Callable[[str], None]) -> DeviceRates:
         """Measures rates with short runs of the real kernels."""

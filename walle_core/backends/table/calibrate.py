@@ -16,7 +16,12 @@ from walle_core.types import Candidate, DeviceRates
 if TYPE_CHECKING:
     from walle_core.backends.table.backend import TableBackend
 
-LEVELS = (2.0**14, 2.0**18, 2.0**22, 2.0**26)  # working sets in bytes: first, second, third level cache, memory
+LEVELS = (
+    2.0**14,
+    2.0**18,
+    2.0**22,
+    2.0**26,
+)  # working sets in bytes: first, second, third level cache, memory
 BUDGET_S = 0.08  # per probe
 
 

@@ -75,7 +75,11 @@ def _sizes(graph: Graph, name: str) -> tuple[int, ...]:
 
 def _row(node: Node, graph: Graph, kernels: Kernels) -> Kernel | None:
     """The float32 row of an elementwise node with one float32 output; None for all else."""
-    if len(node.outputs) != 1 or graph.specs[node.outputs[0]].dtype.name != "float32" or not graph.specs[node.outputs[0]].size:
+    if (
+        len(node.outputs) != 1
+        or graph.specs[node.outputs[0]].dtype.name != "float32"
+        or not graph.specs[node.outputs[0]].size
+    ):
         return None
     data = node.inputs[:1] if node.op == "Clip" else node.inputs
     if not 1 <= len(data) <= 2 or not all(data) or any(_dtype(graph, n) != "float32" for n in data):
@@ -130,7 +134,11 @@ def _grow(
     while node.outputs[0] not in graph.outputs:
         readers = {n.name: n for n in uses.get(node.outputs[0], ())}
         follower = min(readers.values(), key=lambda n: position[n.name], default=None)
-        if follower is None or follower.name in absorbed or choices[follower.name].params.get("rule") != "elementwise":
+        if (
+            follower is None
+            or follower.name in absorbed
+            or choices[follower.name].params.get("rule") != "elementwise"
+        ):
             return
         inside = {n.name for n in group.nodes} | {follower.name}
         if not set(readers) <= inside or graph.specs[follower.outputs[0]].sizes != group.shape:
@@ -159,7 +167,15 @@ def _emitter(group: _Group, kernels: Kernels) -> Callable[[Emitter], None]:
             target = free.pop()
             register[node.outputs[0]] = target
             params = parameters(node, graph.constants, "float32") or [] if row.family == "unary" else []
-            code += [row.address, len(sources), target, *sources, *[0] * (2 - len(sources)), len(params), *params]
+            code += [
+                row.address,
+                len(sources),
+                target,
+                *sources,
+                *[0] * (2 - len(sources)),
+                len(params),
+                *params,
+            ]
         modes = [v for n in operands for v in group.inputs[n]]
         out = group.nodes[-1].outputs[0]
         args = [len(group.nodes), len(operands), *modes, *code]

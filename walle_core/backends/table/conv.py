@@ -19,7 +19,9 @@ from walle_core.types import Candidate, TensorSpec
 
 TAPS_IN_PLACE, TAPS_STAGED, KERNEL_ROWS = 0, 1, 2  # modes of conv.hpp
 FEW_CHANNELS = 16  # below this a kernel row is one run
-PATCH_FLOATS = 2048  # longest patch (K) of the kernel-row mode: a block of them stays in the second-level cache
+PATCH_FLOATS = (
+    2048  # longest patch (K) of the kernel-row mode: a block of them stays in the second-level cache
+)
 
 
 @attrs.frozen
@@ -104,16 +106,28 @@ def candidates(
     if kernels.kernel("conv", "direct") is None or not supports_activation(node.attrs):
         return []
     direct = _direct(node, specs)
-    if direct is None or not epilogue_fits(node, specs) or direct.depth == 0 or direct.image.pixels >= 1 << 32:
+    if (
+        direct is None
+        or not epilogue_fits(node, specs)
+        or direct.depth == 0
+        or direct.image.pixels >= 1 << 32
+    ):
         return []
     tile = TileShape.of(kernels.lanes)
     cut = direct.cut(tile, 1)
     moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
-    params = {"tile": (tile.rows, tile.panel), "block": cut.block_tiles, "piece": cut.piece, "mode": direct.mode}
+    params = {
+        "tile": (tile.rows, tile.panel),
+        "block": cut.block_tiles,
+        "piece": cut.piece,
+        "mode": direct.mode,
+    }
     pixels = direct.image.pixels
     ops = direct.groups * padded_ops(pixels, direct.k, direct.depth, tile)
     dispatches = 1 + (node.inputs[1] not in constants)
-    why = f"{pixels} pixels x {direct.depth} x {direct.k}" + (f", {direct.groups} groups" if direct.groups > 1 else "")
+    why = f"{pixels} pixels x {direct.depth} x {direct.k}" + (
+        f", {direct.groups} groups" if direct.groups > 1 else ""
+    )
     name, rate = ("gemm", "gemm") if direct.pointwise else ("direct", "direct")
     return [Candidate(name, rate, ops, moved, dispatches, params, why)]
 

@@ -78,7 +78,9 @@ def candidates(
     row = row_of(node, data.dtype.name)
     if row is None or kernels.kernel(*row) is None:
         return []
-    if row[0] == "binary" and len({s.dtype.name for s in operands}) != 1 or len(operands) == 1 and row[0] != "unary":
+    if (row[0] == "binary" and len({s.dtype.name for s in operands}) != 1) or (
+        len(operands) == 1 and row[0] != "unary"
+    ):
         return []
     if row[0] == "unary" and parameters(node, constants, data.dtype.name) is None:
         return []

@@ -14,7 +14,9 @@ from walle_core.graph.ir import Graph, Node
 from walle_core.memory import ArenaPlan, Lifetime, plan_arena
 from walle_core.types import Candidate, TensorSpec
 
-CHUNKS_PER_THREAD = 4  # finer than one chunk per thread, so that a disturbed thread does not hold up the others
+CHUNKS_PER_THREAD = (
+    4  # finer than one chunk per thread, so that a disturbed thread does not hold up the others
+)
 
 
 def f64(value: float) -> int:
@@ -134,7 +136,8 @@ class Emitter:
 
     def constant_tensor(self, value: str) -> Tensor:
         """The Tensor of a constant value."""
-        return self.graph.constants[value]
+        tensor: Tensor = self.graph.constants[value]
+        return tensor
 
     def add_constant(self, tensor: Tensor) -> Operand:
         """An operand for data made at load (packed weights, offset tables)."""
@@ -174,7 +177,9 @@ class Emitter:
         kernel = self.require("raster", "1", "")
         rows, row = (nbytes // 4096, 4096) if nbytes >= 65536 and nbytes % 4096 == 0 else (1, nbytes)
         args = [1, 1, 0, 0, 1, rows, row, 0, row, 1, 0, row, 1]
-        self.step(kernel, [self.value(out), self.value(source)], args, work=rows, grain=16, name=f"copy {out}")
+        self.step(
+            kernel, [self.value(out), self.value(source)], args, work=rows, grain=16, name=f"copy {out}"
+        )
 
     def scratch(self, nbytes: int) -> Operand:
         """Arena memory that lives in the steps that use it."""
@@ -203,16 +208,22 @@ class Emitter:
         """Appends a step over `work` units, of which fewer than `grain` are not worth another thread."""
         if kernel is None:
             raise BackendError(f"step {name!r}: the kernel tables lack a row that the plan relies on")
-        chunk = max(grain, -(-work // (self.threads * CHUNKS_PER_THREAD))) if self.threads > 1 else max(work, 1)
+        chunk = (
+            max(grain, -(-work // (self.threads * CHUNKS_PER_THREAD))) if self.threads > 1 else max(work, 1)
+        )
         now = len(self.steps)
         for operand in operands:
             if operand.space == "arena":
                 buffer = operand.target
                 buffer.first = now if buffer.first < 0 else buffer.first
                 buffer.last = now
-        self.steps.append(Step(kernel, tuple(operands), tuple(args), work, max(1, chunk), name, self._algorithm))
+        self.steps.append(
+            Step(kernel, tuple(operands), tuple(args), work, max(1, chunk), name, self._algorithm)
+        )
 
-    def run_now(self, kernel: Kernel | None, tensors: Sequence[Tensor | None], args: Sequence[int], work: int) -> None:
+    def run_now(
+        self, kernel: Kernel | None, tensors: Sequence[Tensor | None], args: Sequence[int], work: int
+    ) -> None:
         """Runs a kernel at load, for example to pack weights."""
         if kernel is None:
             raise BackendError("the kernel tables lack a row that packing relies on")
@@ -229,7 +240,9 @@ class Emitter:
             if place.space != "output" or place.target != index:
                 self._places.pop(name) if place.space == "output" else None
                 self._copy_to_output(place, name, index)
-        buffers = list({id(o.target): o.target for s in self.steps for o in s.operands if o.space == "arena"}.values())
+        buffers = list(
+            {id(o.target): o.target for s in self.steps for o in s.operands if o.space == "arena"}.values()
+        )
         plan = plan_arena([Lifetime(b.nbytes, b.first, b.last) for b in buffers])
         where = {id(b): offset for b, offset in zip(buffers, plan.offsets, strict=True)}
         arena = Tensor((max(plan.nbytes, 64),), "uint8", zero=False)

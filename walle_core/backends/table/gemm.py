@@ -114,7 +114,12 @@ def candidates(
 ) -> Sequence[Candidate]:
     """Packed float32 products, with B packed at load where it is constant."""
     spec, out = specs[node.inputs[0]], specs[node.outputs[0]]
-    if spec.dtype.name != "float32" or not supports_activation(node.attrs) or 0 in spec.sizes or 0 in out.sizes:
+    if (
+        spec.dtype.name != "float32"
+        or not supports_activation(node.attrs)
+        or 0 in spec.sizes
+        or 0 in out.sizes
+    ):
         return []
     if kernels.kernel("gemm", "gemm") is None or _epilogue(node, specs) is None:
         return []
@@ -128,7 +133,9 @@ def candidates(
         moved += 2.0 * specs[node.inputs[1]].nbytes
     dispatches = 1 + (not constant) + (p.a_stride[1] != 1)
     params = {"tile": (tile.rows, tile.panel), "block": cut.block_tiles, "piece": cut.piece}
-    why = f"{p.count} x [{p.m}, {p.k}] x [{p.k}, {p.n}], {tile.rows}x{tile.panel} tiles, depth in {cut.piece}s"
+    why = (
+        f"{p.count} x [{p.m}, {p.k}] x [{p.k}, {p.n}], {tile.rows}x{tile.panel} tiles, depth in {cut.piece}s"
+    )
     ops = p.count * padded_ops(p.m, p.n, p.k, tile)
     return [Candidate("gemm", "gemm", ops, moved, dispatches, params, why)]
 
@@ -145,7 +152,9 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
     emit_product(em, node, p, a, packed, names)
 
 
-def emit_product(em: Emitter, node: Node, p: Product, a: Operand, packed: Operand, names: tuple[str, str]) -> None:
+def emit_product(
+    em: Emitter, node: Node, p: Product, a: Operand, packed: Operand, names: tuple[str, str]
+) -> None:
     """The multiplication step: `a` has unit column stride, B is packed, the result is dense."""
     tile = TileShape.of(em.lanes)
     lda = p.a_stride[0]
@@ -154,7 +163,19 @@ def emit_product(em: Emitter, node: Node, p: Product, a: Operand, packed: Operan
     staged = tiles > 0 and p.m > 2 and panels > 2 and 4 * lda % ALIAS_BYTES == 0
     cut = solve(p.m, p.n, p.k, tile, em.threads, products=p.count, staged=staged)
     scratch = stage_floats(cut, tile) if staged else 0
-    args = [p.m, p.n, *cut.args(), p.k, cut.piece, lda, p.n, p.n, scratch, *activation_args(node.attrs), len(p.batch)]
+    args = [
+        p.m,
+        p.n,
+        *cut.args(),
+        p.k,
+        cut.piece,
+        lda,
+        p.n,
+        p.n,
+        scratch,
+        *activation_args(node.attrs),
+        len(p.batch),
+    ]
     b_steps = _packed_steps(p, panels * tile.panel * p.k)
     c_step = p.count * p.m * p.n
     for size, a_step, b_step in zip(p.batch, p.a_step, b_steps, strict=True):
@@ -194,7 +215,14 @@ def _packed(em: Emitter, node: Node, p: Product, alpha: float) -> Operand:
         em.run_now(kernel, [packed, em.constant_tensor(name)], args, units)
         return em.add_constant(packed)
     out = em.scratch(4 * units * tile.panel * p.k)
-    em.step(kernel, [out, em.value(name)], args, units, max(1, PACK_GRAIN_BYTES // (4 * tile.panel * p.k)), node.name)
+    em.step(
+        kernel,
+        [out, em.value(name)],
+        args,
+        units,
+        max(1, PACK_GRAIN_BYTES // (4 * tile.panel * p.k)),
+        node.name,
+    )
     return out
 
 
@@ -208,7 +236,9 @@ def _plain_rows(em: Emitter, node: Node, p: Product) -> tuple[Operand, Product]:
     out = em.scratch(spec.nbytes)
     sizes = [matrices, p.m, p.k]
     args = [1, 1, 0, 0, *sizes, p.m * p.k, *p.a_stride, p.m * p.k, p.k, 1]
-    em.step(em.require("raster", "4", ""), [out, source], args, matrices * p.m, max(1, 16384 // p.k), node.name)
+    em.step(
+        em.require("raster", "4", ""), [out, source], args, matrices * p.m, max(1, 16384 // p.k), node.name
+    )
     return out, attrs.evolve(p, a_stride=(p.k, 1))
 
 
@@ -219,11 +249,17 @@ def plain_candidates(
     del constants
     spec, out = specs[node.inputs[0]], specs[node.outputs[0]]
     empty = 0 in spec.sizes or 0 in out.sizes
-    if kernels.kernel("gemm", "plain", spec.dtype.name) is None or (spec.dtype.name == "float32" and not empty):
+    if kernels.kernel("gemm", "plain", spec.dtype.name) is None or (
+        spec.dtype.name == "float32" and not empty
+    ):
         return []
     p = product_of(node, specs)
     moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
-    return [Candidate("plain", "elementwise", 2.0 * p.count * p.m * p.n * p.k, moved, 1, {}, "not a float32 product")]
+    return [
+        Candidate(
+            "plain", "elementwise", 2.0 * p.count * p.m * p.n * p.k, moved, 1, {}, "not a float32 product"
+        )
+    ]
 
 
 def emit_plain(em: Emitter, node: Node, choice: Candidate) -> None:

@@ -44,7 +44,14 @@ def emit_raster(em: Emitter, node: Node, choice: Candidate) -> None:
     if fill is not None and spec.size:
         bits = int.from_bytes(element_bytes(fill, spec.dtype.name), "little")
         bits = bits - (1 << 64) if bits >= 1 << 63 else bits
-        em.step(em.require("fill", str(item), ""), [em.value(out)], [bits], spec.size, GRAIN_BYTES // item, node.name)
+        em.step(
+            em.require("fill", str(item), ""),
+            [em.value(out)],
+            [bits],
+            spec.size,
+            GRAIN_BYTES // item,
+            node.name,
+        )
     regions = [r for r in node.attrs["regions"] if prod(r.size)]
     if not regions:
         return
@@ -97,7 +104,14 @@ def emit_gather(em: Emitter, node: Node, choice: Candidate) -> None:
     args = [outer, data.sizes[axis], inner, indices.size]
     operands = [em.value(node.outputs[0]), em.value(node.inputs[0]), em.value(node.inputs[1])]
     grain = max(1, GRAIN_BYTES // max(1, inner))
-    em.step(em.require("gather", str(indices.dtype.itemsize), ""), operands, args, outer * indices.size, grain, node.name)
+    em.step(
+        em.require("gather", str(indices.dtype.itemsize), ""),
+        operands,
+        args,
+        outer * indices.size,
+        grain,
+        node.name,
+    )
 
 
 def view_candidates(
@@ -119,7 +133,11 @@ def cumsum_candidates(
 ) -> Sequence[Candidate]:
     """CumSum along a constant axis."""
     data = specs[node.inputs[0]]
-    if node.inputs[1] not in constants or kernels.kernel("cumsum", "Sum", data.dtype.name) is None or not data.sizes:
+    if (
+        node.inputs[1] not in constants
+        or kernels.kernel("cumsum", "Sum", data.dtype.name) is None
+        or not data.sizes
+    ):
         return []
     return [Candidate("scan", "elementwise", float(data.size), 2.0 * data.nbytes)]
 

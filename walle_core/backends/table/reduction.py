@@ -117,7 +117,9 @@ def emit_norm(em: Emitter, node: Node, choice: Candidate) -> None:
     data = em.spec(node.inputs[0])
     n = prod(data.sizes[int(node.attrs.get("axis", -1)) % len(data.sizes) :])
     rows = data.size // n
-    kernel = em.require("norm", "LayerNorm" if node.op == "LayerNormalization" else "RmsNorm", data.dtype.name)
+    kernel = em.require(
+        "norm", "LayerNorm" if node.op == "LayerNormalization" else "RmsNorm", data.dtype.name
+    )
     names = [*node.inputs, "", ""][:3]
     operands = [em.value(node.outputs[0]), *(em.value(name) for name in names)]
     args = [rows, n, f64(node.attrs.get("epsilon", 1e-5))]

@@ -24,7 +24,9 @@ from walle_core.ops import find
 __all__ = ["DEFAULT_LIMITS", "NEWEST", "Limits", "OnnxFrontend", "load", "load_bytes"]
 
 
-def load(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS, check_operators: bool = True) -> Graph:
+def load(
+    path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS, check_operators: bool = True
+) -> Graph:
     """The Graph of an ONNX file.
 
     Args:
@@ -63,7 +65,9 @@ def _load(data: memoryview, source: str, external: ExternalData | None, limits: 
     except MemoryError as error:
         raise ModelError(f"{where}: the model does not fit into memory") from error
     except Exception as error:  # a damaged file must never end in anything else
-        raise ModelError(f"{where}: damaged in an unexpected way ({type(error).__name__}: {error})") from error
+        raise ModelError(
+            f"{where}: damaged in an unexpected way ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _model(
@@ -79,7 +83,9 @@ def _model(
         if key in functions:
             raise ModelError(f"{where}: function {function.name!r} is defined twice")
         functions[key] = function
-    converter = Converter(source, limits, TensorReader(limits, external), functions, _admit(where) if check else _any)
+    converter = Converter(
+        source, limits, TensorReader(limits, external), functions, _admit(where) if check else _any
+    )
     graph = converter.graph(fields["graph"], Frame(opsets, where))
     metadata = {"producer": f"{fields['producer_name']} {fields['producer_version']}".strip()}
     for pair in fields["metadata_props"]:
@@ -92,7 +98,11 @@ def _function(view: memoryview, opsets: dict[str, int], where: str) -> tuple[tup
     fields = decode(view, s.FUNCTION)
     name, domain = fields["name"], fields["domain"]
     domain = "" if domain == "ai.onnx" else domain
-    own = read_opsets(fields["opset_import"], 3, f"{where}: function {name!r}") if fields["opset_import"] else opsets
+    own = (
+        read_opsets(fields["opset_import"], 3, f"{where}: function {name!r}")
+        if fields["opset_import"]
+        else opsets
+    )
     function = Function(
         name, tuple(fields["input"]), tuple(fields["output"]), tuple(fields["attribute"]),
         tuple(fields["attribute_proto"]), tuple(fields["node"]), own,
@@ -138,7 +148,9 @@ class OnnxFrontend:
 
     def sniff(self, head: bytes) -> bool:
         """True if the bytes begin like a ModelProto: its IR version, then a string or the operator sets."""
-        return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x80 and head[2] in (0x12, 0x1A, 0x3A, 0x42)
+        return (
+            len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 0x80 and head[2] in (0x12, 0x1A, 0x3A, 0x42)
+        )
 
     def load(self, path: str | os.PathLike[str]) -> Graph:
         """The Graph of a file; see `load`."""

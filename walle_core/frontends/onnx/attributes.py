@@ -58,7 +58,9 @@ _BY_KIND = {
     "y": "type",
 }
 # attribute name -> letters of the types it has in any operator of ai.onnx and ai.onnx.ml, of any version
-ATTRIBUTE_KINDS: Mapping[str, str] = {name: kinds for kinds, names in _BY_KIND.items() for name in names.split()}
+ATTRIBUTE_KINDS: Mapping[str, str] = {
+    name: kinds for kinds, names in _BY_KIND.items() for name in names.split()
+}
 _VALUE_FIELDS = {field: letter for number, field in s.ATTRIBUTE_FIELDS.items() for letter in LETTERS[number]}
 
 
@@ -84,7 +86,9 @@ def read_attribute(view: memoryview) -> tuple[str, str, str, Any]:
     field = s.ATTRIBUTE_FIELDS[number]
     letter = LETTERS[number]
     if wrong := held - {field}:
-        raise MalformedError(f"attribute {name!r} says {_WORDS[letter]} but holds {_WORDS[_VALUE_FIELDS[wrong.pop()]]}")
+        raise MalformedError(
+            f"attribute {name!r} says {_WORDS[letter]} but holds {_WORDS[_VALUE_FIELDS[wrong.pop()]]}"
+        )
     value = fields[field]
     if letter == "s" and value is None:
         value = memoryview(b"")

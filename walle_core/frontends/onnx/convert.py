@@ -67,7 +67,9 @@ class Converter:
     def graph(self, view: memoryview, frame: Frame, parent: Scope | None = None) -> Graph:
         """A Graph; subgraphs may read values of the scopes around. Raises ModelError, UnsupportedError."""
         if frame.depth > self.limits.max_depth:
-            raise ModelError(f"{frame.where}: graphs and functions are nested deeper than {self.limits.max_depth}")
+            raise ModelError(
+                f"{frame.where}: graphs and functions are nested deeper than {self.limits.max_depth}"
+            )
         fields = decode(view, s.GRAPH)
         scope = Scope(frame.where, parent, self.known)
         for tensor in fields["initializer"]:
@@ -91,7 +93,9 @@ class Converter:
         if clash := [n for n in inputs if n in scope.constants]:
             raise ModelError(f"{frame.where}: value {clash[0]!r} is defined twice")
         nodes = self._sorted(scope, inputs, main=parent is None)
-        graph = Graph(tuple(inputs), tuple(outputs), nodes, scope.constants, {}, fields["name"] or "graph", self.source)
+        graph = Graph(
+            tuple(inputs), tuple(outputs), nodes, scope.constants, {}, fields["name"] or "graph", self.source
+        )
         if parent is None:
             made = {*inputs, *scope.constants, *(o for n in nodes for o in n.outputs)}
             if absent := [o for o in outputs if o not in made]:
@@ -108,7 +112,9 @@ class Converter:
         for info in views:
             name, spec = self._value(info, frame)
             if not name or name in seen:
-                raise ModelError(f"{frame.where}: graph input {name!r} is {'defined twice' if name else 'without name'}")
+                raise ModelError(
+                    f"{frame.where}: graph input {name!r} is {'defined twice' if name else 'without name'}"
+                )
             seen.add(name)
             if name in scope.constants:  # an initializer is its default
                 continue
@@ -153,7 +159,9 @@ class Converter:
             raise ModelError(f"{where}: has no output")
         for name in (op, domain, *fields["input"], *fields["output"]):
             if len(name) > self.limits.max_name:
-                raise ModelError(f"{where}: a name has {len(name)} characters, at most {self.limits.max_name} are taken")
+                raise ModelError(
+                    f"{where}: a name has {len(name)} characters, at most {self.limits.max_name} are taken"
+                )
         function = self.functions.get((domain, op, fields["overload"]))
         attributes = self._attributes(fields["attribute"], where, domain, function is None, scope, frame)
         inputs = [frame.resolve(n) for n in fields["input"]]
@@ -165,7 +173,9 @@ class Converter:
         if version is None:
             have = ", ".join(f"{d or 'ai.onnx'} {v}" for d, v in frame.opsets.items()) or "none"
             domain = domain or "ai.onnx"
-            raise ModelError(f"{where}: the model imports no operator set of domain {domain!r}; imported: {have}")
+            raise ModelError(
+                f"{where}: the model imports no operator set of domain {domain!r}; imported: {have}"
+            )
         if op == "Constant" and not domain:
             if len(outputs) != 1 or not outputs[0]:
                 raise ModelError(f"{where}: needs one output")
@@ -176,7 +186,9 @@ class Converter:
             for made in [node] if domain else upgrade(node, version, scope):
                 scope.add(made)
         except UnsupportedError as error:
-            raise UnsupportedError(f"{error} (domain {domain or 'ai.onnx'!r}, operator set {version})") from None
+            raise UnsupportedError(
+                f"{error} (domain {domain or 'ai.onnx'!r}, operator set {version})"
+            ) from None
 
     def _unique(self, name: str) -> str:
         if len(name) > self.limits.max_name:
@@ -198,7 +210,9 @@ class Converter:
                 raise ModelError(f"{where}: attribute {name!r} is given twice")
             if reference:
                 if frame.attributes is None:
-                    raise ModelError(f"{where}: attribute {name!r} refers to {reference!r} outside a function")
+                    raise ModelError(
+                        f"{where}: attribute {name!r} refers to {reference!r} outside a function"
+                    )
                 if reference in frame.attributes:
                     found[name] = frame.attributes[reference]
                 continue
@@ -231,7 +245,9 @@ class Converter:
             raise ModelError(f"{where}: functions call each other deeper than {self.limits.max_depth}")
         self._inlined += function.nbytes
         if self._inlined > self.limits.max_inlined_bytes:
-            raise ModelError(f"{where}: inlined functions take more than {self.limits.max_inlined_bytes} bytes")
+            raise ModelError(
+                f"{where}: inlined functions take more than {self.limits.max_inlined_bytes} bytes"
+            )
         if len(inputs) > len(function.inputs) or len(outputs) > len(function.outputs):
             raise ModelError(f"{where}: more inputs or outputs than function {function.name!r} has")
         mapping = dict.fromkeys(function.inputs, "")
@@ -243,7 +259,9 @@ class Converter:
             elif actual:
                 mapping[formal] = actual
         bound = {}
-        body = Frame(function.opsets, f"{where}: function {function.name!r}", f"{label}/", mapping, {}, frame.depth + 1)
+        body = Frame(
+            function.opsets, f"{where}: function {function.name!r}", f"{label}/", mapping, {}, frame.depth + 1
+        )
         for view in function.defaults:
             name, _, letter, value = read_attribute(view)
             bound[name] = self._attribute(letter, value, where, scope, body)

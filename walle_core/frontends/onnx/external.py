@@ -68,9 +68,13 @@ class ExternalData:
         if location in self._files:
             return self._files[location]
         windows = PureWindowsPath(location)
-        outside = PurePosixPath(location).is_absolute() or windows.drive or windows.root or ".." in windows.parts
+        outside = (
+            PurePosixPath(location).is_absolute() or windows.drive or windows.root or ".." in windows.parts
+        )
         if not location or "\0" in location or outside:
-            raise ModelError(f"{where}: external data path {location!r} must be relative and inside the model's folder")
+            raise ModelError(
+                f"{where}: external data path {location!r} must be relative and inside the model's folder"
+            )
         path = Path(os.path.realpath(self.folder / location))
         if not path.is_relative_to(self.folder):
             raise ModelError(f"{where}: external data path {location!r} leads outside the model's folder")

@@ -61,7 +61,9 @@ class TensorReader:
             raise ModelError(f"{where}: negative size in shape {dims}")
         spec = TensorSpec(element_type(data_type, where), tuple(dims))
         if max(spec.nbytes, spec.size) > self.limits.max_tensor_bytes:
-            raise ModelError(f"{where}: shape {dims} of {spec.dtype} is beyond {self.limits.max_tensor_bytes} bytes")
+            raise ModelError(
+                f"{where}: shape {dims} of {spec.dtype} is beyond {self.limits.max_tensor_bytes} bytes"
+            )
         return spec
 
     def _tensor(self, fields: dict[str, Any], where: str) -> Any:
@@ -72,7 +74,9 @@ class TensorReader:
             return _strings(fields, spec, where)
         if fields["data_location"] == 1:
             if self.external is None:
-                raise ModelError(f"{where}: data lies outside the file, but the folder is not known; give `folder`")
+                raise ModelError(
+                    f"{where}: data lies outside the file, but the folder is not known; give `folder`"
+                )
             raw = self.external.view(fields["external_data"], _packed_bytes(spec), where)
         elif fields["raw_data"] is not None:
             raw = fields["raw_data"]
@@ -116,7 +120,9 @@ class TensorReader:
         if spec.dtype.kind == "s" or len(values.shape) != 1:
             raise ModelError(f"{where}: values must be a list of numbers")
         if spec.nbytes > self.limits.max_expanded_bytes:
-            raise ModelError(f"{where}: {spec} is beyond {self.limits.max_expanded_bytes} bytes when made dense")
+            raise ModelError(
+                f"{where}: {spec} is beyond {self.limits.max_expanded_bytes} bytes when made dense"
+            )
         _, indices = self.read(fields["indices"], where) if fields["indices"] is not None else ("", None)
         return name, _dense(spec, values, indices, where)
 
@@ -207,7 +213,9 @@ def _dense(spec: TensorSpec, values: Any, indices: Any, where: str) -> Any:
             address = numbers[position]
         else:
             address = 0
-            for size, index in zip(spec.sizes, numbers[position * rank : position * rank + rank], strict=True):
+            for size, index in zip(
+                spec.sizes, numbers[position * rank : position * rank + rank], strict=True
+            ):
                 if not 0 <= index < size:
                     raise ModelError(f"{where}: index {index} is outside a dimension of {size}")
                 address = address * size + index

@@ -42,7 +42,9 @@ def _spec(view: memoryview, where: str, tensors: TensorReader) -> TensorSpec | N
         if fields["map_type"] is not None:
             inner = decode(fields["map_type"], s.MAP_TYPE)["value_type"]
         else:
-            wrapped = fields["sequence_type"] if fields["sequence_type"] is not None else fields["optional_type"]
+            wrapped = (
+                fields["sequence_type"] if fields["sequence_type"] is not None else fields["optional_type"]
+            )
             inner = decode(wrapped, s.WRAPPED_TYPE)["elem_type"] if wrapped is not None else None
         if inner is None:
             return None

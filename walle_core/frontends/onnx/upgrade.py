@@ -35,7 +35,9 @@ def _legacy_broadcast(d: Draft) -> None:
         return
     a, b = d.scope.rank(d.input(0)), d.scope.rank(d.input(1))
     if a is None or b is None:
-        raise d.error("broadcasting along `axis` needs known ranks; export the model with operator set 7 or newer")
+        raise d.error(
+            "broadcasting along `axis` needs known ranks; export the model with operator set 7 or newer"
+        )
     trailing = a - (axis % a if a else 0) - b
     if trailing > 0:
         axes = d.const(list(range(b, b + trailing)))
@@ -46,7 +48,9 @@ def _prelu(d: Draft) -> None:
     """Before 7 a one-dimensional slope belonged to the channels."""
     rank, slope = d.scope.rank(d.input(0)), d.scope.rank(d.input(1))
     if rank is None or slope is None:
-        raise d.error("the slope's alignment needs known ranks; export the model with operator set 7 or newer")
+        raise d.error(
+            "the slope's alignment needs known ranks; export the model with operator set 7 or newer"
+        )
     if slope == 1 and rank > 2:
         axes = d.const(list(range(1, rank - 1)))
         d.set_input(1, d.emit("Unsqueeze", [d.input(1), axes]))
@@ -114,7 +118,12 @@ def _split_counts(d: Draft) -> None:
 
 
 def _upsample_pair(d: Draft) -> None:
-    d.attributes["scales"] = (1.0, 1.0, d.attributes.pop("height_scale", 1.0), d.attributes.pop("width_scale", 1.0))
+    d.attributes["scales"] = (
+        1.0,
+        1.0,
+        d.attributes.pop("height_scale", 1.0),
+        d.attributes.pop("width_scale", 1.0),
+    )
 
 
 def _upsample_scales(d: Draft) -> None:
@@ -127,8 +136,13 @@ def _asymmetric(d: Draft) -> None:
     scales = d.scope.constant(d.input(1))
     shrinks = d.op == "Resize" and scales is not None and all(v <= 1 for v in scales.reshape(-1).tolist())
     d.op = "Resize"
-    d.attributes["mode"] = {"bilinear": "linear", "trilinear": "linear"}.get(*[d.attributes.get("mode", "nearest")] * 2)
-    d.attributes |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "ceil" if shrinks else "floor"}
+    d.attributes["mode"] = {"bilinear": "linear", "trilinear": "linear"}.get(
+        *[d.attributes.get("mode", "nearest")] * 2
+    )
+    d.attributes |= {
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "ceil" if shrinks else "floor",
+    }
     d.inputs = [d.input(0), "", d.input(1)]
 
 
@@ -195,7 +209,10 @@ def _scan_batches(d: Draft) -> None:
     inner_out = tuple(f"{d.name}/out{i}" for i in range(len(d.outputs)))
     inner = Node("Scan", inner_in, inner_out, attributes, f"{d.name}/sequence")
     d.inputs = operands
-    d.attributes = {"body": Graph(inner_in, inner_out, (inner,), name=d.name), "num_scan_inputs": len(operands)}
+    d.attributes = {
+        "body": Graph(inner_in, inner_out, (inner,), name=d.name),
+        "num_scan_inputs": len(operands),
+    }
 
 
 _REDUCE = ((18, to_input("axes", 1)),)
@@ -258,5 +275,9 @@ def upgrade(node: Node, version: int, scope: Scope) -> list[Node]:
             rule(draft)
     while draft.inputs and not draft.inputs[-1]:
         draft.inputs.pop()
-    made = [] if draft.removed else [Node(draft.op, tuple(draft.inputs), tuple(draft.outputs), draft.attributes, node.name)]
+    made = (
+        []
+        if draft.removed
+        else [Node(draft.op, tuple(draft.inputs), tuple(draft.outputs), draft.attributes, node.name)]
+    )
     return [*draft.before, *made]

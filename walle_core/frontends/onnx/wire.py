@@ -11,7 +11,9 @@ from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-MAX_MESSAGES = 1 << 20  # items of one repeated field of messages, strings or bytes: each costs about 200 bytes here
+MAX_MESSAGES = (
+    1 << 20
+)  # items of one repeated field of messages, strings or bytes: each costs about 200 bytes here
 MAX_NUMBERS = 1 << 22  # items of one repeated numeric field that becomes a Python list
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -58,7 +60,9 @@ class Schema:
                     self.by_tag[tag | BYTES] = (field, "raw" if raw else letter + "s", repeated)
             else:
                 self.by_tag[tag | BYTES] = (field, kind, repeated)
-            self.defaults[field] = [] if repeated else {"int": 0, "float": 0.0, "double": 0.0, "str": ""}.get(kind)
+            self.defaults[field] = (
+                [] if repeated else {"int": 0, "float": 0.0, "double": 0.0, "str": ""}.get(kind)
+            )
 
     def __repr__(self) -> str:
         return f"<schema {self.name}>"
@@ -75,7 +79,9 @@ def _varint(view: memoryview, pos: int) -> tuple[int, int]:
                 raise MalformedError("an integer has more than 64 bits")
             return value, pos
         shift += 7
-    raise MalformedError("an integer ends in the middle" if pos >= len(view) else "an integer is longer than 10 bytes")
+    raise MalformedError(
+        "an integer ends in the middle" if pos >= len(view) else "an integer is longer than 10 bytes"
+    )
 
 
 def _signed(value: int) -> int:
@@ -185,7 +191,9 @@ def decode(view: memoryview, schema: Schema) -> dict[str, Any]:
         if row is None:
             number = tag >> 3
             if number in schema.names:
-                raise MalformedError(f"{_field(schema, tag)} is encoded as {_WIRE_NAMES[wire]}, which is another type")
+                raise MalformedError(
+                    f"{_field(schema, tag)} is encoded as {_WIRE_NAMES[wire]}, which is another type"
+                )
             if not 0 < number < 1 << 29:
                 raise MalformedError(f"{schema.name} has a field numbered {number}")
             continue

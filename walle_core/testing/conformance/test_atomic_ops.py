@@ -12,7 +12,23 @@ from walle_core.testing.cases import Case, atomic_cases
 from walle_core.testing.checks import ELEMENTWISE, Guarded, assert_ulp, largest
 
 CASES = list(atomic_cases())
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 3e38, -3e38, 1.1754944e-38, 88.0, -104.0]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    np.inf,
+    -np.inf,
+    np.nan,
+    1e-40,
+    -1e-40,
+    3e38,
+    -3e38,
+    1.1754944e-38,
+    88.0,
+    -104.0,
+]
 
 
 def offered(backend: Any, case: Case) -> Any:
@@ -24,7 +40,9 @@ def offered(backend: Any, case: Case) -> Any:
 
 
 def _compare(case: Case, made: Any, expected: Any, what: str) -> None:
-    scale = largest(case.feeds.values()) if case.op.family == "reduce" else 0.0  # sums are small by cancellation
+    scale = (
+        largest(case.feeds.values()) if case.op.family == "reduce" else 0.0
+    )  # sums are small by cancellation
     for got, want in zip(made, expected, strict=True):
         assert_ulp(got, want, case.op.ulp, elementwise=case.op.family in ELEMENTWISE, scale=scale, what=what)
 
@@ -80,7 +98,13 @@ def test_special_values(backend: Any, case: Case) -> None:
         got, want = (np.where(np.abs(v) < tiny, np.zeros_like(v), v) for v in (got, want))
     domain = _in_domain(case)
     nan = np.asarray(np.nan, want.dtype) if want.dtype.kind == "f" else want
-    assert_ulp(np.where(domain, got, nan), np.where(domain, want, nan), case.op.ulp + 2, elementwise=True, what=case.name)
+    assert_ulp(
+        np.where(domain, got, nan),
+        np.where(domain, want, nan),
+        case.op.ulp + 2,
+        elementwise=True,
+        what=case.name,
+    )
 
 
 def _in_domain(case: Case) -> Any:

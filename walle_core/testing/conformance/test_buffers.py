@@ -25,7 +25,13 @@ def only(made: dict[str, Any]) -> Any:
 
 def test_views_are_read_as_what_they_show(backend: Any) -> None:
     base = np.arange(60, dtype=np.float32).reshape(6, 10)
-    for view in (base[::2, ::2], base[:3, :5], base.T[:3, 1:6], base[:3, ::-2], np.asfortranarray(base[:3, :5])):
+    for view in (
+        base[::2, ::2],
+        base[:3, :5],
+        base.T[:3, 1:6],
+        base[:3, ::-2],
+        np.asfortranarray(base[:3, :5]),
+    ):
         np.testing.assert_array_equal(only(add_one(backend).run({"x": view})), view + 1)
 
 
@@ -76,7 +82,9 @@ def test_empty_and_scalar(backend: Any, shape: tuple[int, ...]) -> None:
 def test_open_sizes_are_planned_when_they_come(backend: Any) -> None:
     session = add_one(backend, ("n", 4))
     for n in (3, 1, 7, 3, 0):
-        np.testing.assert_array_equal(only(session.run([np.full((n, 4), n, np.float32)])), np.full((n, 4), n + 1.0))
+        np.testing.assert_array_equal(
+            only(session.run([np.full((n, 4), n, np.float32)])), np.full((n, 4), n + 1.0)
+        )
 
 
 def test_input_that_is_also_an_output(backend: Any) -> None:

@@ -18,7 +18,12 @@ def network(seed: int) -> Graph:
     rng = np.random.RandomState(seed)
     g = Builder()
     x = g.input("x", "float32", (37, 48))
-    y = g.Relu(g.Add(g.MatMul(x, g.const(rng.randn(48, 64).astype(np.float32))), g.const(rng.randn(64).astype(np.float32))))
+    y = g.Relu(
+        g.Add(
+            g.MatMul(x, g.const(rng.randn(48, 64).astype(np.float32))),
+            g.const(rng.randn(64).astype(np.float32)),
+        )
+    )
     y = g.Softmax(g.MatMul(y, g.const(rng.randn(64, 33).astype(np.float32))), axis=-1)
     return g.graph([g.Transpose(y, perm=(1, 0)), g.ReduceSum(y, g.const([0], "int64"), keepdims=0)])
 

@@ -33,7 +33,9 @@ def tables() -> list[object]:
         return [scalar_table()]
     if forced not in found:
         have = ", ".join([*found, "scalar"])
-        why = "this CPU cannot run it" if forced in _tables.compiled() else "there is no such ISA in this build"
+        why = (
+            "this CPU cannot run it" if forced in _tables.compiled() else "there is no such ISA in this build"
+        )
         raise PluginError(f"WALLE_ISA={forced}: {why}; choose one of: {have}")
     return [found[forced]]
 

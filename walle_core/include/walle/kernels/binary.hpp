@@ -135,7 +135,8 @@ template <class T, class R, class Op> void binary_of(const walle_call* c) {
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 
 #define WALLE_ROW_F32(name, expr) {"binary", #name, "float32", binary_f32<name##F32>},
-#define WALLE_ROW_OF(dtype, type, name, result, kind) {"binary", #name, #dtype, binary_of<type, result, name##kind<type>>},
+#define WALLE_ROW_OF(dtype, type, name, result, kind) \
+  {"binary", #name, #dtype, binary_of<type, result, name##kind<type>>},
 #define WALLE_ROW_CF32(name, expr) WALLE_ROW_OF(float32, float, name, uint8_t, Compare)
 #define WALLE_ROW_CF64(name, expr) WALLE_ROW_OF(float64, double, name, uint8_t, Compare)
 #define WALLE_ROW_MF32(name, expr) WALLE_ROW_OF(float32, float, name, float, Real)

@@ -37,11 +37,11 @@ struct Tile {
   const float* residual;     // or null; read only when `last`
   int64_t ldr;
   int64_t cols;              // 1..kNr
-  bool accumulate;           // start from c
+  bool accumulate;           // add to c
   bool last;                 // add the residual and apply the activation
 };
 
-// Writes a spilled tile: any width, any activation.
+// Writes a spilled tile: any width, any activation, any piece of the depth.
 __attribute__((noinline)) inline void tile_finish(const Tile& t, const float* acc, int height, int vectors,
                                                   const Activation& act) {
   for (int r = 0; r < height; ++r) {
@@ -49,12 +49,14 @@ __attribute__((noinline)) inline void tile_finish(const Tile& t, const float* ac
       const int64_t left = t.cols - v * F32::N;
       if (left <= 0) break;
       const size_t n = size_t(left < F32::N ? left : F32::N);
+      float* c = t.c + r * t.ldc + v * F32::N;
       F32 x = F32::load(acc + (r * vectors + v) * F32::N);
+      if (t.accumulate) x = add(x, F32::load(c, n));
       if (t.last) {
         if (t.residual) x = add(x, F32::load(t.residual + r * t.ldr + v * F32::N, n));
         x = act(x);
       }
-      x.store(t.c + r * t.ldc + v * F32::N, n);
+      x.store(c, n);
     }
   }
 }
@@ -97,33 +99,41 @@ WALLE_INLINE void tile_sum(F32 (&acc)[R][V], const float* const* rows, const flo
   }
 }
 
+template <int R, int V, class Change>
+WALLE_INLINE void tile_store(const F32 (&acc)[R][V], const Tile& t, Change change) {
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) change(acc[r][v]).store(t.c + r * t.ldc + v * F32::N);
+}
+
 template <int R, int V>
 __attribute__((noinline)) void tile_kernel(const Tile& t, const Activation& act) {
   F32 acc[R][V];
-  const bool full = t.cols >= V * F32::N;
   for (int v = 0; v < V; ++v) {
-    const int64_t left = t.cols - v * F32::N;
-    const size_t n = size_t(left <= 0 ? 0 : left < F32::N ? left : F32::N);
-    if (t.accumulate) {
-      for (int r = 0; r < R; ++r) acc[r][v] = F32::load(t.c + r * t.ldc + v * F32::N, n);
-    } else {
-      const F32 init = t.bias ? F32::load(t.bias + v * F32::N, n) : F32::set(0.0f);
-      for (int r = 0; r < R; ++r) acc[r][v] = init;
+    F32 init = F32::set(0.0f);
+    if (t.bias && !t.accumulate) {
+      const int64_t left = t.cols - v * F32::N;
+      init = F32::load(t.bias + v * F32::N, size_t(left <= 0 ? 0 : left < F32::N ? left : F32::N));
     }
+    for (int r = 0; r < R; ++r) acc[r][v] = init;
   }
+  // The result's lines arrive while the sums are made, so that the stores at the end do not wait for them.
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) prefetch(t.c + r * t.ldc + v * F32::N);
   const float* b = t.b;
   const float* const* rows = t.rows;
   for (int64_t tap = 0; tap < t.taps; ++tap, rows += kMr, b += t.run * kNr) tile_sum<R, V>(acc, rows, b, t.run);
 
-  if (full && t.last && act.is_clamp()) {
-    const F32 lo = act.lo, hi = act.hi;
+  if (t.cols >= V * F32::N && t.last && !t.accumulate && act.is_clamp()) {
     if (t.residual) {
       for (int r = 0; r < R; ++r)
         for (int v = 0; v < V; ++v) acc[r][v] = add(acc[r][v], F32::load(t.residual + r * t.ldr + v * F32::N));
     }
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) min(hi, max(lo, acc[r][v])).store(t.c + r * t.ldc + v * F32::N);
-    return;
+    const F32 lo = act.lo, hi = act.hi;
+    switch (act.code) {
+      case kActNone: return tile_store<R, V>(acc, t, [](F32 x) { return x; });
+      case kActRelu: return tile_store<R, V>(acc, t, [lo](F32 x) { return max(lo, x); });
+      default: return tile_store<R, V>(acc, t, [lo, hi](F32 x) { return min(hi, max(lo, x)); });
+    }
   }
   alignas(64) float spilled[R * V * F32::N];
   for (int r = 0; r < R; ++r)

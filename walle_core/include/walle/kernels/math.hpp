@@ -270,7 +270,8 @@ inline F32 pow(F32 x, F32 y) {
   p = select(eq(a, zero), select(down, inf, zero), p);
   p = select(eq(a, inf), select(down, zero, inf), p);
   const M32 grows = lt(one, a), shrinks = lt(a, one);
-  const F32 at_inf = select(eq(a, one), one, select(logical_or(logical_and(grows, lt(zero, y)), logical_and(shrinks, down)), inf, zero));
+  const M32 diverges = logical_or(logical_and(grows, lt(zero, y)), logical_and(shrinks, down));
+  const F32 at_inf = select(eq(a, one), one, select(diverges, inf, zero));
   p = select(eq(abs(y), inf), at_inf, p);
   const F32 half = mul(y, val(0.5f));  // y is odd if it is whole and half of it is not; 2^24 and above are even
   const M32 whole = eq(trunc(y), y), odd = logical_and(whole, logical_not(eq(trunc(half), half)));

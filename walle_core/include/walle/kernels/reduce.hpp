@@ -34,8 +34,9 @@ template <class One> inline void float_columns(const walle_call* c, One one) {
 }
 
 // Four vectors of columns advance together: enough independent sums, and whole cache lines per row.
-template <class Step> inline void fold_columns(float* d, const float* s, int64_t n, int64_t inner, int64_t m, float init,
-                                               int64_t block, Step step, float scale) {
+template <class Step>
+inline void fold_columns(float* d, const float* s, int64_t n, int64_t inner, int64_t m, float init, int64_t block, Step step,
+                         float scale) {
   constexpr int N = F32::N;
   int64_t i = 0;
   for (; i + 4 * N <= m; i += 4 * N) {
@@ -116,8 +117,14 @@ inline void reduce_logsumexp_f32(const walle_call* c) {
 
 // Any dtype: up to 64 columns advance together; A is the accumulator.
 template <class T, class A> struct SumOf { static constexpr A init = 0; static A step(A a, T x) { return A(a + A(x)); } };
-template <class T, class A> struct SquareOf { static constexpr A init = 0; static A step(A a, T x) { return A(a + A(x) * A(x)); } };
-template <class T, class A> struct L1Of { static constexpr A init = 0; static A step(A a, T x) { return A(a + (x < 0 ? A(0) - A(x) : A(x))); } };
+template <class T, class A> struct SquareOf {
+  static constexpr A init = 0;
+  static A step(A a, T x) { return A(a + A(x) * A(x)); }
+};
+template <class T, class A> struct L1Of {
+  static constexpr A init = 0;
+  static A step(A a, T x) { return A(a + (x < 0 ? A(0) - A(x) : A(x))); }
+};
 template <class T, class A> struct ProdOf { static constexpr A init = 1; static A step(A a, T x) { return A(a * A(x)); } };
 template <class T> struct Ends;
 #define WALLE_ENDS(T, lo, hi) template <> struct Ends<T> { static constexpr T low = lo, high = hi; };
@@ -126,8 +133,16 @@ WALLE_ENDS(int8_t, INT8_MIN, INT8_MAX) WALLE_ENDS(int16_t, INT16_MIN, INT16_MAX)
 WALLE_ENDS(int64_t, INT64_MIN, INT64_MAX) WALLE_ENDS(uint8_t, 0, UINT8_MAX) WALLE_ENDS(uint16_t, 0, UINT16_MAX)
 WALLE_ENDS(uint32_t, 0, UINT32_MAX) WALLE_ENDS(uint64_t, 0, UINT64_MAX)
 #undef WALLE_ENDS
-template <class T, class A> struct MaxOf { static constexpr A init = Ends<T>::low; static A step(A a, T x) { return a > x || a != a ? a : x; } };
-template <class T, class A> struct MinOf { static constexpr A init = Ends<T>::high; static A step(A a, T x) { return a < x || a != a ? a : x; } };
+template <class T, class A> struct MaxOf {
+  static constexpr A init = Ends<T>::low;
+  static A step(A a, T x) { return a > x || a != a ? a : x; }
+};
+template <class T, class A> struct MinOf {
+  static constexpr A init = Ends<T>::high;
+  static A step(A a, T x) { return a < x || a != a ? a : x; }
+};
+
+struct AllOf { static constexpr uint8_t init = 1; static uint8_t step(uint8_t a, uint8_t x) { return a < x ? a : x; } };
 
 template <class T, class A, class Op, bool Mean> void reduce_of(const walle_call* c) {
   constexpr int W = 64;
@@ -226,15 +241,21 @@ template <class T, bool Max> void reduce_arg(const walle_call* c) {
   {"reduce", "L1", #dtype, reduce_of<type, sum, L1Of<type, sum>, false>},             \
   {"reduce", "Mean", #dtype, reduce_of<type, mean, SumOf<type, mean>, true>},
 #define WALLE_REDUCE_ROWS                                                                                  \
-  {"reduce", "Sum", "float32", reduce_sum_f32<Plain, false>}, {"reduce", "Mean", "float32", reduce_sum_f32<Plain, true>}, \
-  {"reduce", "SumSquare", "float32", reduce_sum_f32<Square, false>}, {"reduce", "L1", "float32", reduce_sum_f32<Magnitude, false>}, \
-  {"reduce", "Max", "float32", reduce_fold_f32<MaxFold>}, {"reduce", "Min", "float32", reduce_fold_f32<MinFold>}, \
-  {"reduce", "Prod", "float32", reduce_fold_f32<ProdFold>}, {"reduce", "LogSumExp", "float32", reduce_logsumexp_f32}, \
+  {"reduce", "Sum", "float32", reduce_sum_f32<Plain, false>},                                              \
+  {"reduce", "Mean", "float32", reduce_sum_f32<Plain, true>},                                              \
+  {"reduce", "SumSquare", "float32", reduce_sum_f32<Square, false>},                                       \
+  {"reduce", "L1", "float32", reduce_sum_f32<Magnitude, false>},                                           \
+  {"reduce", "Max", "float32", reduce_fold_f32<MaxFold>},                                                  \
+  {"reduce", "Min", "float32", reduce_fold_f32<MinFold>},                                                  \
+  {"reduce", "Prod", "float32", reduce_fold_f32<ProdFold>},                                                \
+  {"reduce", "LogSumExp", "float32", reduce_logsumexp_f32},                                                \
   {"reduce", "LogSumExp", "float64", reduce_logsumexp_f64},                                                \
   WALLE_REDUCE_SUMS(float64, double, double, double) WALLE_REDUCE_ENDS(float64, double)                    \
   WALLE_REDUCE_SUMS(int32, int32_t, uint32_t, double) WALLE_REDUCE_SUMS(uint32, uint32_t, uint32_t, double) \
   WALLE_REDUCE_SUMS(int64, int64_t, uint64_t, double) WALLE_REDUCE_SUMS(uint64, uint64_t, uint64_t, double) \
-  WALLE_REDUCE_ENDS(int8, int8_t) WALLE_REDUCE_ENDS(uint8, uint8_t) WALLE_REDUCE_ENDS(bool, uint8_t)       \
+  WALLE_REDUCE_ENDS(int8, int8_t) WALLE_REDUCE_ENDS(uint8, uint8_t) \
+  {"reduce", "Max", "bool", reduce_of<uint8_t, uint8_t, MaxOf<uint8_t, uint8_t>, false>},                  \
+  {"reduce", "Min", "bool", reduce_of<uint8_t, uint8_t, AllOf, false>},                                    \
   WALLE_REDUCE_ENDS(int16, int16_t) WALLE_REDUCE_ENDS(uint16, uint16_t)                                    \
   WALLE_REDUCE_ENDS(int32, int32_t) WALLE_REDUCE_ENDS(uint32, uint32_t)                                    \
   WALLE_REDUCE_ENDS(int64, int64_t) WALLE_REDUCE_ENDS(uint64, uint64_t)                                    \

@@ -11,29 +11,30 @@ namespace walle { namespace WALLE_ISA { namespace {
 inline F32 max_keep_nan(F32 a, F32 b) { return select(isnan(a), a, max(a, b)); }
 inline F32 min_keep_nan(F32 a, F32 b) { return select(isnan(a), a, min(a, b)); }
 
-// Lanes to one value; where the vectors' own reductions do not keep NaN, lane by lane.
-template <class Op> inline float fold_lanes(F32 v) {
-  float lane[F32::N];
-  v.store(lane);
-  float y = lane[0];
-  for (int i = 1; i < F32::N; ++i) y = Op::scalar(y, lane[i]);
-  return y;
-}
-
 struct MaxFold {
   static constexpr float neutral = -kInf;
   static F32 vector(F32 a, F32 b) { return max_keep_nan(a, b); }
-  static float scalar(float a, float b) { return a > b || a != a ? a : b; }
+  static float lanes(F32 v) { return any(isnan(v)) ? kNaN : reduce_max(v); }
+};
+struct MaxDropNaN {  // where NaN makes the result NaN in another way
+  static constexpr float neutral = -kInf;
+  static F32 vector(F32 a, F32 b) { return max(b, a); }
+  static float lanes(F32 v) { return reduce_max(v); }
 };
 struct MinFold {
   static constexpr float neutral = kInf;
   static F32 vector(F32 a, F32 b) { return min_keep_nan(a, b); }
-  static float scalar(float a, float b) { return a < b || a != a ? a : b; }
+  static float lanes(F32 v) { return any(isnan(v)) ? kNaN : reduce_min(v); }
 };
 struct ProdFold {
   static constexpr float neutral = 1.0f;
   static F32 vector(F32 a, F32 b) { return mul(a, b); }
-  static float scalar(float a, float b) { return a * b; }
+  static float lanes(F32 v) {
+    float lane[F32::N], y = 1.0f;
+    v.store(lane);
+    for (int i = 0; i < F32::N; ++i) y *= lane[i];
+    return y;
+  }
 };
 
 // f folded over s[0 .. n); neutral if n is 0.
@@ -49,7 +50,7 @@ template <class Op> inline float fold_row(const float* s, int64_t n) {
   }
   for (; i + N <= n; i += N) a = Op::vector(a, F32::load(s + i));
   if (i < n) b = Op::vector(b, select(first_lanes(size_t(n - i)), F32::load(s + i, size_t(n - i)), val(Op::neutral)));
-  return fold_lanes<Op>(Op::vector(Op::vector(a, b), Op::vector(c, d)));
+  return Op::lanes(Op::vector(Op::vector(a, b), Op::vector(c, d)));
 }
 
 struct Plain { static F32 map(F32 x) { return x; } };
