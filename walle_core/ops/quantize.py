@@ -98,7 +98,7 @@ def _infer_quantize(ctx: OpContext) -> Sequence[TensorSpec]:
     scale_layout(ctx.shape(0), ctx.shape(1), ctx.attrs["axis"], ctx.attrs["block_size"])
     if ctx.has(2):
         require(
-            ctx.shape(2) == ctx.shape(1),
+            ctx.shape(2) == ctx.shape(1) or ctx.spec(1).size == ctx.spec(2).size == 1,
             f"zero point {ctx.shape(2)} must have the scale's shape {ctx.shape(1)}",
         )
         require(to in (None, ctx.dtype(2)), f"output_dtype {to} is not the zero point's {ctx.dtype(2)}")
@@ -165,7 +165,7 @@ def _infer_dequantize(ctx: OpContext) -> Sequence[TensorSpec]:
     scale_layout(ctx.shape(0), ctx.shape(1), ctx.attrs["axis"], ctx.attrs["block_size"])
     if ctx.has(2):
         require(
-            ctx.shape(2) == ctx.shape(1),
+            ctx.shape(2) == ctx.shape(1) or ctx.spec(1).size == ctx.spec(2).size == 1,
             f"zero point {ctx.shape(2)} must have the scale's shape {ctx.shape(1)}",
         )
         require(ctx.dtype(2) == ctx.dtype(0), f"zero point's type {ctx.dtype(2)} must be x's {ctx.dtype(0)}")

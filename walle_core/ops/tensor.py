@@ -215,6 +215,8 @@ def _trilu_reference(input: Any, k: Any = None, *, upper: int = 1) -> Any:
 def trilu(g: Any, input: str, k: str | None = None, *, upper: int = 1) -> Any:
     """Keeps the upper or lower triangle of matrices and zeroes the rest; `k` shifts the diagonal."""
     rows, columns = g.shape(input)[-2:]
+    if 0 in g.shape(input):
+        return g.Identity(input)
     row = g.const([[r] for r in range(rows)], "int64")
     column = g.const([list(range(columns))], "int64")
     offset = row if k is None else g.Add(row, k)

@@ -1,0 +1,112 @@
+"""Code in the documentation runs, and names things that exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import walle_core as walle
+from walle_core.plugins import load_plugins
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def small_model(path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    rng = np.random.RandomState(0)
+    weight = helper.make_tensor("w", TensorProto.FLOAT, (4, 3, 3, 3), rng.randn(108).astype(np.float32))
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["y"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["y"], ["z"]),
+        helper.make_node("GlobalAveragePool", ["z"], ["p"]),
+        helper.make_node("Softmax", ["p"], ["scores"], axis=1),
+    ]
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, (1, 3, 32, 32))
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, (1, 4, 1, 1))
+    graph = helper.make_graph(nodes, "small", [image], [scores], [weight])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def test_readme_code_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_model(tmp_path / "model.onnx")
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    (code,) = blocks(ROOT / "README.md", "python")
+    assert len([line for line in code.splitlines() if line and not line.startswith("import")]) <= 10
+    exec(compile(code, "README.md", "exec"), scope)
+    assert np.isclose(np.sum(scope["scores"]), 1, atol=1e-5)
+    assert "predicted" in capsys.readouterr().out
+
+
+def test_write_a_backend_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    scope: dict[str, object] = {"__name__": "walle_backend_npu"}
+    for code in blocks(ROOT / "docs/write-a-backend.md", "python"):
+        exec(compile(code, "write-a-backend.md", "exec"), scope)
+    out = capsys.readouterr().out
+    assert "Relu ['numpy']" in out
+    assert "Transpose []" in out
+
+
+def test_backend_of_the_page_passes_conformance(tmp_path: Path) -> None:
+    page = blocks(ROOT / "docs/write-a-backend.md", "python")
+    module = "\n".join(code for code in page if "g = Builder()" not in code and "WithGap" not in code)
+    (tmp_path / "walle_backend_page.py").write_text(module)
+    info = tmp_path / "walle_backend_page-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: walle-backend-page\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[walle]\npage = walle_backend_page\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    suite = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "walle_core.testing.conformance"]
+    ops = "Relu- or Exp- or Add- or Mul- or MatMul- or Raster or Transpose- or Slice- or Concat- or Conv- or Softmax-"
+    choice = ["-k", f"not onnx_node and ({ops} or buffers or threads or rates)", "--walle-backend", "npu"]
+    done = subprocess.run(
+        [sys.executable, *suite, *choice], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path, "WALLE_CACHE": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
+
+
+def test_hooks_page_code_runs() -> None:
+    for code in blocks(ROOT / "docs/hooks.md", "python"):
+        exec(compile(code, "hooks.md", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_and_paths_exist(page: Path) -> None:
+    text = page.read_text()
+    commands = set(load_plugins().commands) | {"npu-info"}
+    for name in re.findall(r"(?:^|`)walle ([a-z][a-z-]+)", text, re.MULTILINE):
+        assert name in commands, f"{page}: walle {name}"
+    for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), (
+            f"{page}: make {target}"
+        )
+    for path in re.findall(r"`((?:walle_core|plugins|docs|tests|benchmarks|examples)/[\w./-]+)`", text):
+        found = (ROOT / path).exists() or (ROOT / "walle_core/include/walle" / path).exists()
+        assert found, f"{page}: {path}"
+
+
+def test_public_names() -> None:
+    for name in walle.__all__:
+        assert getattr(walle, name) is not None
