@@ -24,7 +24,7 @@ from walle_core.graph.ir import Graph, Node
 from walle_core.hookspecs import hookimpl
 from walle_core.loading import load, load_bytes
 from walle_core.plugins import load_plugins
-from walle_core.rank import rank
+from walle_core.ranking import rank
 from walle_core.session import Module, Session, backends
 
 __version__ = "0.1.0"

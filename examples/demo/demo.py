@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -43,7 +44,7 @@ def picture(images: np.ndarray, labels: np.ndarray, shares: np.ndarray, out: Pat
     plt.close(figure)
 
 
-def bars(ranking: walle.rank.Ranking, out: Path) -> None:
+def bars(ranking: Any, out: Path) -> None:
     """Predicted and measured time per backend, logarithmic."""
     names = [row.backend for row in ranking]
     figure, axis = plt.subplots(figsize=(7, 3.6))

@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Measure MODEL's latency, backends interleaved so that a busy moment hits all of them."""
     import walle_core as walle
-    from walle_core.rank import placeholder_inputs
+    from walle_core.ranking import placeholder_inputs
 
     graph = walle.load(model)
     feeds: dict[str, Any] = dict(placeholder_inputs(graph))

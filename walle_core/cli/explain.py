@@ -104,7 +104,7 @@ def explain(graph: Graph, backend: str | None, threads: int, step: Any = lambda 
     from walle_core.graph.decompose import decompose
     from walle_core.graph.raster import lower
     from walle_core.plan import compile_order, simplify, split
-    from walle_core.rank import bind_shapes
+    from walle_core.ranking import bind_shapes
     from walle_core.session import engines_for
 
     bound = bind_shapes(graph)

@@ -20,7 +20,7 @@ from walle_core.cli.common import (
 from walle_core.errors import InputError
 
 if TYPE_CHECKING:
-    from walle_core.rank import Ranking
+    from walle_core.ranking import Ranking
 
 
 @walle_command(
