@@ -8,7 +8,7 @@ outputs = session.run({"input": array})
 print(walle.rank(graph).table())
 """
 
-import walle_core.backends  # first: importing the package later would hide the function of the same name
+import walle_core.backends  # noqa: F401  importing it later would hide the function of this name
 from walle_core._native import Tensor
 from walle_core.errors import (
     BackendError,
