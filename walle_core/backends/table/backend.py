@@ -63,6 +63,8 @@ class TableBackend:
         tables: gives the capsules of the tables that this CPU can run, best first; called once, on first use.
             An empty result means: nothing to offer on this machine.
         known_gaps: conformance test name pattern -> reason.
+        targets: names the instruction sets that kernels are written for, whether this CPU runs them or not; default:
+            those of `tables`.
     """
 
     def __init__(
@@ -71,11 +73,12 @@ class TableBackend:
         version: str,
         tables: Callable[[], Sequence[Any]],
         known_gaps: Mapping[str, str] | None = None,
+        targets: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self.name, self.version = name, version
         self.known_gaps: Mapping[str, str] = {**GAPS, **(known_gaps or {})}
         self.traits = BackendTraits(layout="NHWC")
-        self._tables = tables
+        self._tables, self._targets = tables, targets
         self._kernels: Kernels | None = None
         self._rules: dict[str, list[Rule]] = {}
         self._usable = False
@@ -105,7 +108,8 @@ class TableBackend:
             return []
         model = _processor()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        own = kernels.isas[:-1]  # without the portable table that stands behind the backend's own
+        # without the portable table that stands behind the backend's own
+        own = list(self._targets()) if self._targets is not None else kernels.isas[:-1]
         traits = {"isa": kernels.isa, "lanes": kernels.lanes, "cores": cores, "targets": own}
         return [Device(model, f"{model} {kernels.isa} cores={cores}", traits)]
 

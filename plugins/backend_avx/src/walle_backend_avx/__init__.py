@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from walle_core.protocols import Backend
     from walle_core.registry import Registry
 
-__all__ = ["tables", "walle_register_backends"]
+__all__ = ["tables", "targets", "walle_register_backends"]
 
 
 def tables() -> list[object]:
@@ -40,12 +40,19 @@ def tables() -> list[object]:
     return [found[forced]]
 
 
+def targets() -> list[str]:
+    """Instruction sets that this build has kernels for, best first."""
+    from walle_backend_avx import _tables
+
+    return _tables.compiled()
+
+
 @hookimpl
 def walle_register_backends(registry: Registry[Backend]) -> None:
     """Registers the backend ``avx``, unless this machine can run none of its tables."""
     from walle_core.backends.table import TableBackend
 
-    backend = TableBackend(name="avx", version=_version(), tables=tables)
+    backend = TableBackend(name="avx", version=_version(), tables=tables, targets=targets)
     if backend.devices():  # also checks the ABI of the tables
         registry.add(backend)
 
