@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from walle_core._native import Tensor
-from walle_core.errors import InputError, ModelError
+from walle_core.errors import InputError, ModelError, UnsupportedError
 from walle_core.evaluate import evaluate
 from walle_core.graph.epilogue import fuse_epilogues
 from walle_core.graph.fold import fold
@@ -125,11 +125,29 @@ def lower_parts(
     graph: Graph, engines: Sequence[Engine], forced: bool
 ) -> Iterator[tuple[Part, tuple[str, ...], tuple[str, ...], Lowered]]:
     """Assigns a graph without barriers and lowers each part: (part, its inputs, its outputs, lowered graph)."""
-    parts = assign(graph, engines, forced) if graph.nodes else []
+    if not graph.nodes:
+        return
+    whole = _whole(graph, engines[0]) if forced else None
+    if whole is not None:
+        yield whole
+        return
+    parts = assign(graph, engines, forced)
     for index, part in enumerate(parts):
         inputs, outputs = _interface(graph, parts, index)
         piece = graph.evolve(inputs=inputs, outputs=outputs, nodes=part.nodes).pruned()
         yield part, inputs, outputs, part.engine.lower(piece)
+
+
+def _whole(
+    graph: Graph, engine: Engine
+) -> tuple[Part, tuple[str, ...], tuple[str, ...], Lowered] | None:
+    """The graph as one part of an engine; None if the engine lacks something."""
+    part = Part(engine, graph.nodes)
+    inputs, outputs = _interface(graph, [part], 0)
+    try:
+        return part, inputs, outputs, engine.lower(graph.evolve(inputs=inputs, outputs=outputs).pruned())
+    except UnsupportedError:
+        return None
 
 
 def compile_order(graph: Graph, engines: Sequence[Engine], forced: bool) -> Iterator[tuple[Engine, Lowered]]:

@@ -156,9 +156,9 @@ def rank(
         progress: told what is being calibrated or measured.
     """
     engines = engines_for(None, threads, measured=True, progress=progress)
-    start = time.perf_counter()
     simple = simplify(bind_shapes(graph, shapes))
     static, _, _ = split(simple)
+    start = time.perf_counter()
     rows = [_predict(static, [e, *(o for o in engines if o is not e)]) for e in engines]
     search_s = time.perf_counter() - start
     if measure:

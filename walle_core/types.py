@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class DType:
-    """An element type.
+    """An element type; one object each (`DTYPES`), so equality and hash are identity.
 
     Attributes:
         name: the field's name for it, for example ``float32``.
@@ -77,10 +77,10 @@ class TensorSpec:
 
     dtype: DType
     shape: tuple[Dim, ...] | None
+    static: bool = attrs.field(init=False, eq=False, repr=False)  # True when every size is a known integer
 
-    @property
-    def static(self) -> bool:
-        """True when every size is a known integer."""
+    @static.default
+    def _static(self) -> bool:
         return self.shape is not None and all(isinstance(d, int) for d in self.shape)
 
     @property

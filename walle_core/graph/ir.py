@@ -88,10 +88,11 @@ class Graph:
         needed = set(self.outputs)
         kept = []
         for node in reversed(self.nodes):
-            if needed.intersection(o for o in node.outputs if o):
+            if not needed.isdisjoint(node.outputs):
                 kept.append(node)
-                needed.update(i for i in node.inputs if i)
+                needed.update(node.inputs)
                 needed.update(captured(node))
+                needed.discard("")
         constants = {k: v for k, v in self.constants.items() if k in needed}
         return self.evolve(nodes=tuple(reversed(kept)), constants=constants)
 
@@ -108,6 +109,8 @@ def subgraphs(node: Node) -> Iterable[Graph]:
 def captured(node: Node) -> set[str]:
     """Names from the outer scope that the node's subgraphs read."""
     names: set[str] = set()
+    if not any(type(value) in (Graph, tuple) for value in node.attrs.values()):
+        return names
     for graph in subgraphs(node):
         known = set(graph.inputs) | set(graph.constants)
         for inner in graph.nodes:
