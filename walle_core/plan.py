@@ -84,7 +84,7 @@ def simplify(graph: Graph) -> Graph:
 def is_barrier(node: Node, specs: Mapping[str, TensorSpec]) -> bool:
     """True if the node cannot be part of a static plan: control flow, host data, or shapes that depend on data."""
     op = find(node.op)
-    if op is None or op.kind == "control" or any(True for _ in subgraphs(node)):
+    if op is None or op.kind == "control" or subgraphs(node):
         return True
     return any(n and (n not in specs or not specs[n].static or specs[n].dtype.itemsize == 0)
                for n in (*node.inputs, *node.outputs))  # fmt: skip
@@ -138,9 +138,7 @@ def lower_parts(
         yield part, inputs, outputs, part.engine.lower(piece)
 
 
-def _whole(
-    graph: Graph, engine: Engine
-) -> tuple[Part, tuple[str, ...], tuple[str, ...], Lowered] | None:
+def _whole(graph: Graph, engine: Engine) -> tuple[Part, tuple[str, ...], tuple[str, ...], Lowered] | None:
     """The graph as one part of an engine; None if the engine lacks something."""
     part = Part(engine, graph.nodes)
     inputs, outputs = _interface(graph, [part], 0)
@@ -247,7 +245,7 @@ class Planner:
         if found is None:
             while len(self._plans) >= MAX_PLANS:
                 self._plans.pop(next(iter(self._plans)))
-            found = self._plans[key] = Plan(self._bound(inputs), self.options)
+            found = self._plans[key] = Plan(self.bind(inputs), self.options)
         return found
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -263,7 +261,8 @@ class Planner:
             return []
         return [i for i in self._control if isinstance(inputs[i], Tensor) and inputs[i].size <= 1]
 
-    def _bound(self, inputs: Sequence[Any]) -> Graph:
+    def bind(self, inputs: Sequence[Any]) -> Graph:
+        """The graph simplified for inputs of these shapes, and for the values of those that steer control flow."""
         graph = self.graph
         specs = dict(graph.specs)
         for name, value in zip(graph.inputs, inputs, strict=True):
@@ -295,7 +294,7 @@ class HostNode:
 
     def __init__(self, node: Node, options: Options) -> None:
         self.node, self.options = node, options
-        self.graphs = {id(g): _closed(g) for g in subgraphs(node)}
+        self.graphs = {id(g): closed(g) for g in subgraphs(node)}
         self.planners = {key: Planner(graph, options) for key, graph in self.graphs.items()}
 
     def run(self, scope: Mapping[str, Any]) -> Sequence[Any]:
@@ -335,7 +334,7 @@ class HostNode:
         return carried
 
 
-def _closed(graph: Graph) -> Graph:
+def closed(graph: Graph) -> Graph:
     """The graph with the outer values that it reads as further inputs."""
     outer = sorted(captured(Node("If", (), (), {"body": graph})))
     return graph.evolve(inputs=(*graph.inputs, *outer))

@@ -12,22 +12,11 @@ import attrs
 from walle_core._native import Tensor
 from walle_core.errors import UnsupportedError, WalleError
 from walle_core.graph.ir import Graph
-from walle_core.plan import compile_order, simplify, split
+from walle_core.plan import Options, Planner, simplify
+from walle_core.prediction import Choice, predict
 from walle_core.search import Engine
-from walle_core.session import Session, engines_for
-from walle_core.types import Candidate, TensorSpec
-
-
-@attrs.frozen
-class Choice:
-    """How one node would run: its name and operator, the backend and algorithm, predicted seconds, and why."""
-
-    node: str
-    op: str
-    backend: str
-    algorithm: str
-    predicted_s: float
-    why: str = ""
+from walle_core.session import Session, engines_for, to_tensor
+from walle_core.types import TensorSpec
 
 
 @attrs.frozen
@@ -40,6 +29,7 @@ class Ranked:
         measured_s: median seconds of one run, None if not measured.
         own: share of nodes that run on this backend itself, the rest falls back to others.
         choices: per node of the lowered graph.
+        open: nodes left out of the prediction because their shapes depend on data.
         error: why the graph cannot run; "" if it can.
     """
 
@@ -49,6 +39,7 @@ class Ranked:
     measured_s: float | None = None
     own: float = 1.0
     choices: tuple[Choice, ...] = ()
+    open: int = 0
     error: str = ""
 
 
@@ -59,7 +50,8 @@ class Ranking(Sequence[Ranked]):
     Attributes:
         rows: the entries.
         threads: threads per run.
-        search_s: seconds that the search took (calibration not included).
+        search_s: seconds that the search took: candidates, algorithms, lowering and prediction for every backend.
+            Calibration and the rewriting that every backend shares (folding weights) are not in it.
     """
 
     rows: tuple[Ranked, ...]
@@ -118,23 +110,28 @@ def placeholder_inputs(graph: Graph, shapes: Mapping[str, Sequence[int]] | None 
     return {n: Tensor(bound.specs[n].sizes, bound.specs[n].dtype.name) for n in bound.inputs}
 
 
-def _predict(graph: Graph, engines: Sequence[Engine]) -> Ranked:
+def _predicted(graph: Graph, engines: Sequence[Engine]) -> Ranked:
     first = engines[0]
-    choices: list[Choice] = []
-    total = 0.0
     try:
-        for engine, lowered in compile_order(graph, engines, forced=True):
-            total += engine.predict(lowered)
-            for node in lowered.graph.nodes:
-                taken: Candidate = lowered.choices[node.name]
-                seconds = engine.seconds(taken)
-                choices.append(
-                    Choice(node.name, node.op, engine.backend.name, taken.algorithm, seconds, taken.why)
-                )
+        found = predict(graph, engines)
     except WalleError as error:
         return Ranked(first.backend.name, first.device.name, float("inf"), own=0.0, error=str(error))
-    own = sum(c.backend == first.backend.name for c in choices) / max(1, len(choices))
-    return Ranked(first.backend.name, first.device.name, total, None, own, tuple(choices))
+    own = sum(c.backend == first.backend.name for c in found.choices) / max(1, len(found.choices))
+    return Ranked(
+        first.backend.name, first.device.name, found.seconds, None, own, tuple(found.choices), found.open
+    )
+
+
+def _bound(
+    graph: Graph, inputs: Mapping[str, Any] | None, shapes: Mapping[str, Sequence[int]] | None
+) -> Graph:
+    """The graph that a run with these inputs would plan; without inputs, zeros steer its control flow."""
+    if inputs is None:
+        bound = bind_shapes(graph, shapes)
+        if any(bound.specs[n].dtype.itemsize == 0 for n in bound.inputs):
+            return simplify(bound)
+        inputs = placeholder_inputs(graph, shapes)
+    return Planner(graph, Options(())).bind([to_tensor(inputs[n]) for n in graph.inputs])
 
 
 def rank(
@@ -151,15 +148,14 @@ def rank(
         graph: what will run.
         threads: threads per run.
         measure: True also times each backend, interleaved, median of at least 5 rounds.
-        inputs: arrays for measuring; default zeros.
+        inputs: arrays for measuring, whose shapes and control values also decide what is predicted; default zeros.
         shapes: sizes of inputs with open shapes; default 1 for each symbolic size.
         progress: told what is being calibrated or measured.
     """
     engines = engines_for(None, threads, measured=True, progress=progress)
-    simple = simplify(bind_shapes(graph, shapes))
-    static, _, _ = split(simple)
+    simple = _bound(graph, inputs, shapes)
     start = time.perf_counter()
-    rows = [_predict(static, [e, *(o for o in engines if o is not e)]) for e in engines]
+    rows = [_predicted(simple, [e, *(o for o in engines if o is not e)]) for e in engines]
     search_s = time.perf_counter() - start
     if measure:
         feeds = dict(inputs) if inputs is not None else dict(placeholder_inputs(graph, shapes))

@@ -104,33 +104,14 @@ class Interpreter:
                 f"node {node}: operator {node.op!r} is not in the catalogue; install a plugin that has it"
             )
         if op.kind == "control":
-            return self._guard(node, self._control(node, op))
+            return guarded(node, self._control(node, op))
         if op.reference is not None:
-            return self._guard(node, _call(node, op))
+            return guarded(node, called(node, op))
         if op.decompose is not None:
-            return self._guard(node, self._decomposed(node, op))
+            return guarded(node, self._decomposed(node, op))
         raise UnsupportedError(
             f"node {node}: operator {node.op!r} has neither a reference nor a decomposition"
         )
-
-    def _guard(self, node: Node, step: Step) -> Step:
-        """Turns whatever a step raises into a WalleError that names the node."""
-
-        def run(env: dict[str, Any]) -> Sequence[Any]:
-            try:
-                return step(env)
-            except WalleError as error:
-                if node.name and repr(node.name) in str(error):
-                    raise
-                raise type(error)(f"node {node}: {error}") from error
-            except Exception as error:
-                operands = ", ".join(describe(env[n]) if n in env else "absent" for n in node.inputs)
-                what = f"{type(error).__name__}: {error}".rstrip(": ")
-                raise BackendError(
-                    f"node {node}: the reference failed on ({operands}): {what}; check operands and attributes"
-                ) from error
-
-        return run
 
     def _decomposed(self, node: Node, op: OpDef) -> Step:
         def run(env: dict[str, Any]) -> Sequence[Any]:
@@ -168,7 +149,27 @@ class Interpreter:
         return run
 
 
-def _call(node: Node, op: OpDef) -> Step:
+def guarded(node: Node, step: Step) -> Step:
+    """Turns whatever a step raises into a WalleError that names the node."""
+
+    def run(env: dict[str, Any]) -> Sequence[Any]:
+        try:
+            return step(env)
+        except WalleError as error:
+            if node.name and repr(node.name) in str(error):
+                raise
+            raise type(error)(f"node {node}: {error}") from error
+        except Exception as error:
+            operands = ", ".join(describe(env[n]) if n in env else "absent" for n in node.inputs)
+            what = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise BackendError(
+                f"node {node}: the reference failed on ({operands}): {what}; check operands and attributes"
+            ) from error
+
+    return run
+
+
+def called(node: Node, op: OpDef) -> Step:
     """Calls the reference of a node on its operands."""
     assert op.reference is not None
     reference = op.reference

@@ -13,12 +13,14 @@ from typing import Any
 import attrs
 
 from walle_core.backends.arrays import to_array, to_tensor
-from walle_core.backends.interpreter import Interpreter, evaluate
+from walle_core.backends.interpreter import Interpreter, called, evaluate, guarded
 from walle_core.errors import BackendError, WalleError
 from walle_core.graph.decompose import decompose_node
 from walle_core.graph.ir import Graph, Node, subgraphs
 from walle_core.graph.shapes import context, infer_node
 from walle_core.ops import find
+from walle_core.ops.convolution import conv
+from walle_core.ops.define import OpDef
 from walle_core.ops.numpy_lazy import np
 from walle_core.protocols import BackendTraits
 from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
@@ -27,6 +29,7 @@ __all__ = ["ReferenceBackend", "evaluate", "run_node"]
 
 # Families whose references spend their time in a BLAS matrix product.
 GEMM_FAMILIES = frozenset({"matmul", "convolution", "attention", "recurrent"})
+COMPOSITE_CALLS = 12  # NumPy calls that the reference of a composite makes, against one of an atomic operator
 CALL_S = 10e-6  # environment, error state and result conversion of one run, on top of the nodes
 
 
@@ -70,6 +73,14 @@ def run_node(node: Node, inputs: Sequence[Any], outer: Mapping[str, Any] | None 
     Raises: as `evaluate`.
     """
     names = tuple(f"{i}" if n else "" for i, n in enumerate(node.inputs))
+    op = find(node.op)
+    if op is not None and op.kind != "control" and op.reference is not None:
+        plain = node.evolve(inputs=names)
+        values = {n: to_array(v) for n, v in zip(names, inputs, strict=True) if n}
+        with np.errstate(all="ignore"):
+            results = guarded(plain, called(plain, op))(values)
+        made = dict(zip(node.outputs, results, strict=False))
+        return [to_tensor(made[o]) if o else None for o in node.outputs]
     outputs = tuple(o for o in node.outputs if o)
     graph = Graph(tuple(n for n in names if n), outputs, (node.evolve(inputs=names),), name=str(node))
     feeds = {n: v for n, v in zip(names, inputs, strict=True) if n}
@@ -86,7 +97,7 @@ class ReferenceBackend:
     """
 
     name = "reference"
-    version = "1"
+    version = "2"
 
     def __init__(self) -> None:
         self.known_gaps: Mapping[str, str] = {}
@@ -119,35 +130,23 @@ class ReferenceBackend:
             )
         if op.reference is None:
             return self._decomposed(node, specs, constants)
-        rate = "gemm" if op.family in GEMM_FAMILIES else "elementwise"
-        ops = _operations(node, specs, constants)
-        return (Candidate("numpy", rate, ops, _moved(node, specs), 1, why="NumPy definition"),)
+        ops, calls = _operations(node, specs, constants), COMPOSITE_CALLS if op.kind == "composite" else 1
+        why = "NumPy definition"
+        return (Candidate("numpy", _rate(node, op, specs), ops, _moved(node, specs), calls, why=why),)
 
     def _decomposed(
         self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
     ) -> Sequence[Candidate]:
+        """A composite without a reference is decomposed when the graph is lowered, or when it runs."""
         op = find(node.op)
         if op is None or op.decompose is None:
             return ()
         try:
-            part = decompose_node(node, op, specs, constants)
-        except WalleError:  # shapes are not known yet: it is decomposed when it runs
-            return (
-                Candidate(
-                    "decomposition", "elementwise", _operations(node, specs, constants), _moved(node, specs)
-                ),
-            )
-        known = {**constants, **part.constants}
-        inner = [c for n in part.nodes for c in self.candidates(n, part.specs, known)[:1]]
-        if len(inner) != len(part.nodes):
-            return ()
-        rate = "gemm" if any(c.rate == "gemm" for c in inner) else "elementwise"
-        return (
-            Candidate(
-                "decomposition", rate, sum(c.ops for c in inner), sum(c.bytes for c in inner),
-                max(1, sum(c.dispatches for c in inner)), why=f"{len(inner)} simpler operators",
-            ),
-        )  # fmt: skip
+            decompose_node(node, op, specs, constants)
+        except WalleError:  # shapes are not known yet
+            ops = _operations(node, specs, constants)
+            return (Candidate("decomposition", "elementwise", ops, _moved(node, specs)),)
+        return ()
 
     def prepare(
         self, graph: Graph, choices: Mapping[str, Candidate], threads: int, precision: str
@@ -164,6 +163,12 @@ class ReferenceBackend:
         progress("matrix product")
         a = np.ones((384, 384), np.float32)
         gemm = 2 * 384**3 / _best(lambda: a @ a, 0.2)
+        progress("convolution")
+        image = np.ones((1, 64, 28, 28), np.float32)
+        filters, own = np.ones((64, 64, 3, 3), np.float32), np.ones((64, 1, 3, 3), np.float32)
+        convolve = functools.partial(conv, image, pads=(1, 1, 1, 1))
+        convolution = 2.0 * image.size * filters[0].size / _best(lambda: convolve(filters), 0.1)
+        depthwise = 2.0 * image.size * own[0].size / _best(lambda: convolve(own, group=64), 0.1)
         progress("elementwise")
         x = np.full(16384, 0.5, np.float32)
         elementwise = x.size / _best(lambda: np.exp(x), 0.1)
@@ -179,7 +184,22 @@ class ReferenceBackend:
         run = Interpreter(Graph(("v0",), (names[-1],), chain)).run
         one = {"v0": np.ones(1, np.float32)}
         dispatch = _best(lambda: run(one), 0.1) / len(chain)
-        return DeviceRates({"gemm": gemm, "elementwise": elementwise}, tuple(levels), dispatch, CALL_S)
+        rates = {
+            "gemm": gemm, "convolution": convolution, "depthwise": depthwise, "elementwise": elementwise,
+        }  # fmt: skip
+        return DeviceRates(rates, tuple(levels), dispatch, CALL_S)
+
+
+def _rate(node: Node, op: OpDef, specs: Mapping[str, TensorSpec]) -> str:
+    """The rate class of a reference: convolutions copy their windows, and depthwise ones use no matrix product."""
+    if op.family not in GEMM_FAMILIES:
+        return "elementwise"
+    weight = specs.get(node.inputs[1]) if op.family == "convolution" and len(node.inputs) > 1 else None
+    if weight is None or not weight.static or len(weight.sizes) < 3:
+        return "gemm"
+    if weight.sizes[1] == 1 and int(node.attrs.get("group", 1)) > 1:
+        return "depthwise"
+    return "convolution" if any(k > 1 for k in weight.sizes[2:]) else "gemm"
 
 
 def _best(fn: Callable[[], Any], budget_s: float) -> float:

@@ -135,7 +135,7 @@ class _Folder:
 
     def _computed(self, node: Node) -> Sequence[Any] | None:
         op = find(node.op)
-        if op is None or op.kind == "control" or not op.deterministic or any(True for _ in subgraphs(node)):
+        if op is None or op.kind == "control" or not op.deterministic or subgraphs(node):
             return None
         if op.name == "CastLike":
             return self._cast_like(node)

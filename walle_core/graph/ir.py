@@ -35,7 +35,14 @@ class Node:
 
     def evolve(self, **changes: Any) -> Node:
         """A copy with some fields replaced."""
-        return attrs.evolve(self, **changes)
+        kept = {
+            "op": self.op,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "attrs": self.attrs,
+            "name": self.name,
+        }
+        return Node(**{**kept, **changes})
 
     def __str__(self) -> str:
         return f"{self.op} {self.name!r}"
@@ -97,20 +104,21 @@ class Graph:
         return self.evolve(nodes=tuple(reversed(kept)), constants=constants)
 
 
-def subgraphs(node: Node) -> Iterable[Graph]:
+def subgraphs(node: Node) -> list[Graph]:
     """The graphs among a node's attributes (branches of If, body of Loop and Scan)."""
+    found: list[Graph] = []
     for value in node.attrs.values():
-        if isinstance(value, Graph):
-            yield value
-        elif isinstance(value, tuple):
-            yield from (v for v in value if isinstance(v, Graph))
+        kind = type(value)
+        if kind is Graph:
+            found.append(value)
+        elif kind is tuple and value and type(value[0]) is Graph:
+            found += [v for v in value if isinstance(v, Graph)]
+    return found
 
 
 def captured(node: Node) -> set[str]:
     """Names from the outer scope that the node's subgraphs read."""
     names: set[str] = set()
-    if not any(type(value) in (Graph, tuple) for value in node.attrs.values()):
-        return names
     for graph in subgraphs(node):
         known = set(graph.inputs) | set(graph.constants)
         for inner in graph.nodes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from walle_core.errors import ShapeError, WalleError
@@ -54,17 +53,26 @@ def infer_node(
     return None
 
 
-@contextlib.contextmanager
-def naming(node: Node) -> Iterator[None]:
+class naming:  # noqa: N801 - read as a statement: with naming(node)
     """Whatever an operator's definition raises becomes a WalleError that names the node."""
-    try:
-        yield
-    except WalleError as error:
-        if repr(node.name) in str(error):
-            raise
-        raise type(error)(f"node {node}: {error}") from error
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        raise ShapeError(f"node {node}: operands or attributes do not fit the operator ({error})") from error
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        node = self.node
+        if isinstance(error, WalleError):
+            if repr(node.name) not in str(error):
+                raise type(error)(f"node {node}: {error}") from error
+        elif isinstance(error, (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)):
+            raise ShapeError(
+                f"node {node}: operands or attributes do not fit the operator ({error})"
+            ) from error
 
 
 def _by_decomposition(

@@ -161,6 +161,11 @@ class OpDef:
     params: Mapping[str, Any] = attrs.field(factory=dict)
     input_names: tuple[str, ...] = ()
     required: int = 0
+    _defaults: dict[str, Any] = attrs.field(init=False, repr=False)
+
+    @_defaults.default
+    def _attribute_defaults(self) -> dict[str, Any]:
+        return {k: v for k, v in self.params.items() if v is not inspect.Parameter.empty}
 
     def divisible(self, operands: int) -> bool:
         """True if a node with so many operands is given by its decomposition."""
@@ -168,11 +173,13 @@ class OpDef:
 
     def bind(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes with defaults filled in; unknown ones (hints) are dropped."""
-        empty = inspect.Parameter.empty
-        bound = {k: v for k, v in self.params.items() if v is not empty}
-        bound.update({k: v for k, v in attributes.items() if k in self.params})
-        if absent := [k for k in self.params if k not in bound]:
-            raise ShapeError(f"{self.name}: attribute {absent[0]!r} is required")
+        bound = self._defaults.copy()
+        for name, value in attributes.items():
+            if name in self.params:
+                bound[name] = value
+        if len(bound) != len(self.params):
+            absent = next(k for k in self.params if k not in bound)
+            raise ShapeError(f"{self.name}: attribute {absent!r} is required")
         return bound
 
 
