@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from walle_core._native import Tensor
 from walle_core.cost import GUESS, rates_of
@@ -16,7 +16,7 @@ from walle_core.loading import load
 from walle_core.plan import Options, Plan, Planner
 from walle_core.plugins import load_plugins
 from walle_core.search import Engine
-from walle_core.types import TensorSpec
+from walle_core.types import DTYPES, TensorSpec
 
 PRECISIONS = ("high", "low")
 
@@ -86,9 +86,10 @@ class Session:
         self._last: tuple[Any, Plan] | None = None
         self._names, self._index = self.graph.inputs, {n: i for i, n in enumerate(self.graph.inputs)}
         self._specs = [self.graph.specs.get(n) for n in self._names]
+        self._fixed: Plan | None = None  # the only plan of a graph whose inputs have one shape
         if all(s is not None and s.static and s.dtype.itemsize for s in self._specs):
             if not self._planner._control:
-                self._plan([_placeholder(s) for s in self._specs if s is not None])
+                self._fixed = self._plan([_placeholder(s) for s in self._specs if s is not None])
 
     @property
     def inputs(self) -> dict[str, TensorSpec | None]:
@@ -120,7 +121,7 @@ class Session:
             InputError: a name, dtype, rank or size that the graph does not take.
         """
         tensors = self._bind(inputs)
-        made = self._plan(tensors).run(tensors)
+        made = (self._fixed or self._plan(tensors)).run(tensors)
         return dict(zip(self.graph.outputs, made, strict=True))
 
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[dict[str, Any]]:
@@ -157,10 +158,13 @@ class Session:
         return plan
 
     def _bind(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
-        if isinstance(inputs, Mapping):
-            if inputs.keys() != self._index.keys():
+        if type(inputs) is dict or isinstance(inputs, Mapping):
+            try:
+                given = [inputs[n] for n in self._names]
+            except KeyError:
                 self._name_error(inputs)
-            given = [inputs[n] for n in self._names]
+            if len(inputs) != len(self._names):
+                self._name_error(inputs)
         else:
             given = list(inputs)
             if len(given) != len(self._names):
@@ -184,15 +188,16 @@ class Session:
                     f"{self._where()}, input {name!r}: has dtype {tensor.dtype}, needs {spec.dtype.name}; "
                     f"convert it first, for example array.astype({spec.dtype.name!r})"
                 )
-            if spec.shape is not None and not _fits(tensor.shape, spec.shape):
+            shape = tensor.shape
+            if shape != spec.shape and spec.shape is not None and not _fits(shape, spec.shape):
                 raise InputError(
-                    f"{self._where()}, input {name!r}: has shape {list(tensor.shape)}, needs {list(spec.shape)}"
+                    f"{self._where()}, input {name!r}: has shape {list(shape)}, needs {list(spec.shape)}"
                 )
         if self.check_finite and tensor.dtype in ("float32", "float64", "float16"):
             check_finite(tensor, f"{self._where()}, input {name!r}")
         return tensor
 
-    def _name_error(self, inputs: Mapping[str, Any]) -> None:
+    def _name_error(self, inputs: Mapping[str, Any]) -> NoReturn:
         missing = [n for n in self._names if n not in inputs]
         extra = [n for n in inputs if n not in self._index]
         raise InputError(
@@ -220,18 +225,14 @@ def _fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
 def to_tensor(value: Any) -> Any:
     """A Tensor over an array-like; without a copy where the memory is C-contiguous. Host objects pass through."""
     dtype = getattr(value, "dtype", None)
-    if (dtype is not None and str(dtype) in ("object",)) or (
-        getattr(dtype, "kind", "") in "OUST" and dtype is not None
-    ):
+    if getattr(dtype, "kind", "-") in "OUST":
         return value
-    if hasattr(value, "flags") and not value.flags.c_contiguous:
-        value = value.copy(order="C")
     try:
         return Tensor.wrap(value)
     except InputError:
+        if hasattr(value, "flags") and not value.flags.c_contiguous:
+            return to_tensor(value.copy(order="C"))
         if dtype is not None and hasattr(value, "tobytes") and hasattr(value, "shape"):
-            from walle_core.types import DTYPES
-
             if str(dtype) in DTYPES:
                 return Tensor.wrap(value.tobytes(), str(dtype), tuple(value.shape)).copy()
         if isinstance(value, (int, float, bool)):
