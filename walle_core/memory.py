@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import attrs
 
 ALIGN = 64  # one cache line, and the widest vector
+MAX_REPAIRS = 40  # further orders that are tried for one arena
+REPAIR_WORK = 1 << 21  # pairs of buffers that these tries may compare
 
 
 @attrs.frozen
@@ -74,7 +76,10 @@ def lower_bound(lifetimes: Sequence[Lifetime]) -> int:
 
 
 def plan_arena(lifetimes: Sequence[Lifetime]) -> ArenaPlan:
-    """Offsets by best fit, trying several orders until one reaches the lower bound (Pisarchyk & Lee 2020, greedy by size)."""
+    """Offsets by best fit, trying several orders until one reaches the lower bound (Pisarchyk & Lee 2020, greedy by size).
+
+    Where none does, the buffers that stick out at the top of the best plan are placed first in the next try.
+    """
     bound = lower_bound(lifetimes)
     indices = range(len(lifetimes))
     orders: list[Callable[[int], tuple[int, ...]]] = [
@@ -83,12 +88,22 @@ def plan_arena(lifetimes: Sequence[Lifetime]) -> ArenaPlan:
         lambda i: (-(lifetimes[i].last - lifetimes[i].first), -lifetimes[i].nbytes),
         lambda i: (-lifetimes[i].nbytes * (1 + lifetimes[i].last - lifetimes[i].first), lifetimes[i].first),
     ]
-    best: tuple[list[int], int] | None = None
+    best: tuple[int, list[int], list[int]] | None = None  # arena size, order, offsets
     for key in orders:
-        found = _place(lifetimes, sorted(indices, key=key))
-        if best is None or found[1] < best[1]:
-            best = found
-        if best[1] <= bound:
+        order = sorted(indices, key=key)
+        offsets, top = _place(lifetimes, order)
+        if best is None or top < best[0]:
+            best = top, order, offsets
+        if top <= bound:
             break
     assert best is not None
-    return ArenaPlan(tuple(best[0]), best[1], bound)
+    top, order, offsets = best
+    for _ in range(min(MAX_REPAIRS, REPAIR_WORK // max(1, len(lifetimes) ** 2))):
+        if best[0] <= bound:
+            break
+        peak = {i for i in indices if offsets[i] + _round(lifetimes[i].nbytes) == top}
+        order = [*(i for i in order if i in peak), *(i for i in order if i not in peak)]
+        offsets, top = _place(lifetimes, order)
+        if top < best[0]:
+            best = top, order, offsets
+    return ArenaPlan(tuple(best[2]), best[0], bound)
