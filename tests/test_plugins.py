@@ -114,8 +114,8 @@ def test_strict_mode_raises(plugin, case: str) -> None:
 
 def test_strict_mode_and_blocklist_come_from_the_environment(plugin, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [plugin("a_good", GOOD), plugin("broken", "raise ValueError('no')")]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: entries)
-    monkeypatch.setattr(plugins, "CORE", plugin("core", GOOD.replace('"good"', '"own"')))
+    core = plugin("core", GOOD.replace('"good"', '"own"'))
+    monkeypatch.setattr(plugins, "_entries", lambda: [core, *entries])
     monkeypatch.setattr(plugins, "_loaded", [])
     monkeypatch.setenv("WALLE_STRICT_PLUGINS", "1")
     monkeypatch.delenv("WALLE_PLUGINS_BLOCK", raising=False)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +58,8 @@ def cache_folder() -> Path:
 
 
 def _path(key: str) -> Path:
+    import hashlib  # here: needs a C module that not every interpreter can load
+
     return cache_folder() / f"rates-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
@@ -94,6 +94,8 @@ def load_rates(key: str) -> DeviceRates | None:
 
 def save_rates(key: str, rates: DeviceRates) -> None:
     """Keeps rates atomically. A directory that cannot be written costs a warning, nothing else."""
+    import tempfile  # here: brings compression, random numbers and hashes with it
+
     data = {"key": key, **attrs.asdict(rates)}
     try:
         path = _path(key)

@@ -6,8 +6,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pluggy
@@ -19,8 +18,11 @@ from walle_core.protocols import Backend, CostModel, Frontend
 from walle_core.registry import Registry
 from walle_core.types import Command, Event
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 GROUP = "walle"
-CORE = EntryPoint("core", "walle_core.builtin", GROUP)  # the core's own offers come through the same hooks
+CORE, CORE_MODULE = "core", "walle_core.builtin"  # the core's own offers come through the same hooks
 
 KINDS = ("operators", "backends", "cost_models", "frontends", "commands", "policies", "stream_operators")
 
@@ -114,7 +116,7 @@ def build(entries: Iterable[EntryPoint], *, strict: bool = False, blocked: Itera
             offers = _load(manager, entry, key, found)
         except (Exception, SystemExit) as error:
             if (
-                strict or entry is CORE
+                strict or entry.value == CORE_MODULE
             ):  # a core that cannot load is a broken installation, not a plugin's fault
                 raise PluginError(f"plugin {key!r} ({entry.value}): {_line(error)}") from error
             found.report[key] = attrs.evolve(row, status="failed", error=_line(error))
@@ -180,6 +182,14 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
         raise PluginError("implements no hook; docs/hooks.md lists the hooks")
 
 
+def _entries() -> list[EntryPoint]:
+    """The core, then what is installed, by name."""
+    # here, because it takes as long to import as the core itself
+    from importlib.metadata import EntryPoint, entry_points
+
+    return [EntryPoint(CORE, CORE_MODULE, GROUP), *sorted(entry_points(group=GROUP), key=lambda e: e.name)]
+
+
 _loaded: list[Plugins] = []
 _lock = threading.RLock()
 
@@ -194,10 +204,9 @@ def load_plugins() -> Plugins:
         with _lock:
             if not _loaded:
                 names = os.environ.get("WALLE_PLUGINS_BLOCK", "")
-                blocked = {n.strip() for n in names.split(",") if n.strip()} - {CORE.name}
-                installed = sorted(entry_points(group=GROUP), key=lambda e: e.name)
+                blocked = {n.strip() for n in names.split(",") if n.strip()} - {CORE}
                 strict = os.environ.get("WALLE_STRICT_PLUGINS", "") not in {"", "0"}
-                _loaded.append(build([CORE, *installed], strict=strict, blocked=blocked))
+                _loaded.append(build(_entries(), strict=strict, blocked=blocked))
     return _loaded[0]
 
 

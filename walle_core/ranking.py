@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -191,7 +190,9 @@ def _measure(
                 times[name].append(time.perf_counter() - start)
                 if time.perf_counter() >= end:
                     break
+    from statistics import median  # here: brings decimal with it
+
     return [
-        attrs.evolve(row, measured_s=statistics.median(times[row.backend])) if row.backend in times else row
+        attrs.evolve(row, measured_s=median(times[row.backend])) if row.backend in times else row
         for row in rows
     ]

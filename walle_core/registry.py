@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from inspect import get_annotations
 from typing import Generic, TypeVar
 
@@ -56,6 +55,8 @@ class Registry(Generic[T]):
         try:
             return self._items[name]
         except KeyError:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, self._items, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             known = ", ".join(self._items) or "none"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-import tempfile
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -73,6 +72,8 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
 
 
 def _write(path: Path, chunks: Sequence[Any]) -> None:
+    import tempfile  # here: reading a file must not load compression, random numbers and hashes
+
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

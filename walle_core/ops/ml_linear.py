@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Any
 
 from walle_core.ops.define import OpContext, Sample, atomic, composite
@@ -35,6 +34,8 @@ def post_transform(scores: Any, kind: int | str | bytes) -> Any:
             total = powers.sum(axis=1, keepdims=True)
             return powers / np.where(total == 0, 1, total)
         if name == "PROBIT":
+            from statistics import NormalDist  # here: brings decimal with it
+
             normal = NormalDist()
             flat = [
                 normal.inv_cdf(v) if 0 < v < 1 else (v - 0.5) * float("inf") for v in scores.ravel().tolist()
