@@ -129,6 +129,18 @@ def test_compiled_modules_load_in_any_interpreter(path: Path) -> None:
     ), "module-level cdef variable"
 
 
+@pytest.mark.parametrize(
+    "path", [ROOT / "setup.py", *(ROOT / "plugins").glob("*/setup.py")], ids=lambda p: p.parent.name
+)
+def test_compiled_modules_are_built_without_static_types(path: Path) -> None:
+    text = path.read_text()
+    for macro in (
+        "CYTHON_USE_MODULE_STATE",
+        "CYTHON_USE_TYPE_SPECS",
+    ):  # one without the other corrupts the heap
+        assert "cythonize" not in text or f'("{macro}", "1")' in text
+
+
 def test_public_functions_are_described() -> None:
     missing = []
     for path in CORE_FILES:

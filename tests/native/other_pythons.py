@@ -1,0 +1,151 @@
+"""Finds other versions of Python on this machine and gives each an environment with this source tree installed.
+
+An environment lives in build/pythons/<version> and is made anew only when a source has changed; a change of Python
+files alone is copied into it. A compiler cache (ccache) is used where it is installed: the libraries per instruction
+set do not depend on the version of Python.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+VERSIONS = os.environ.get("WALLE_PYTHONS", "3.12 3.13").split()
+LEFT_OUT = shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__", "*.so", ".*")
+PIP = ("-m", "pip", "install", "-q", "--disable-pip-version-check")
+
+
+class Unavailable(Exception):
+    """Why a version cannot be tested on this machine."""
+
+
+def find(version):
+    """The executable of a version: on PATH, or among those that pyenv keeps. Raises Unavailable."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    named = [
+        shutil.which(f"python{version}"),
+        *sorted(pyenv.glob(f"versions/{version}*/bin/python{version}")),
+    ]
+    code = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    for path in filter(None, named):
+        done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:
+            return str(path)
+    raise Unavailable(
+        f"no python{version} with venv is installed; interpreters with a GIL of their own are not tested"
+    )
+
+
+def compiled_sources():
+    """The Cython modules of the core and of every plugin."""
+    roots = [ROOT / "walle_core", *(p / "src" for p in _plugins())]
+    return sorted(p for root in roots for p in root.rglob("*.pyx"))
+
+
+def compiled_modules():
+    """Names of those modules."""
+    roots = [ROOT, *(p / "src" for p in _plugins())]
+    found = [p.relative_to(r) for p in compiled_sources() for r in reversed(roots) if p.is_relative_to(r)]
+    return [".".join(p.with_suffix("").parts) for p in found if p.parts[0].startswith("walle_")]
+
+
+def _plugins():
+    return sorted(p.parent for p in (ROOT / "plugins").glob("*/pyproject.toml"))
+
+
+def _packages():
+    """Folders of Python packages as they lie in the source tree."""
+    return [ROOT / "walle_core", *(p for plugin in _plugins() for p in (plugin / "src").glob("walle_*"))]
+
+
+def _digest(wanted):
+    """Digest of the source files that `wanted` accepts."""
+    folders = [ROOT / "walle_core", *_plugins()]
+    files = [ROOT / "setup.py", *(p for f in folders for p in f.rglob("*") if p.is_file())]
+    skipped = {"build", "tests", "__pycache__"}
+    total = hashlib.sha256()
+    for path in sorted(files):
+        if wanted(path) and not skipped.intersection(path.relative_to(ROOT).parts):
+            total.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def _is_compiled(path):
+    return path.suffix in {".pyx", ".pxd", ".cpp", ".hpp", ".h", ".toml"} or path.name == "setup.py"
+
+
+def _is_python(path):
+    return path.suffix == ".py"
+
+
+def prepare(version):
+    """The python of an up-to-date environment. Raises Unavailable, or CalledProcessError if the sources do not build."""
+    base = find(version)
+    home = ROOT / "build/pythons" / version
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        python = home / "venv/bin/python"
+        for name, wanted, make in [("compiled", _is_compiled, _build), ("python", _is_python, _copy)]:
+            stamp, digest = home / f"{name}.stamp", _digest(wanted)
+            if not stamp.is_file() or stamp.read_text() != digest:
+                make(base, home, python)
+                stamp.write_text(digest)
+        return str(python)
+
+
+def _run(*command, **environment):
+    subprocess.run([*map(str, command)], check=True, env={**os.environ, **environment})
+
+
+def _build(base, home, python):
+    source = home / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir()
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, source)
+    for name in ("walle_core", "plugins"):
+        shutil.copytree(ROOT / name, source / name, ignore=LEFT_OUT)
+    plugins = [source / p.relative_to(ROOT) for p in _plugins()]
+    clean = {"PYTHONPATH": ""}
+    try:
+        _run(base, "-m", "venv", "--clear", home / "venv", **clean)
+        _run(
+            python,
+            *PIP,
+            "setuptools>=77",
+            "Cython>=3.1",
+            "numpy",
+            "attrs",
+            "click",
+            "pluggy",
+            "rich",
+            **clean,
+        )
+    except subprocess.CalledProcessError as error:
+        raise Unavailable(
+            f"the packages that a build needs cannot be installed for Python: {error}"
+        ) from error
+    if shutil.which("ccache"):
+        clean |= {
+            "CC": "ccache gcc",
+            "CXX": "ccache g++",
+            "CCACHE_BASEDIR": str(source),
+            "CCACHE_NOHASHDIR": "1",
+        }
+    _run(python, *PIP, "--no-build-isolation", source, *plugins, **clean)
+
+
+def _copy(base, home, python):
+    (site,) = (home / "venv/lib").glob("python*/site-packages")
+    for package in _packages():
+        installed = site / package.name
+        for path in installed.rglob("*.py"):
+            path.unlink()
+        for path in package.rglob("*.py"):
+            target = installed / path.relative_to(package)
+            target.parent.mkdir(exist_ok=True, parents=True)
+            shutil.copy2(path, target)

@@ -1,0 +1,62 @@
+"""Compiled modules and whole sessions in several interpreters with a GIL of their own, on every Python that has them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import other_pythons
+import pytest
+import small_model
+
+import walle_core as walle
+
+HERE = Path(__file__).parent
+OWN = "{}.{}".format(*sys.version_info[:2])
+TESTED = dict.fromkeys([*([OWN] if sys.version_info >= (3, 12) else []), *other_pythons.VERSIONS])
+ROUNDS = 20 if os.environ.get("WALLE_FULL") else 5
+
+
+@pytest.fixture(scope="module", params=TESTED)
+def python(request):
+    """A Python that has this source tree installed."""
+    if request.param == OWN:
+        return sys.executable
+    try:
+        return other_pythons.prepare(request.param)
+    except other_pythons.Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+def test_compiled_modules_are_found():
+    assert {"walle_core._native.program", "walle_core._native.tensor"} < set(other_pythons.compiled_modules())
+
+
+def test_sessions_in_many_interpreters_at_once(python, tmp_path):
+    paths = small_model.write(tmp_path)
+    command = [python, "-X", "faulthandler", HERE / "interpreter_stress.py"]
+    for name, path in paths.items():
+        command += [f"--{name}", path]
+    command += [
+        "--shape",
+        *map(str, small_model.SHAPE),
+        "--compiled",
+        " ".join(other_pythons.compiled_modules()),
+    ]
+    command += ["--threads", "4", "--rounds", str(ROUNDS), "--jobs", "8"]
+    # bytecode is kept, as compiling it anew in every interpreter is most of the time
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    if python != sys.executable:
+        environment.pop("PYTHONPATH", None)
+    environment["PYTHONPYCACHEPREFIX"] = str(other_pythons.ROOT / "build/pycache")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+    report = json.loads(done.stdout)
+    print(report)
+    assert (report["interpreters"], report["jobs"], report["left"]) == (4 * ROUNDS, 32 * ROUNDS, 0)
+    assert report["host"] > 0
+    here = {name for name, devices in walle.backends().items() if devices and name != "reference"}
+    assert here <= set(report["backends"])
+    if python != sys.executable:
+        assert report["compiled"] == other_pythons.compiled_modules()
