@@ -31,5 +31,6 @@ setup(
         [extension("tensor"), extension("program", "walle_core/_native/isa_scalar.cpp")],
         build_dir="build/cython",
         language_level=3,
-    )
+    ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

@@ -3,11 +3,13 @@
 import os
 import shutil
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
 from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +37,14 @@ def core_include() -> Path:
             "walle's headers were not found: set WALLE_INCLUDE to walle_core/include, or install walle-core"
         )
     return Path(spec.origin).parent / "include"
+
+
+class ParallelLibraries(build_clib):
+    """Compiles the libraries side by side: each is one long compilation."""
+
+    def build_libraries(self, libraries: list) -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda library: build_clib.build_libraries(self, [library]), libraries))
 
 
 class SdistWithHeaders(sdist):
@@ -81,5 +91,5 @@ setup(
         ],
         build_dir="build/cython",
     ),
-    cmdclass={"sdist": SdistWithHeaders},
+    cmdclass={"build_clib": ParallelLibraries, "sdist": SdistWithHeaders},
 )
