@@ -17,7 +17,7 @@ from walle_core.backends.interpreter import Interpreter, called, evaluate, guard
 from walle_core.errors import BackendError, WalleError
 from walle_core.graph.decompose import decompose_node
 from walle_core.graph.ir import Graph, Node, subgraphs
-from walle_core.graph.shapes import context, infer_node
+from walle_core.graph.shapes import operations
 from walle_core.ops import find
 from walle_core.ops.convolution import conv
 from walle_core.ops.define import OpDef
@@ -130,7 +130,7 @@ class ReferenceBackend:
             )
         if op.reference is None:
             return self._decomposed(node, specs, constants)
-        ops, calls = _operations(node, specs, constants), COMPOSITE_CALLS if op.kind == "composite" else 1
+        ops, calls = operations(node, specs, constants), COMPOSITE_CALLS if op.kind == "composite" else 1
         why = "NumPy definition"
         return (Candidate("numpy", _rate(node, op, specs), ops, _moved(node, specs), calls, why=why),)
 
@@ -144,7 +144,7 @@ class ReferenceBackend:
         try:
             decompose_node(node, op, specs, constants)
         except WalleError:  # shapes are not known yet
-            ops = _operations(node, specs, constants)
+            ops = operations(node, specs, constants)
             return (Candidate("decomposition", "elementwise", ops, _moved(node, specs)),)
         return ()
 
@@ -219,21 +219,3 @@ def _static(names: Sequence[str], specs: Mapping[str, TensorSpec]) -> Iterator[T
 
 def _moved(node: Node, specs: Mapping[str, TensorSpec]) -> float:
     return float(sum(s.nbytes for s in _static((*node.inputs, *node.outputs), specs)))
-
-
-def _operations(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> float:
-    """Elementary operations by the operator's own rule, else one per output element."""
-    op = find(node.op)
-    assert op is not None
-    try:
-        outputs = [s for n in node.outputs if (s := specs.get(n)) is not None] or list(
-            infer_node(node, specs, constants) or ()
-        )
-        ctx = context(node, op, specs, constants)
-        if op.flops is not None and ctx is not None and outputs:
-            return float(op.flops(ctx, outputs))
-    except (WalleError, ValueError, TypeError, IndexError, KeyError):
-        outputs = []
-    return float(sum(s.size for s in outputs if s.static)) or float(
-        sum(s.size for s in _static(node.inputs, specs))
-    )

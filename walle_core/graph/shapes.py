@@ -93,3 +93,20 @@ def infer(graph: Graph) -> Graph:
             if name:
                 specs[name] = spec
     return graph.evolve(specs=specs)
+
+
+def operations(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> float:
+    """Elementary operations of a node by its operator's own rule, else one per output element."""
+    op = find(node.op)
+    outputs = [s for n in node.outputs if n and (s := specs.get(n)) is not None]
+    try:
+        outputs = outputs or list(infer_node(node, specs, constants) or ())
+        ctx = context(node, op, specs, constants) if op is not None else None
+        if op is not None and op.flops is not None and ctx is not None and outputs:
+            return float(op.flops(ctx, outputs))
+    except (WalleError, ValueError, TypeError, IndexError, KeyError):
+        outputs = []
+    made = float(sum(s.size for s in outputs if s.static))
+    return made or float(
+        sum(s.size for n in node.inputs if n and (s := specs.get(n)) is not None and s.static)
+    )

@@ -13,10 +13,11 @@ import attrs
 from walle_core._native import Program, Tensor, scalar_table
 from walle_core.backends.table import conv, depthwise, elementwise, gemm, movement, pool, reduction, winograd
 from walle_core.backends.table.calibrate import measure
-from walle_core.backends.table.chain import fuse_chains
-from walle_core.backends.table.emitter import Emitter, Kernels, Rule
+from walle_core.backends.table.chain import Item, fuse_chains
+from walle_core.backends.table.emitter import Emitter, Kernels, Rule, Work
 from walle_core.errors import BackendError
 from walle_core.graph.ir import Graph, Node
+from walle_core.graph.shapes import operations
 from walle_core.memory import ArenaPlan
 from walle_core.protocols import BackendTraits
 from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
@@ -34,12 +35,12 @@ class TableExecutable:
     Attributes:
         program: runs with `run(inputs)`.
         arena: how the memory was planned.
-        steps: (node name, kernel, algorithm) per native step.
+        steps: (node name, kernel, what for) per native step.
     """
 
     program: Program
     arena: ArenaPlan
-    steps: tuple[tuple[str, str, str], ...]
+    steps: tuple[tuple[str, str, Work], ...]
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Runs once, one native call."""
@@ -50,8 +51,17 @@ class TableExecutable:
         return self.program.profile(inputs)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Name, kernel and algorithm of every native step."""
-        return [{"name": name, "kernel": kernel, "algorithm": how} for name, kernel, how in self.steps]
+        """Name, kernel, algorithm and work of every native step; steps with one `item` do that work together."""
+        items: dict[int, int] = {}
+        return [
+            {
+                "name": name,
+                "kernel": kernel,
+                "item": items.setdefault(id(work), len(items)),
+                **attrs.asdict(work),
+            }
+            for name, kernel, work in self.steps
+        ]
 
 
 class TableBackend:
@@ -131,11 +141,11 @@ class TableBackend:
         del precision
         em = Emitter(graph, self.kernels, threads)
         for item in fuse_chains(graph, choices, self.kernels):
-            em.algorithm(item.algorithm)
+            em.purpose(_work(item, graph, choices))
             item.emit(em) if item.emit is not None else self._emit(em, item.node, choices)
         program, arena = em.finish()
         steps = tuple(
-            (s.name, f"{s.kernel.family}/{s.kernel.op}/{s.kernel.isa}", s.algorithm) for s in em.steps
+            (s.name, f"{s.kernel.family}/{s.kernel.op}/{s.kernel.isa}", s.purpose) for s in em.steps
         )
         return TableExecutable(program, arena, steps)
 
@@ -143,7 +153,6 @@ class TableBackend:
         choice = choices[node.name]
         for rule in self._rules.get(node.op, ()):
             if rule.name == choice.params.get("rule"):
-                em.algorithm(choice.algorithm)
                 rule.emit(em, node, choice)
                 return
         raise BackendError(
@@ -153,6 +162,20 @@ class TableBackend:
     def calibrate(self, device: Device, threads: int, progress: Callable[[str], None]) -> DeviceRates:
         """Measures rates with short runs of the real kernels."""
         return measure(self, threads, progress)
+
+
+def _work(item: Item, graph: Graph, choices: Mapping[str, Candidate]) -> Work:
+    """What an item's steps will be for. A chain moves its outer operands only; its inner ones stay in the cache."""
+    nodes = item.nodes or (item.node,)
+    taken = [choices[n.name] for n in nodes]
+    moved = sum(c.bytes for c in taken)
+    if len(nodes) > 1:
+        made = {o for n in nodes[:-1] for o in n.outputs}
+        outer = {n for node in nodes for n in node.inputs if n and n not in made} | {*nodes[-1].outputs}
+        moved = float(sum(graph.specs[n].nbytes for n in outer if n in graph.specs))
+    params = {k: v for k, v in taken[0].params.items() if k != "rule"}
+    flops = sum(operations(n, graph.specs, graph.constants) for n in nodes)
+    return Work(item.algorithm or taken[0].algorithm, params, sum(c.ops for c in taken), moved, flops)
 
 
 def _processor() -> str:

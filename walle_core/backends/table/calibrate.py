@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from walle_core._native import Tensor
+from walle_core._native import Program, Tensor
 from walle_core.graph.builder import Builder
 from walle_core.graph.ir import Graph
 from walle_core.graph.lower import lower
@@ -75,6 +75,21 @@ def _unary(op: str, elements: int, repeat: int = 1) -> Graph:
     return g.graph([y])
 
 
+PROBE_CHAINS, PROBE_ROUNDS = 12, 1 << 16  # kProbeChains of probe.hpp; a tenth of a millisecond
+
+
+def _peak(backend: TableBackend, threads: int) -> float:
+    """Multiply-adds per second that the processor does at most, in operations; no candidate reaches more by brute force."""
+    kernel = backend.kernels.kernel("probe", "fma")
+    if kernel is None:
+        return 0.0
+    lanes = kernel.lanes
+    step = (kernel, [("output", 0, 0)], [], PROBE_ROUNDS * threads, PROBE_ROUNDS)
+    program = Program(Tensor((64,), "uint8"), [step], [], [("float32", (lanes,))], threads)
+    ops = 2.0 * PROBE_CHAINS * lanes * PROBE_ROUNDS * threads
+    return ops / _median_seconds(lambda: program.run([]))
+
+
 def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]) -> DeviceRates:
     """Rates of the processor as `threads` threads see it."""
     dispatches = 64
@@ -88,7 +103,8 @@ def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]
         seconds, ops = _seconds(backend, graph, threads, only)
         return ops / max(seconds - call_s, seconds * 0.2)
 
-    rates = {}
+    progress("peak")
+    rates = {"peak": peak} if (peak := _peak(backend, threads)) else {}
     probes: list[tuple[str, Callable[[], Graph], str]] = [
         ("gemm", _gemm, ""),
         ("direct", lambda: _conv(False), "direct"),

@@ -19,10 +19,11 @@ DENSE, SCALAR, ROW, COLUMN = range(4)  # Chain::Mode
 
 @attrs.frozen(eq=False)
 class Item:
-    """One node with its own rule, or several joined ones with the function that emits them."""
+    """One node with its own rule, or several joined ones (`nodes`) with the function that emits them."""
 
     node: Node
     algorithm: str = ""
+    nodes: tuple[Node, ...] = ()
     emit: Callable[[Emitter], None] | None = None
 
 
@@ -120,7 +121,7 @@ def fuse_chains(graph: Graph, choices: Mapping[str, Candidate], kernels: Kernels
         if node.name in groups:
             group = groups[node.name]
             names = "+".join(n.op for n in group.nodes)
-            items.append(Item(node, f"chain {names}", _emitter(group, kernels)))
+            items.append(Item(node, f"chain {names}", tuple(group.nodes), _emitter(group, kernels)))
         elif node.name not in absorbed:
             items.append(Item(node))
     return items

@@ -75,6 +75,24 @@ NONE = Operand("none")
 
 
 @attrs.frozen(eq=False)
+class Work:
+    """What the steps of one node, or of several joined ones, are for.
+
+    Attributes:
+        algorithm, params: of the candidate taken.
+        ops: Q, elementary operations of this algorithm.
+        bytes: moved, as the cost model counts them.
+        flops: operations by the operators' own definition, whatever the algorithm saves.
+    """
+
+    algorithm: str = ""
+    params: Mapping[str, Any] = attrs.field(factory=dict)
+    ops: float = 0.0
+    bytes: float = 0.0
+    flops: float = 0.0
+
+
+@attrs.frozen(eq=False)
 class Step:
     """One native step before addresses are known."""
 
@@ -84,7 +102,7 @@ class Step:
     work: int
     chunk: int
     name: str
-    algorithm: str
+    purpose: Work
 
 
 @attrs.frozen
@@ -119,7 +137,7 @@ class Emitter:
         self.steps: list[Step] = []
         self._places: dict[str, Operand] = {n: Operand("input", i) for i, n in enumerate(graph.inputs)}
         self._outputs = {n: i for i, n in reversed(list(enumerate(graph.outputs)))}
-        self._algorithm = ""
+        self._purpose = Work()
 
     def spec(self, value: str) -> TensorSpec:
         """Spec of a value."""
@@ -218,7 +236,7 @@ class Emitter:
                 buffer.first = now if buffer.first < 0 else buffer.first
                 buffer.last = now
         self.steps.append(
-            Step(kernel, tuple(operands), tuple(args), work, max(1, chunk), name, self._algorithm)
+            Step(kernel, tuple(operands), tuple(args), work, max(1, chunk), name, self._purpose)
         )
 
     def run_now(
@@ -229,9 +247,9 @@ class Emitter:
             raise BackendError("the kernel tables lack a row that packing relies on")
         kernel(tensors, args, work)
 
-    def algorithm(self, name: str) -> None:
+    def purpose(self, work: Work) -> None:
         """Labels the steps that follow."""
-        self._algorithm = name
+        self._purpose = work
 
     def finish(self) -> tuple[Program, ArenaPlan]:
         """The program, and how its arena was planned."""

@@ -18,6 +18,7 @@
 #include "walle/kernels/gemm.hpp"
 #include "walle/kernels/norm.hpp"
 #include "walle/kernels/pool.hpp"
+#include "walle/kernels/probe.hpp"
 #include "walle/kernels/raster.hpp"
 #include "walle/kernels/reduce.hpp"
 #include "walle/kernels/select.hpp"
@@ -36,7 +37,7 @@
   WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS WALLE_EXPRESSION_ROWS          \
   WALLE_GEMM_ROWS WALLE_CONV_ROWS WALLE_SOFTMAX_ROWS WALLE_NORM_ROWS WALLE_GATHER_ROWS    \
   WALLE_CUMSUM_ROWS WALLE_CONVERT_ROWS WALLE_FILL_ROWS WALLE_RASTER_ROWS                  \
-  WALLE_SELECT_ROWS WALLE_REDUCE_ROWS WALLE_TOPK_ROWS                                     \
+  WALLE_SELECT_ROWS WALLE_REDUCE_ROWS WALLE_TOPK_ROWS WALLE_PROBE_ROWS                    \
   };                                                                                      \
   }}}                                                                                     \
   extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \
