@@ -4,17 +4,19 @@
 """Kernel tables and Program: a graph compiled to a flat array of native steps, run by one call without the GIL."""
 
 from array import array
+from math import prod
 
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_New
 from libc.stdint cimport int64_t, uint32_t, uintptr_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from walle_core._native.tensor cimport Tensor, walle_storage_references
 
 from walle_core._native.tensor import Tensor as TensorType
 from walle_core.errors import InputError, PluginError
+from walle_core.types import DTYPES
 
 cdef extern from "walle/abi.h" nogil:
     ctypedef struct walle_call:
@@ -157,14 +159,15 @@ cdef class Program:
         outputs: (dtype name, shape) per output.
         threads: threads per run; work up to `chunk` units stays on the caller.
 
-    A run takes Tensors of exactly these specs and returns fresh Tensors; an output that the caller has dropped is
-    used again, so steady state allocates nothing.
+    A run takes Tensors of exactly these specs, whose sizes are checked because kernels trust them, and returns fresh
+    Tensors; an output that the caller has dropped is used again, so steady state allocates nothing.
     """
 
     cdef Step* steps
     cdef void** pointers
     cdef int64_t* args
     cdef int64_t* patches       # triples: pointer index, input (>= 0) or output (-1 - index), byte offset
+    cdef int64_t* needed        # bytes per input
     cdef int64_t n_steps, n_patches
     cdef int threads
     cdef bint parallel
@@ -187,8 +190,12 @@ cdef class Program:
         self.pointers = <void**>calloc(n_pointers + 1, sizeof(void*))
         self.args = <int64_t*>calloc(n_args + 1, sizeof(int64_t))
         self.patches = <int64_t*>calloc(3 * patches + 1, sizeof(int64_t))
-        if self.steps == NULL or self.pointers == NULL or self.args == NULL or self.patches == NULL:
+        self.needed = <int64_t*>calloc(len(inputs) + 1, sizeof(int64_t))
+        if self.steps == NULL or self.pointers == NULL or self.args == NULL or self.patches == NULL or \
+                self.needed == NULL:
             raise MemoryError("cannot allocate the program")
+        for i, (dtype, shape) in enumerate(inputs):
+            self.needed[i] = prod(shape) * DTYPES[dtype].itemsize
         self.keep = [arena]
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.cache = [None] * len(self.outputs)
@@ -226,6 +233,7 @@ cdef class Program:
         free(self.pointers)
         free(self.args)
         free(self.patches)
+        free(self.needed)
 
     def run(self, inputs):
         """Runs once on a sequence of Tensors; returns the list of output Tensors."""
@@ -243,15 +251,27 @@ cdef class Program:
             free(times)
 
     cdef list _run(self, object inputs, int64_t* times):
+        cdef int64_t n_in = len(inputs), n_out = len(self.outputs)
+        cdef void** ins = <void**>malloc((n_in + n_out + 1) * sizeof(void*))
+        cdef void** outs = ins + n_in
+        if ins == NULL:
+            raise MemoryError()
+        try:
+            return self._run_on(inputs, ins, outs, times)
+        finally:
+            free(ins)
+
+    cdef list _run_on(self, object inputs, void** ins, void** outs, int64_t* times):
         cdef int64_t i, slot
         cdef Tensor tensor
-        cdef void* ins[256]
-        cdef void* outs[256]
         cdef int64_t n_in = len(inputs), n_out = len(self.outputs)
-        if n_in != len(self.inputs) or n_in > 256 or n_out > 256:
+        if n_in != len(self.inputs):
             raise InputError(f"the program takes {len(self.inputs)} inputs, not {n_in}")
         for i in range(n_in):
             tensor = <Tensor?>inputs[i]
+            if tensor.count * tensor.itemsize != self.needed[i]:
+                raise InputError(f"input {i} of the program is {tensor!r}, needs {self.inputs[i][0]}"
+                                 f"{list(self.inputs[i][1])}")
             ins[i] = tensor.data
         cdef list made = []
         cached, self.cache = self.cache, [None] * n_out

@@ -187,7 +187,7 @@ cdef class Tensor:
             convert = float if kind.kind == "f" else bool if kind.kind == "b" else int
             try:
                 data = struct.pack(f"<{len(flat)}{kind.format}", *[convert(v) for v in flat])
-            except (struct.error, OverflowError) as error:
+            except (struct.error, OverflowError, ValueError, TypeError) as error:
                 raise InputError(f"a value does not fit dtype {kind.name}: {error}") from error
         cdef const char* p = data
         memcpy(self.data, p, len(data))
