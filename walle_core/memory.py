@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import attrs
 
 ALIGN = 64  # one cache line, and the widest vector
 MAX_REPAIRS = 40  # further orders that are tried for one arena
 REPAIR_WORK = 1 << 21  # pairs of buffers that these tries may compare
+
+
+def available_bytes() -> int:
+    """Bytes that this process can still take: the least of the machine's free memory, its container's and its own limit."""
+    limits = [sys.maxsize]
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            limits.append(int(line.split()[1]) << 10)
+    allowed, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
+    if allowed.isdigit() and used.isdigit():
+        limits.append(int(allowed) - int(used))
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return min(limits)
+    own = resource.getrlimit(resource.RLIMIT_AS)[0]
+    taken = _read("/proc/self/statm").split()
+    if own != resource.RLIM_INFINITY and taken:
+        limits.append(own - int(taken[0]) * resource.getpagesize())
+    return max(0, min(limits))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
 
 
 @attrs.frozen

@@ -16,8 +16,10 @@ import attrs
 from walle_core._native import Tensor
 from walle_core.errors import InputError, ModelError, UnsupportedError
 from walle_core.evaluate import evaluate
+from walle_core.graph.control import check_control, check_trips, condition_of, trips_of
 from walle_core.graph.epilogue import fuse_epilogues
 from walle_core.graph.fold import fold
+from walle_core.graph.footprint import check_memory, check_run
 from walle_core.graph.fusion import fold_batch_norm
 from walle_core.graph.inline import branch_of, inline_if
 from walle_core.graph.ir import Graph, Node, captured, subgraphs
@@ -206,6 +208,7 @@ class Plan:
     def __init__(self, graph: Graph, options: Options) -> None:
         self.graph = graph
         static, self.barrier, rest = split(graph)
+        check_memory(static)
         self.parts = compile_static(static, options)
         self.rest = Planner(rest, options) if rest is not None else None
         self.host = HostNode(self.barrier, options) if self.barrier is not None else None
@@ -293,6 +296,7 @@ class HostNode:
     """A node that runs between static parts: If and Loop over plans of their graphs, all else by the references."""
 
     def __init__(self, node: Node, options: Options) -> None:
+        check_control(node)
         self.node, self.options = node, options
         self.graphs = {id(g): closed(g) for g in subgraphs(node)}
         self.planners = {key: Planner(graph, options) for key, graph in self.graphs.items()}
@@ -301,10 +305,7 @@ class HostNode:
         """Outputs of the node, given all values that it may read."""
         node = self.node
         if node.op == "If":
-            condition = scope[node.inputs[0]].reshape(-1).tolist()
-            if len(condition) != 1:
-                raise ModelError(f"node {node}: the condition must have one element, not {len(condition)}")
-            return self._branch(branch_of(node, bool(condition[0])), (), scope)
+            return self._branch(branch_of(node, condition_of(node, scope[node.inputs[0]])), (), scope)
         if node.op == "Loop":
             return self._loop(scope)
         made = evaluate_host(node, scope)
@@ -317,18 +318,21 @@ class HostNode:
 
     def _loop(self, scope: Mapping[str, Any]) -> Sequence[Any]:
         node, body = self.node, self.node.attrs["body"]
-        trip = scope[node.inputs[0]].reshape(-1).tolist()[0] if node.inputs[0] else math.inf
-        going = not (len(node.inputs) > 1 and node.inputs[1]) or bool(
-            scope[node.inputs[1]].reshape(-1).tolist()[0]
-        )
-        carried = [scope[n] for n in node.inputs[2:]]
+        given = [scope[n] if n else None for n in (*node.inputs, "", "")[:2]]
+        trip = math.inf if given[0] is None else trips_of(node, given[0])
+        going = given[1] is None or condition_of(node, given[1])
+        carried = [scope[n] if n else None for n in node.inputs[2:]]
         if not all(isinstance(c, Tensor) for c in carried) or len(body.outputs) - 1 > len(carried):
             return evaluate_host(node, scope)
         step = 0
         while going and step < trip:
+            try:
+                check_trips(step)
+            except ModelError as error:
+                raise ModelError(f"node {node}: {error}") from None
             arguments = [Tensor.of(step, "int64"), Tensor.of(going, "bool"), *carried]
             made = self._branch(body, arguments, scope)
-            going = bool(made[0].reshape(-1).tolist()[0])
+            going = condition_of(node, made[0])
             carried = [t.copy() if isinstance(t, Tensor) else t for t in made[1 : 1 + len(carried)]]
             step += 1
         return carried
@@ -346,6 +350,7 @@ def evaluate_host(node: Node, scope: Mapping[str, Any]) -> Sequence[Any]:
         from walle_core.backends.reference import run_node
     except ImportError as error:
         raise InputError(f"node {node} needs NumPy on the host ({error}); install numpy") from error
+    check_run(node, {n: scope[n] for n in node.inputs if n})
     outer = {name: scope[name] for name in captured(node)}
     made: Sequence[Any] = run_node(node, [scope[n] if n else None for n in node.inputs], outer)
     return made

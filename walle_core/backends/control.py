@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from walle_core.errors import BackendError
+from walle_core.graph.control import check_trips
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.precision import np_dtype
 from walle_core.types import TensorSpec
@@ -30,8 +31,9 @@ def _stack(parts: list[Any], axis: int, spec: TensorSpec | None) -> Any:
 
 
 def _loop(call: Call, specs: Specs, operands: Sequence[Any], _attributes: Mapping[str, Any]) -> list[Any]:
-    limit = None if operands[0] is None else int(operands[0].reshape(()))
-    go = operands[1] is None if len(operands) < 2 or operands[1] is None else bool(operands[1].reshape(()))
+    limit, go = (*operands[:2], None, None)[:2]
+    limit = None if limit is None else int(limit.reshape(()))
+    go = go is None or bool(go.reshape(()))
     carried = list(operands[2:])
     n_scans = len(specs["body"]) - 1 - len(carried)
     if n_scans < 0:
@@ -39,13 +41,15 @@ def _loop(call: Call, specs: Specs, operands: Sequence[Any], _attributes: Mappin
             f"the body returns {len(specs['body'])} values, fewer than 1 + {len(carried)} carried"
         )
     scans: list[list[Any]] = [[] for _ in range(n_scans)]
-    iteration = 0
+    iteration = held = 0
     while go and (limit is None or iteration < limit):
+        check_trips(iteration, held)
         again, *results = call("body", np.asarray(iteration, np.int64), np.asarray(go), *carried)
         go = bool(again.reshape(()))
         carried = results[: len(carried)]
         for kept, value in zip(scans, results[len(carried) :], strict=True):
             kept.append(value)
+            held += getattr(value, "nbytes", 0)
         iteration += 1
     declared = specs["body"][1 + len(carried) :]
     return [*carried, *(_stack(s, 0, d) for s, d in zip(scans, declared, strict=True))]

@@ -11,7 +11,9 @@ from typing import Any
 
 from walle_core.backends.arrays import describe, dtype_name, spec_of, to_array, to_tensor
 from walle_core.errors import BackendError, InputError, UnsupportedError, WalleError
+from walle_core.graph.control import check_control
 from walle_core.graph.decompose import decompose_node
+from walle_core.graph.footprint import check_run
 from walle_core.graph.ir import Graph, Node, captured
 from walle_core.ops import find
 from walle_core.ops.define import OpDef
@@ -106,7 +108,8 @@ class Interpreter:
         if op.kind == "control":
             return guarded(node, self._control(node, op))
         if op.reference is not None:
-            return guarded(node, called(node, op))
+            known = all(o in self.graph.specs and self.graph.specs[o].static for o in node.outputs if o)
+            return guarded(node, called(node, op) if known else _measured(node, called(node, op)))
         if op.decompose is not None:
             return guarded(node, self._decomposed(node, op))
         raise UnsupportedError(
@@ -129,6 +132,7 @@ class Interpreter:
 
         if node.op not in CONTROL:
             raise UnsupportedError(f"node {node}: control flow {node.op!r} cannot be interpreted")
+        check_control(node)
         attributes = op.bind(node.attrs)
         bodies = {k: Interpreter(v, self.depth + 1) for k, v in attributes.items() if isinstance(v, Graph)}
         plain = {k: v for k, v in attributes.items() if k not in bodies}
@@ -154,7 +158,7 @@ def guarded(node: Node, step: Step) -> Step:
 
     def run(env: dict[str, Any]) -> Sequence[Any]:
         try:
-            return step(env)
+            return _complete(node, step(env))
         except WalleError as error:
             if node.name and repr(node.name) in str(error):
                 raise
@@ -179,6 +183,23 @@ def called(node: Node, op: OpDef) -> Step:
     def run(env: dict[str, Any]) -> Sequence[Any]:
         made = reference(*[env[n] if n else None for n in inputs], **attributes)
         return [as_value(v) for v in made] if isinstance(made, tuple) else (as_value(made),)
+
+    return run
+
+
+def _complete(node: Node, results: Sequence[Any]) -> Sequence[Any]:
+    """The results, of which there must be one for each output that is named."""
+    if any(node.outputs[len(results) :]):
+        raise BackendError(f"makes {len(results)} outputs, but {len(node.outputs)} are named")
+    return results
+
+
+def _measured(node: Node, step: Step) -> Step:
+    """The step behind a look at what its outputs would take: NumPy checks neither overflow nor memory everywhere."""
+
+    def run(env: dict[str, Any]) -> Sequence[Any]:
+        check_run(node, {n: to_tensor(env[n]) for n in node.inputs if n})
+        return step(env)
 
     return run
 

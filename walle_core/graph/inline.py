@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from walle_core.graph.control import check_control, condition_of
 from walle_core.graph.ir import Graph, Node
 
 
@@ -54,7 +55,8 @@ def inline_if(graph: Graph) -> Graph:
         if node.op != "If" or node.inputs[0] not in graph.constants:
             nodes.append(node)
             continue
-        branch = branch_of(node, bool(graph.constants[node.inputs[0]].reshape(()).tolist()))
+        check_control(node)
+        branch = branch_of(node, condition_of(node, graph.constants[node.inputs[0]]))
         made = {o for inner in branch.nodes for o in inner.outputs if o} | set(branch.constants)
         names = {name: f"{node.name}/{name}" for name in made}
         body = _renamed(branch, names)

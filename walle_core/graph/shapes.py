@@ -46,11 +46,14 @@ def infer_node(
         ctx = context(node, op, specs, constants)
         if ctx is None:
             return None
+        found = None
         if op.infer is not None:
-            return op.infer(ctx)
-        if op.decompose is not None:
-            return _by_decomposition(node, op, specs, constants)
-    return None
+            found = op.infer(ctx)
+        elif op.decompose is not None:
+            found = _by_decomposition(node, op, specs, constants)
+        if found is not None and any(node.outputs[len(found) :]):
+            raise ctx.error(f"makes {len(found)} outputs, but {len(node.outputs)} are named")
+    return found
 
 
 class naming:  # noqa: N801 - read as a statement: with naming(node)

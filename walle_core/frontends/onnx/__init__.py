@@ -18,6 +18,7 @@ from walle_core.frontends.onnx.scope import Frame
 from walle_core.frontends.onnx.tensor import TensorReader
 from walle_core.frontends.onnx.upgrade import NEWEST
 from walle_core.frontends.onnx.wire import MalformedError, decode
+from walle_core.graph.control import check_control
 from walle_core.graph.ir import Graph, Node
 from walle_core.ops import find
 
@@ -136,6 +137,14 @@ def _admit(where: str) -> Callable[[Node], None]:
             )
         if not any(node.outputs):
             raise ModelError(f"{where}: node {node} has no output")
+        try:
+            op.bind(node.attrs)
+            check_control(node)
+        except ModelError as error:
+            text = str(error)
+            raise ModelError(
+                f"{where}: {text if repr(node.name) in text else f'node {node}: {text}'}"
+            ) from None
 
     return admit
 

@@ -189,6 +189,8 @@ class Converter:
             raise UnsupportedError(
                 f"{error} (domain {domain or 'ai.onnx'!r}, operator set {version})"
             ) from None
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise ModelError(f"{where}: operands or attributes do not fit the operator ({error})") from error
 
     def _unique(self, name: str) -> str:
         if len(name) > self.limits.max_name:
