@@ -36,3 +36,25 @@ class BackendError(WalleError):
 
 class CacheError(WalleError):
     """The cache directory cannot be read or written; never fatal for a run."""
+
+
+def located(error: Exception, where: str) -> WalleError:
+    """What `error` is for a caller: a WalleError that names `where` (the file), whatever was raised there.
+
+    An error that names the place already stays as it is.
+    """
+    if isinstance(error, WalleError):
+        if not where or where in str(error):
+            return error
+        named: WalleError = type(error)(f"{where}: {error}")
+    elif isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        named = BackendError(
+            f"{where}: there is not enough memory{detail}; use smaller inputs or a smaller model"
+        )
+    else:
+        named = BackendError(
+            f"{where}: failed in an unexpected way ({type(error).__name__}: {error}); please report this as a bug"
+        )
+    named.__cause__ = error
+    return named

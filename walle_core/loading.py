@@ -30,12 +30,16 @@ def load(path: str | os.PathLike[str]) -> Graph:
         ModelError: the file is missing, malformed or of no known format.
         UnsupportedError: it uses an operator that is not in the catalogue.
     """
-    file = Path(path)
+    try:
+        file = Path(os.fsdecode(path))
+    except TypeError as error:
+        raise ModelError(f"{path!r} is no path of a model file") from error
     try:
         with file.open("rb") as stream:
             head = stream.read(HEAD)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror or error}); check the path") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ModelError(f"{str(file)!r} cannot be read ({why}); check the path") from error
     return _choose(head, file.suffix.lower(), str(file)).load(str(file))
 
 

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 from walle_core._native import Tensor
 from walle_core.cost import GUESS, rates_of
-from walle_core.errors import InputError, UnsupportedError
+from walle_core.errors import InputError, UnsupportedError, located
 from walle_core.evaluate import evaluate
+from walle_core.graph.footprint import check_memory
 from walle_core.graph.ir import Graph
 from walle_core.loading import load
 from walle_core.plan import Options, Plan, Planner
@@ -19,6 +20,7 @@ from walle_core.search import Engine
 from walle_core.types import DTYPES, TensorSpec
 
 PRECISIONS = ("high", "low")
+FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 def engines_for(
@@ -32,6 +34,8 @@ def engines_for(
     Raises UnsupportedError if a named backend is not installed or has no device here.
     """
     backends = load_plugins().backends
+    if not (backend is None or isinstance(backend, str) or (isinstance(backend, Sequence) and len(backend))):
+        raise InputError(f"backend must be a name, a list of names or None, not {backend!r}")
     names = [backend] if isinstance(backend, str) else list(backend or [])
     engines: dict[str, Engine] = {}
     for name in [*names, *(n for n in backends if n not in names)]:
@@ -81,15 +85,23 @@ class Session:
         engines = engines_for(backend, threads, measured=not forced)
         if backend is not None and not forced:
             engines = engines[: len(backend)]
-        self._planner = Planner(self.graph, Options(engines, forced, threads, precision))
         self._lock = threading.RLock()
         self._last: tuple[Any, Plan] | None = None
         self._names, self._index = self.graph.inputs, {n: i for i, n in enumerate(self.graph.inputs)}
         self._specs = [self.graph.specs.get(n) for n in self._names]
         self._fixed: Plan | None = None  # the only plan of a graph whose inputs have one shape
-        if all(s is not None and s.static and s.dtype.itemsize for s in self._specs):
-            if not self._planner._control:
-                self._fixed = self._plan([_placeholder(s) for s in self._specs if s is not None])
+        try:
+            self._planner = Planner(self.graph, Options(engines, forced, threads, precision))
+            self._plan_ahead()
+        except Exception as error:
+            raise located(error, self._where()) from error
+
+    def _plan_ahead(self) -> None:
+        """Plans before the first run where the file fixes all sizes."""
+        specs = [s for s in self._specs if s is not None and s.static and s.dtype.itemsize]
+        if len(specs) == len(self._specs) and not self._planner._control:
+            check_memory(self.graph)
+            self._fixed = self._plan([Tensor(s.sizes, s.dtype.name, zero=False) for s in specs])
 
     @property
     def inputs(self) -> dict[str, TensorSpec | None]:
@@ -120,14 +132,22 @@ class Session:
         Raises:
             InputError: a name, dtype, rank or size that the graph does not take.
         """
-        tensors = self._bind(inputs)
-        made = (self._fixed or self._plan(tensors)).run(tensors)
+        try:
+            tensors = self._bind(inputs)
+            made = (self._fixed or self._plan(tensors)).run(tensors)
+        except Exception as error:
+            raise located(error, self._where()) from error
         return dict(zip(self.graph.outputs, made, strict=True))
 
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[dict[str, Any]]:
         """Runs once and returns one mapping per native step: name, kernel, algorithm, seconds (static plans only)."""
-        tensors = self._bind(inputs)
-        plan = self._plan(tensors)
+        try:
+            tensors = self._bind(inputs)
+            return self._profile(self._plan(tensors), tensors)
+        except Exception as error:
+            raise located(error, self._where()) from error
+
+    def _profile(self, plan: Plan, tensors: Sequence[Any]) -> list[dict[str, Any]]:
         values = dict(zip(plan.graph.inputs, tensors, strict=True))
         rows: list[dict[str, Any]] = []
         for part in plan.parts:
@@ -166,7 +186,12 @@ class Session:
             if len(inputs) != len(self._names):
                 self._name_error(inputs)
         else:
-            given = list(inputs)
+            try:
+                given = list(inputs)
+            except TypeError as error:
+                raise InputError(
+                    f"{self._where()} takes a mapping of names to arrays, or a sequence of arrays, not {inputs!r}"
+                ) from error
             if len(given) != len(self._names):
                 raise InputError(
                     f"{self._where()} takes {len(self._names)} inputs {list(self._names)}, not {len(given)}"
@@ -174,28 +199,32 @@ class Session:
         return [self._convert(n, v, s) for n, v, s in zip(self._names, given, self._specs, strict=True)]
 
     def _convert(self, name: str, value: Any, spec: TensorSpec | None) -> Any:
-        if (spec is not None and spec.dtype.itemsize == 0) or isinstance(value, list) or value is None:
-            return value
+        if (spec is None or spec.shape is None) and (value is None or isinstance(value, list)):
+            return value  # an optional or a sequence
         try:
-            tensor = value if isinstance(value, Tensor) else to_tensor(value)
-        except InputError as error:
-            raise InputError(f"{self._where()}, input {name!r}: {error}") from error
-        if not isinstance(tensor, Tensor):
-            return tensor
+            number = isinstance(value, (int, float)) and spec is not None and spec.dtype.itemsize
+            tensor = Tensor.of(value, spec.dtype.name) if number and spec is not None else to_tensor(value)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the object's own buffer, DLPack or array protocol raises
+            raise self._refused(name, f"{error}" + (f"; it needs {spec}" if spec else "")) from error
         if spec is not None:
-            if tensor.dtype != spec.dtype.name:
-                raise InputError(
-                    f"{self._where()}, input {name!r}: has dtype {tensor.dtype}, needs {spec.dtype.name}; "
-                    f"convert it first, for example array.astype({spec.dtype.name!r})"
+            found = tensor.dtype if isinstance(tensor, Tensor) else _host_dtype(tensor, spec)
+            if found != spec.dtype.name:
+                raise self._refused(
+                    name,
+                    f"has dtype {found}, needs {spec.dtype.name}; "
+                    f"convert it first, for example array.astype({spec.dtype.name!r})",
                 )
             shape = tensor.shape
             if shape != spec.shape and spec.shape is not None and not _fits(shape, spec.shape):
-                raise InputError(
-                    f"{self._where()}, input {name!r}: has shape {list(shape)}, needs {list(spec.shape)}"
-                )
-        if self.check_finite and tensor.dtype in ("float32", "float64", "float16"):
+                raise self._refused(name, f"has shape {list(shape)}, needs {list(spec.shape)}")
+        if self.check_finite and isinstance(tensor, Tensor) and tensor.dtype in FLOATS:
             check_finite(tensor, f"{self._where()}, input {name!r}")
         return tensor
+
+    def _refused(self, name: str, why: str) -> InputError:
+        return InputError(f"{self._where()}, input {name!r}: {why}")
 
     def _name_error(self, inputs: Mapping[str, Any]) -> NoReturn:
         missing = [n for n in self._names if n not in inputs]
@@ -212,8 +241,10 @@ class Session:
 Module = Session
 
 
-def _placeholder(spec: TensorSpec) -> Tensor:
-    return Tensor(spec.sizes, spec.dtype.name)
+def _host_dtype(value: Any, spec: TensorSpec) -> str:
+    """Walle's name for the dtype of an array that no Tensor can hold: texts, and objects where texts are wanted."""
+    kind = getattr(value.dtype, "kind", "")
+    return "string" if kind in "UST" or (kind == "O" and spec.dtype.itemsize == 0) else str(value.dtype)
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
@@ -224,9 +255,13 @@ def _fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
 
 def to_tensor(value: Any) -> Any:
     """A Tensor over an array-like; without a copy where the memory is C-contiguous. Host objects pass through."""
+    if isinstance(value, Tensor):
+        return value
     dtype = getattr(value, "dtype", None)
     if getattr(dtype, "kind", "-") in "OUST":
         return value
+    if not getattr(dtype, "isnative", True):
+        value = value.astype(value.dtype.newbyteorder("="))
     try:
         return Tensor.wrap(value)
     except InputError:
