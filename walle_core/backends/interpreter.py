@@ -198,7 +198,8 @@ def _measured(node: Node, step: Step) -> Step:
     """The step behind a look at what its outputs would take: NumPy checks neither overflow nor memory everywhere."""
 
     def run(env: dict[str, Any]) -> Sequence[Any]:
-        check_run(node, {n: to_tensor(env[n]) for n in node.inputs if n})
+        present = {n: env[n] for n in node.inputs if n and isinstance(env[n], np.ndarray)}
+        check_run(node, {n: to_tensor(v) for n, v in present.items()})
         return step(env)
 
     return run

@@ -157,6 +157,12 @@ def _infer_variadic(ctx: OpContext) -> list[TensorSpec]:
     ]
 
 
+@rule
+def _infer_mean(ctx: OpContext) -> list[TensorSpec]:
+    check_kinds(ctx, "f", *range(len(ctx.inputs)))
+    return list(_infer_variadic(ctx) or ())
+
+
 def _chain(name: str) -> Callable[..., Any]:
     def fold(g: Any, *data: str) -> Any:
         return functools.reduce(
@@ -201,7 +207,7 @@ def _sum(g: Any, *data: str) -> Any:
 
 
 @composite(
-    "Mean", "binary", reference=_reference_mean, infer=_infer_variadic, dtypes=FLOATS, samples=_VARIADIC,
+    "Mean", "binary", reference=_reference_mean, infer=_infer_mean, dtypes=FLOATS, samples=_VARIADIC,
     flops=lambda ctx, outs: float((len(ctx.inputs) + 1) * outs[0].size),
 )  # fmt: skip
 def _mean(g: Any, *data: str) -> Any:

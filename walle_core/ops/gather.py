@@ -108,8 +108,9 @@ def gather_nd(g: Any, data: str, indices: str, *, batch_dims: int = 0) -> Any:
     shape, where = g.shape(data), g.shape(indices)
     depth = where[-1]
     sizes, rest = shape[batch_dims : batch_dims + depth], shape[batch_dims + depth :]
-    index = g.Cast(indices, to=7)
-    index = g.Where(g.Less(index, g.const(0, "int64")), g.Add(index, g.const(list(sizes), "int64")), index)
+    index, bound = g.Cast(indices, to=7), g.const(list(sizes), "int64")
+    index = g.Where(g.Less(index, g.const(0, "int64")), g.Add(index, bound), index)
+    within = g.And(g.GreaterOrEqual(index, g.const(0, "int64")), g.Less(index, bound))
     flat = g.ReduceSum(
         g.Mul(index, g.const(list(row_major(sizes)), "int64")), g.const([-1], "int64"), keepdims=0
     )
@@ -120,7 +121,12 @@ def gather_nd(g: Any, data: str, indices: str, *, batch_dims: int = 0) -> Any:
         flat = g.Add(
             flat, g.Reshape(g.const([i * step for i in range(shape[axis])], "int64"), g.const(lead, "int64"))
         )
-    table = g.Reshape(data, g.const([prod(shape[: batch_dims + depth]), *rest], "int64"))
+    rows = prod(shape[: batch_dims + depth])
+    inside = g.ReduceMin(g.Cast(within, to=7), g.const([-1], "int64"), keepdims=0)
+    flat = g.Where(
+        g.Equal(inside, g.const(1, "int64")), flat, g.const(rows, "int64")
+    )  # outside is no other row
+    table = g.Reshape(data, g.const([rows, *rest], "int64"))
     return g.Gather(table, flat, axis=0)
 
 
@@ -140,7 +146,7 @@ def _reverse_reference(input: Any, sequence_lens: Any, *, time_axis: int = 0, ba
     del batch_axis  # the other one of the first two axes
     major = np.moveaxis(input, time_axis, 0)
     result = major.copy()
-    for b, n in enumerate(sequence_lens):
+    for b, n in enumerate(np.clip(sequence_lens, 0, len(major))):
         result[:n, b] = major[:n, b][::-1]
     return np.moveaxis(result, 0, time_axis)
 
@@ -158,13 +164,13 @@ def _reverse_reference(input: Any, sequence_lens: Any, *, time_axis: int = 0, ba
 def reverse_sequence(
     g: Any, input: str, sequence_lens: str, *, time_axis: int = 0, batch_axis: int = 1
 ) -> Any:
-    """Reverses the first `sequence_lens[b]` steps of every sequence b."""
+    """Reverses the first `sequence_lens[b]` steps of every sequence b; a length beyond all steps is all of them."""
     shape = g.shape(input)
     steps, batch, rest = shape[time_axis], shape[batch_axis], shape[2:]
     swap = (1, 0, *range(2, len(shape)))
     x = input if time_axis == 0 else g.Transpose(input, perm=swap)
     time = g.const([[t] for t in range(steps)], "int64")
-    lens = g.Cast(sequence_lens, to=7)
+    lens = g.Max(g.Min(g.Cast(sequence_lens, to=7), g.const(steps, "int64")), g.const(0, "int64"))
     source = g.Where(g.Less(time, lens), g.Sub(g.Sub(lens, g.const(1, "int64")), time), time)
     row = g.Add(g.Mul(source, g.const(batch, "int64")), g.const(list(range(batch)), "int64"))
     rows = g.Reshape(x, g.const([steps * batch, *rest], "int64"))

@@ -7,7 +7,7 @@ from typing import Any
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pooling import norm
-from walle_core.ops.precision import widened
+from walle_core.ops.precision import average, widened
 from walle_core.ops.rules import (
     check_kinds,
     from_channels_first,
@@ -45,7 +45,7 @@ _MAPS_LAST = (*_MAPS, Sample(((2, 5, 7, 33),), {"layout": "NHWC"}))
 
 @composite(
     "GlobalAveragePool", "pooling", infer=_infer_global, flops=input_operations(1), ulp=8, samples=_MAPS_LAST,
-    reference=widened(lambda x, *, layout="NCHW": _reduced(x, layout, np.mean)),
+    reference=widened(lambda x, *, layout="NCHW": _reduced(x, layout, average)),
 )  # fmt: skip
 def global_average_pool(g: Any, x: str, *, layout: str = "NCHW") -> Any:
     """Mean over all spatial axes, which become 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 from walle_core.errors import UnsupportedError
@@ -27,8 +28,10 @@ def image_decoder(encoded_stream: Any, *, pixel_format: str | bytes = "RGB") -> 
         raise UnsupportedError("ImageDecoder needs Pillow; install it with: pip install pillow") from None
     mode, channels = MODES[name]
     try:
-        with Image.open(io.BytesIO(encoded_stream.tobytes())) as image:
-            pixels = np.asarray(image.convert(mode), np.uint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata, which is not read
+            with Image.open(io.BytesIO(encoded_stream.tobytes())) as image:
+                pixels = np.asarray(image.convert(mode), np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return np.zeros((0, 0, channels), np.uint8)
     pixels = pixels.reshape(*pixels.shape[:2], channels)

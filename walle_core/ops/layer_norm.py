@@ -9,7 +9,7 @@ from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.normalization import standardise, standardised, stashed
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import like
-from walle_core.ops.precision import np_dtype, quiet
+from walle_core.ops.precision import average, np_dtype, quiet
 from walle_core.ops.rules import (
     check_broadcast,
     check_kinds,
@@ -83,7 +83,7 @@ def rms_norm(x: Any, scale: Any, *, axis: int = -1, epsilon: float = 1e-5, stash
     """X / sqrt(mean(x * x) + epsilon) over the axes from `axis` on, times scale."""
     axes = tuple(range(normal_axis(axis, x.ndim), x.ndim))
     wide = x.astype(np_dtype(onnx_dtype(stash_type)))
-    root = np.sqrt(np.mean(wide * wide, axes, keepdims=True) + wide.dtype.type(epsilon))
+    root = np.sqrt(average(wide * wide, axes, keepdims=True) + wide.dtype.type(epsilon))
     return ((wide / root).astype(x.dtype) * scale).astype(scale.dtype)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import like, reshape, wider
-from walle_core.ops.precision import np_dtype, quiet, widened
+from walle_core.ops.precision import average, np_dtype, quiet, widened
 from walle_core.ops.rules import (
     ONNX_NUMBERS,
     check_kinds,
@@ -68,7 +68,8 @@ def batch_norm(
     y, m, v = x.astype(wide), mean.astype(wide), var.astype(wide)
     if training_mode:
         axes = (0, *range(2, x.ndim))
-        m, v = np.mean(y, axes), np.var(y, axes)
+        m = average(y, axes)
+        v = average((y - _per_channel(m, y.ndim)) ** 2, axes)
     factor = scale.astype(wide) / np.sqrt(v + wide.type(epsilon))
     made = (
         (y - _per_channel(m, x.ndim)) * _per_channel(factor, x.ndim) + _per_channel(bias.astype(wide), x.ndim)
@@ -127,9 +128,9 @@ def batch_norm_graph(
 
 def standardised(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
     """(x - mean) / sqrt(variance + epsilon) over `axes`, the mean and the inverse standard deviation."""
-    mean = np.mean(x, axes, keepdims=True)
+    mean = average(x, axes, keepdims=True)
     d = x - mean
-    inverse = 1 / np.sqrt(np.mean(d * d, axes, keepdims=True) + x.dtype.type(epsilon))
+    inverse = 1 / np.sqrt(average(d * d, axes, keepdims=True) + x.dtype.type(epsilon))
     return d * inverse, mean, inverse
 
 

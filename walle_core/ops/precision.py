@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from walle_core.ops.numpy_lazy import np
@@ -31,6 +32,15 @@ def is_narrow(x: Any) -> bool:
 def widen(x: Any) -> Any:
     """`x` in float32 if it is a narrower float array, else `x`."""
     return x.astype(np.float32) if x is not None and hasattr(x, "dtype") and is_narrow(x) else x
+
+
+def average(x: Any, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """Average over `axes` in the dtype of `x`; of nothing it is NaN, of which np.mean would warn."""
+    if x.size:
+        return np.mean(x, axes, dtype=x.dtype, keepdims=keepdims)
+    count = prod(x.shape[a] for a in axes)
+    with np.errstate(all="ignore"):
+        return np.sum(x, axes, dtype=x.dtype, keepdims=keepdims) / x.dtype.type(count)
 
 
 def _arrays(made: Any, convert: Callable[[Any], Any]) -> Any:

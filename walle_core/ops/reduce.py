@@ -9,7 +9,7 @@ from typing import Any
 from walle_core.ops.define import OpContext, Sample, composite, define
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import in_float32
-from walle_core.ops.precision import quiet, widen, widened
+from walle_core.ops.precision import average, quiet, widen, widened
 from walle_core.ops.rules import (
     Infer,
     check_kinds,
@@ -161,7 +161,7 @@ def _composite(
 
 def _mean_of(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if x.dtype.kind == "f":
-        return np.mean(x, axes, dtype=x.dtype, keepdims=keepdims)
+        return average(x, axes, keepdims)
     count = prod(x.shape[a] for a in axes)
     total = np.sum(x, axes, dtype=x.dtype, keepdims=keepdims)
     return np.trunc(total / count) if count else total

@@ -9,6 +9,7 @@ from walle_core.ops.numpy_lazy import np
 from walle_core.ops.strided import axes_of, axis_of, checked, copy, row_major, spec_of
 from walle_core.types import TensorSpec
 
+MAX_PARTS = 1 << 16  # of Split, whose sizes are listed one by one
 Specs = list[TensorSpec] | None
 
 
@@ -91,8 +92,8 @@ def split_sizes(ctx: OpContext) -> tuple[int, list[int]] | None:
             return None
     else:
         parts = ctx.attrs["num_outputs"] or ctx.n_outputs
-        if parts < 1:
-            raise ctx.error(f"cannot make {parts} outputs")
+        if not 1 <= parts <= max(ctx.n_outputs, MAX_PARTS):
+            raise ctx.error(f"cannot make {parts} outputs, {ctx.n_outputs} are named")
         each = -(-shape[axis] // parts)
         sizes = [max(0, min(each, shape[axis] - i * each)) for i in range(parts)]
     if sum(sizes) != shape[axis] or any(s < 0 for s in sizes):

@@ -121,8 +121,9 @@ def tf_idf_vectorizer(
     out = np.zeros((x.shape[0] if x.ndim == 2 else 1, max(ngram_indexes, default=-1) + 1), np.float32)
     for row, values in zip(out, x if x.ndim == 2 else x[None], strict=True):
         tokens = [text(v) if isinstance(v, (str, bytes)) else v for v in values.tolist()]
-        for n in range(min_gram_length, max_gram_length + 1):
-            for stride in range(1, (max_skip_count + 1 if n > 1 else 1) + 1):
+        for n in range(max(1, min_gram_length), min(max_gram_length, len(tokens)) + 1):
+            reach = (len(tokens) - 1) // (n - 1) if n > 1 else 1  # a larger gap leaves the tokens
+            for stride in range(1, min(max_skip_count + 1 if n > 1 else 1, reach) + 1):
                 for start in range(len(tokens) - (n - 1) * stride):
                     if found := place.get(tuple(tokens[start : start + (n - 1) * stride + 1 : stride])):
                         weight = 1.0 if kind == "TF" or weights is None else weights[found[0]]

@@ -219,7 +219,10 @@ def trilu(g: Any, input: str, k: str | None = None, *, upper: int = 1) -> Any:
         return g.Identity(input)
     row = g.const([[r] for r in range(rows)], "int64")
     column = g.const([list(range(columns))], "int64")
-    offset = row if k is None else g.Add(row, k)
+    if k is None:
+        offset = row
+    else:  # beyond the corners nothing changes, and a larger k would overflow
+        offset = g.Add(row, g.Max(g.Min(k, g.const(columns, "int64")), g.const(-rows, "int64")))
     keep = g.GreaterOrEqual(column, offset) if upper else g.LessOrEqual(column, offset)
     return g.Where(keep, input, g.const(0, g.dtype(input)))
 

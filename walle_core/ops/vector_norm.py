@@ -9,7 +9,7 @@ from typing import Any
 from walle_core.ops.define import OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import reshape
-from walle_core.ops.precision import widened
+from walle_core.ops.precision import average, widened
 from walle_core.ops.rules import check_kinds, normal_axes, normal_axis, operations, rule
 from walle_core.types import TensorSpec
 
@@ -49,8 +49,8 @@ def _infer_mvn(ctx: OpContext) -> list[TensorSpec]:
 
 @widened
 def _mvn(x: Any, *, axes: Sequence[int] = (0, 2, 3)) -> Any:
-    d = x - np.mean(x, tuple(axes), keepdims=True)
-    return d / (np.sqrt(np.mean(d * d, tuple(axes), keepdims=True)) + x.dtype.type(1e-9))
+    d = x - average(x, tuple(axes), keepdims=True)
+    return d / (np.sqrt(average(d * d, tuple(axes), keepdims=True)) + x.dtype.type(1e-9))
 
 
 @composite(

@@ -148,7 +148,7 @@ def emit_cumsum(em: Emitter, node: Node, choice: Candidate) -> None:
     data = em.spec(node.inputs[0])
     axis = int(em.constant_tensor(node.inputs[1]).reshape(()).tolist()) % len(data.sizes)
     outer, inner = prod(data.sizes[:axis]), prod(data.sizes[axis + 1 :])
-    flags = [int(node.attrs.get("exclusive", 0)), int(node.attrs.get("reverse", 0))]
+    flags = [int(bool(node.attrs.get(flag, 0))) for flag in ("exclusive", "reverse")]
     operands = [em.value(node.outputs[0]), em.value(node.inputs[0])]
     args = [outer, data.sizes[axis], inner, *flags]
     em.step(em.require("cumsum", "Sum", data.dtype.name), operands, args, outer * inner, 1024, node.name)

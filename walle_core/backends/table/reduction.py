@@ -98,7 +98,7 @@ def emit_softmax(em: Emitter, node: Node, choice: Candidate) -> None:
 def norm_candidates(
     kernels: Kernels, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
 ) -> Sequence[Candidate]:
-    """LayerNormalization and RMSNormalization over trailing axes with a scale of exactly that shape."""
+    """LayerNormalization and RMSNormalization over trailing axes with a scale of exactly that shape and dtype."""
     del constants
     data = specs[node.inputs[0]]
     row = "LayerNorm" if node.op == "LayerNormalization" else "RmsNorm"
@@ -106,7 +106,7 @@ def norm_candidates(
         return []
     axis = int(node.attrs.get("axis", -1)) % len(data.sizes)
     n = prod(data.sizes[axis:])
-    if any(specs[name].size != n for name in node.inputs[1:] if name):
+    if any(specs[name].size != n or specs[name].dtype != data.dtype for name in node.inputs[1:] if name):
         return []
     return [Candidate("fused rows", "elementwise", 8.0 * data.size, 2.0 * data.nbytes)]
 
