@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from walle_core.errors import BackendError, WalleError
+from walle_core.files import read_regular
 from walle_core.protocols import Backend
 from walle_core.types import Candidate, Device, DeviceRates
 
@@ -23,6 +24,9 @@ GUESS = DeviceRates(
     dispatch_s=1e-6,
     call_s=1e-5,
 )
+
+
+MAX_BYTES = 1 << 20  # of a file of rates; a real one has some hundred
 
 
 def bandwidth(rates: DeviceRates, nbytes: float) -> float:
@@ -53,7 +57,12 @@ def cache_folder() -> Path:
     """Where calibration results are kept: WALLE_CACHE, else the user's cache directory."""
     if chosen := os.environ.get("WALLE_CACHE"):
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # a user without a home
+        import tempfile
+
+        base = tempfile.gettempdir()
     return Path(base) / "walle"
 
 
@@ -64,10 +73,19 @@ def _path(key: str) -> Path:
 
 
 def _number(value: Any) -> float:
-    number = float(value)
-    if not number > 0:
-        raise ValueError(f"{number} is not a rate")
-    return number
+    if type(value) not in (int, float) or not value > 0:
+        raise ValueError(f"{value!r} is not a rate")
+    return float(value)
+
+
+def _finite(value: Any) -> float:
+    if _number(value) == math.inf:
+        raise ValueError(f"{value} is not finite")
+    return float(value)
+
+
+def _seconds(value: Any) -> float:
+    return 0.0 if type(value) in (int, float) and value == 0 else _finite(value)
 
 
 def _decode(text: str, key: str) -> DeviceRates:
@@ -75,10 +93,10 @@ def _decode(text: str, key: str) -> DeviceRates:
     if data["key"] != key:
         raise ValueError("another device")
     return DeviceRates(
-        ops_per_s={str(k): _number(v) for k, v in data["ops_per_s"].items()},
-        bytes_per_s=tuple((_number(a), _number(b)) for a, b in data["bytes_per_s"]),
-        dispatch_s=float(data["dispatch_s"]),
-        call_s=float(data["call_s"]),
+        ops_per_s={str(k): _finite(v) for k, v in data["ops_per_s"].items()},
+        bytes_per_s=tuple((_number(a), _finite(b)) for a, b in data["bytes_per_s"]),
+        dispatch_s=_seconds(data["dispatch_s"]),
+        call_s=_seconds(data["call_s"]),
         transfer_bytes_per_s=_number(data["transfer_bytes_per_s"]),
     )
 
@@ -86,10 +104,13 @@ def _decode(text: str, key: str) -> DeviceRates:
 def load_rates(key: str) -> DeviceRates | None:
     """Kept rates of a device; None when there are none or the file is damaged (it is then measured again)."""
     try:
-        rates = _decode(_path(key).read_text(encoding="utf-8"), key)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        rates = _decode(read_regular(_path(key), MAX_BYTES).decode("utf-8"), key)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
     return rates if rates.ops_per_s and rates.bytes_per_s else None
+
+
+_warned: list[bool] = []  # one warning per process says it
 
 
 def save_rates(key: str, rates: DeviceRates) -> None:
@@ -109,6 +130,9 @@ def save_rates(key: str, rates: DeviceRates) -> None:
             os.unlink(name)
             raise
     except OSError as error:
+        if _warned:
+            return
+        _warned.append(True)
         warnings.warn(
             f"cannot keep the calibration in {cache_folder()} ({error}); it will be measured again next time. "
             "Set WALLE_CACHE to a writable directory.",

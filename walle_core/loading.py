@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from walle_core.errors import ModelError
+from walle_core.files import read_regular
 from walle_core.graph.ir import Graph
 from walle_core.plugins import load_plugins
 from walle_core.protocols import Frontend
@@ -35,11 +36,11 @@ def load(path: str | os.PathLike[str]) -> Graph:
     except TypeError as error:
         raise ModelError(f"{path!r} is no path of a model file") from error
     try:
-        with file.open("rb") as stream:
-            head = stream.read(HEAD)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ModelError(f"{str(file)!r} cannot be read ({why}); check the path") from error
+        head = read_regular(file, HEAD)
+    except OSError as error:
+        raise ModelError(
+            f"{str(file)!r} cannot be read ({error.strerror or error}); check the path"
+        ) from error
     return _choose(head, file.suffix.lower(), str(file)).load(str(file))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from walle_core.errors import ModelError
+from walle_core.files import open_regular
 from walle_core.frontends.onnx import schema as s
 from walle_core.frontends.onnx.wire import decode
 
@@ -19,15 +19,11 @@ def map_file(path: str | os.PathLike[str], what: str) -> memoryview:
     Raises ModelError if it is missing, empty, not readable or not a regular file.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ModelError(f"{what} cannot be opened: {reason}; check the path") from error
+        handle = open_regular(path)
+    except OSError as error:
+        raise ModelError(f"{what} cannot be opened: {error.strerror}; check the path") from error
     try:
-        info = os.fstat(handle)
-        if not stat.S_ISREG(info.st_mode):
-            raise ModelError(f"{what} is not a regular file")
-        if info.st_size == 0:
+        if os.fstat(handle).st_size == 0:
             raise ModelError(f"{what} is empty")
         return memoryview(mmap.mmap(handle, 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
