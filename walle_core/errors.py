@@ -5,6 +5,9 @@ A message says what was wrong, where (file, node, value) and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class WalleError(Exception):
     """Base of every error that Walle raises on purpose."""
@@ -36,6 +39,15 @@ class BackendError(WalleError):
 
 class CacheError(WalleError):
     """The cache directory cannot be read or written; never fatal for a run."""
+
+
+@contextmanager
+def locating(where: str) -> Iterator[None]:
+    """Whatever is raised inside comes out `located`."""
+    try:
+        yield
+    except Exception as error:
+        raise located(error, where) from error
 
 
 def located(error: Exception, where: str) -> WalleError:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from walle_core._native import Tensor
-from walle_core.errors import UnsupportedError, WalleError
+from walle_core.errors import UnsupportedError, WalleError, locating
 from walle_core.graph.ir import Graph
 from walle_core.plan import Options, Planner, simplify
 from walle_core.prediction import Choice, predict
@@ -152,9 +152,10 @@ def rank(
         progress: told what is being calibrated or measured.
     """
     engines = engines_for(None, threads, measured=True, progress=progress)
-    simple = _bound(graph, inputs, shapes)
-    start = time.perf_counter()
-    rows = [_predicted(simple, [e, *(o for o in engines if o is not e)]) for e in engines]
+    with locating(graph.source or graph.name):
+        simple = _bound(graph, inputs, shapes)
+        start = time.perf_counter()
+        rows = [_predicted(simple, [e, *(o for o in engines if o is not e)]) for e in engines]
     search_s = time.perf_counter() - start
     if measure:
         feeds = dict(inputs) if inputs is not None else dict(placeholder_inputs(graph, shapes))

@@ -73,6 +73,9 @@ def command(
                     raise
                 rows.append({"backend": name, "error": str(error)})
                 sessions.pop(name, None)
+        if not sessions:
+            reason = rows[0]["error"] if rows else "none is installed; `walle plugins` shows what is"
+            raise UnsupportedError(f"no backend runs this model: {reason}")
         times = _measure(sessions, feeds, seconds, step)
     rows += [summary(name, values) for name, values in times.items()]
     steps = sessions[next(iter(sessions))].profile(feeds) if profile and sessions else []
@@ -110,10 +113,6 @@ def command(
 def _measure(
     sessions: dict[str, Any], feeds: dict[str, Any], seconds: float, step: Any
 ) -> dict[str, list[float]]:
-    if not sessions:
-        raise UnsupportedError(
-            "no installed backend runs this model; `walle plugins` shows what is installed"
-        )
     times: dict[str, list[float]] = {name: [] for name in sessions}
     end = time.perf_counter() + seconds * len(sessions)
     while True:

@@ -20,6 +20,7 @@ from walle_core.cli.common import (
     threads_option,
     walle_command,
 )
+from walle_core.errors import locating
 from walle_core.graph.ir import Graph
 
 
@@ -44,7 +45,7 @@ def command(model: str, steps: bool, backend: str | None, threads: int, as_json:
     import walle_core as walle
 
     graph = walle.load(model)
-    with progress("explain") as step:
+    with progress("explain") as step, locating(model):
         found = explain(graph, backend, threads, step)
     if as_json:
         print_json({"model": model, **found})

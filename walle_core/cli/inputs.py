@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 import wave
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,17 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_SCALE = (58.395, 57.12, 57.375)
 ARRAYS = {".npy", ".npz"}
 SOUNDS = {".wav", ".wave"}
+# what NumPy raises for a damaged file, or one that declares more than there is memory for
+DAMAGED = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+)
 
 
 @attrs.frozen
@@ -106,9 +120,9 @@ def _known(name: str, wanted: Mapping[str, TensorSpec]) -> TensorSpec:
 
 def _bundle(path: str, wanted: Mapping[str, TensorSpec]) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {key: data[key] for key in data.files if not key.startswith("out_")}
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} cannot be read as .npz: {error}") from error
     named = {
         key.removeprefix("in_") if key.removeprefix("in_") in wanted else key: v for key, v in arrays.items()
@@ -133,7 +147,7 @@ def _read(path: str, suffix: str, name: str, spec: TensorSpec, image: ImageOptio
     if suffix == ".npy":
         try:
             return np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+        except DAMAGED as error:
             raise InputError(f"{path} cannot be read as .npy: {error}") from error
     if suffix in SOUNDS:
         return sound(path, name, spec)
@@ -148,9 +162,11 @@ def picture(path: str, name: str, spec: TensorSpec, options: ImageOptions) -> An
         raise InputError(f"reading {path} needs Pillow: pip install 'walle-core[image]'") from None
     layout, channels, height, width = image_shape(name, spec, options.layout)
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB" if channels == 3 else "L")
-    except (UnidentifiedImageError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata, which is not read
+            with Image.open(path) as opened:
+                picture = opened.convert("RGB" if channels == 3 else "L")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{path} is neither an array (.npz, .npy), a sound (.wav) nor a readable picture: {error}"
         ) from None
@@ -211,7 +227,7 @@ def sound(path: str, name: str, spec: TensorSpec) -> Any:
                 file.readframes(file.getnframes()),
             )
     except (wave.Error, EOFError, OSError) as error:
-        raise InputError(f"{path} is no PCM .wav file: {error}") from error
+        raise InputError(f"{path} is no PCM .wav file: {str(error) or 'it ends too soon'}") from error
     if width == 3:
         wide = np.frombuffer(raw, np.uint8).reshape(-1, 3)
         samples = (np.pad(wide, ((0, 0), (1, 0))).reshape(-1).view("<i4") / 2**31).astype(np.float32)

@@ -148,7 +148,10 @@ def _short(value: Any) -> str:
 
 def read_labels(path: str) -> list[str]:
     """Class names from a text file (one per line) or JSON (list, or mapping of index to name or to list of names)."""
-    text = Path(path).read_text(encoding="utf-8")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: labels cannot be read as UTF-8 text: {error}") from error
     if text.lstrip()[:1] not in ("[", "{"):
         return text.splitlines()
     try:
@@ -166,8 +169,13 @@ def save(path: str, arrays: dict[str, Any]) -> None:
     """Writes outputs under their names to an .npz. Raises InputError if one is no array or the file cannot be written."""
     if bad := [n for n, v in arrays.items() if getattr(v, "dtype", np.dtype(object)).kind == "O"]:
         raise InputError(f"output {bad[0]!r} is no numeric array and cannot be written to {path}")
-    with Path(path).open("wb") as file:
-        np.savez(file, **arrays)
+    try:
+        with Path(path).open("wb") as file:
+            np.savez(file, **arrays)
+    except OSError as error:
+        raise InputError(
+            f"outputs cannot be written to {path}: {error.strerror or error}; check folder and space"
+        ) from error
 
 
 def describe(name: str, value: Any, labels: list[str] | None, top: int) -> dict[str, Any]:
