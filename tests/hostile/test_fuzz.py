@@ -12,7 +12,7 @@ from driver import survey
 from seeds import seeds
 
 PROCESSES = 2
-CASES = 60_000 if os.environ.get("WALLE_FULL") else 2_000
+CASES = 60_000 if os.environ.get("WALLE_FULL") else 1_600
 
 
 @pytest.fixture(scope="module")

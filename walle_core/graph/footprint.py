@@ -14,6 +14,7 @@ from walle_core.types import TensorSpec
 from walle_core.types import dtype as as_dtype
 
 SMALL = 1 << 26  # bytes that are not worth a look at what is free
+COPIES = 3  # of its result that a node's NumPy definition holds while it runs
 
 
 def check_memory(graph: Graph) -> None:
@@ -49,7 +50,7 @@ def check_run(node: Node, values: Mapping[str, Any]) -> None:
     specs = {n: TensorSpec(as_dtype(v.dtype), v.shape) for n, v in values.items() if isinstance(v, Tensor)}
     found = infer_node(node, specs, values) or ()
     made = {o: _nbytes(spec) for o, spec in zip(node.outputs, found, strict=False) if o}
-    _check(sum(made.values()), made, f"node {node}")
+    _check(COPIES * sum(made.values()), made, f"node {node}")
 
 
 def _nbytes(spec: TensorSpec | None) -> int:
