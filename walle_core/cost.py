@@ -141,6 +141,12 @@ def save_rates(key: str, rates: DeviceRates) -> None:
 
 
 _measured: dict[str, DeviceRates] = {}
+CALIBRATION = 2  # raised when what is measured, or how, changes: older results are then measured again
+
+
+def rates_key(backend: Backend, device: Device, threads: int) -> str:
+    """What kept rates belong to."""
+    return f"{backend.name} {backend.version} {device.key} threads={threads} calibration={CALIBRATION}"
 
 
 def rates_of(
@@ -150,7 +156,7 @@ def rates_of(
 
     Raises BackendError if the device's own measurement fails.
     """
-    key = f"{backend.name} {backend.version} {device.key} threads={threads}"
+    key = rates_key(backend, device, threads)
     if key not in _measured:
         rates = load_rates(key)
         if rates is None:

@@ -32,6 +32,9 @@ class Backend:
         return RATES
 
 
+KEY = cost.rates_key(Backend(), DEVICE, 1)
+
+
 @pytest.fixture(autouse=True)
 def fresh(uncalibrated):
     """Every test begins as a new process does."""
@@ -52,7 +55,7 @@ def measured(monkeypatch):
 
 def kept(tmp_path):
     """The file of the toy device."""
-    cost.save_rates("toy 1 toy-0 threads=1", RATES)
+    cost.save_rates(KEY, RATES)
     (path,) = (tmp_path / "cache").iterdir()
     return path
 
@@ -65,13 +68,13 @@ def test_rates_are_kept(monkeypatch):
     assert backend.measured == 0
 
 
-GOOD = {"key": "toy 1 toy-0 threads=1", "ops_per_s": {"gemm": 1e9}, "bytes_per_s": [[1e9, 1e9]], "dispatch_s": 1e-6, "call_s": 0.0,
+GOOD = {"key": KEY, "ops_per_s": {"gemm": 1e9}, "bytes_per_s": [[1e9, 1e9]], "dispatch_s": 1e-6, "call_s": 0.0,
         "transfer_bytes_per_s": float("inf")}  # fmt: skip
 CONTENTS = {
     "empty": "",
     "garbage": "\x00\xff{{{",
     "truncated": json.dumps(GOOD)[:-20],
-    "another device": json.dumps(GOOD | {"key": "toy 1 toy-9 threads=1"}),
+    "another device": json.dumps(GOOD | {"key": KEY.replace("toy-0", "toy-9")}),
     "a list": "[1, 2]",
     "a number": "17",
     "nothing": "null",
@@ -99,7 +102,7 @@ def test_damaged_rates_are_measured_again(name, tmp_path, monkeypatch):
     path = kept(tmp_path)
     path.write_bytes(CONTENTS[name].encode("latin-1"))
     assert measured(monkeypatch) == (1, [])
-    assert cost.load_rates("toy 1 toy-0 threads=1") == RATES  # and mended
+    assert cost.load_rates(KEY) == RATES  # and mended
 
 
 def folder(path):

@@ -15,7 +15,7 @@ from walle_core.cli.common import (
     threads_option,
     walle_command,
 )
-from walle_core.cost import load_rates, rates_of
+from walle_core.cost import load_rates, rates_key, rates_of
 from walle_core.errors import WalleError
 from walle_core.plugins import load_plugins
 from walle_core.types import DeviceRates
@@ -44,8 +44,8 @@ def command(measure: bool, threads: int, as_json: bool) -> None:
                 rows.append({"backend": name, "device": "", "error": "no device on this machine"})
             for device in devices:
                 step(f"{name} on {device.name}")
-                key = f"{name} {backend.version} {device.key} threads={threads}"
-                rates = rates_of(backend, device, threads, step) if measure else load_rates(key)
+                kept = load_rates(rates_key(backend, device, threads)) if not measure else None
+                rates = rates_of(backend, device, threads, step) if measure else kept
                 rows.append(
                     {"backend": name, "device": device.name, "traits": dict(device.traits), "rates": rates}
                 )

@@ -84,7 +84,7 @@ def _peak(backend: TableBackend, threads: int) -> float:
     if kernel is None:
         return 0.0
     lanes = kernel.lanes
-    step = (kernel, [("output", 0, 0)], [], PROBE_ROUNDS * threads, PROBE_ROUNDS)
+    step: tuple[Any, ...] = (kernel, [("output", 0, 0)], [], PROBE_ROUNDS * threads, PROBE_ROUNDS)
     program = Program(Tensor((64,), "uint8"), [step], [], [("float32", (lanes,))], threads)
     ops = 2.0 * PROBE_CHAINS * lanes * PROBE_ROUNDS * threads
     return ops / _median_seconds(lambda: program.run([]))
