@@ -24,7 +24,8 @@ from walle_core.errors import UnsupportedError, WalleError
 @walle_command(
     """walle bench model.onnx
 walle bench model.onnx --backend reference --threads 1 --seconds 5 --json
-walle bench model.onnx --profile      # where the time goes"""
+walle bench model.onnx --profile      # where the time goes, against what the processor can do
+walle bench model.onnx --trace run.json   # open it in ui.perfetto.dev"""
 )
 @model_argument
 @click.option(
@@ -36,7 +37,10 @@ walle bench model.onnx --profile      # where the time goes"""
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 3600), default=2.0, show_default=True, help="Time per backend."
 )
-@click.option("--profile", is_flag=True, help="Time per step of the first backend.")
+@click.option("--profile", is_flag=True, help="Roofline per operator of the first backend.")
+@click.option(
+    "--trace", type=click.Path(dir_okay=False, writable=True), help="Write a Perfetto trace of its steps."
+)
 @threads_option
 @json_option
 def command(
@@ -45,11 +49,14 @@ def command(
     inputs: str | None,
     seconds: float,
     profile: bool,
+    trace: str | None,
     threads: int,
     as_json: bool,
 ) -> None:
     """Measure MODEL's latency, backends interleaved so that a busy moment hits all of them."""
     import walle_core as walle
+    from walle_core.cli import profile as roof
+    from walle_core.cost import rates_of
     from walle_core.ranking import placeholder_inputs
 
     graph = walle.load(model)
@@ -78,7 +85,14 @@ def command(
             raise UnsupportedError(f"no backend runs this model: {reason}")
         times = _measure(sessions, feeds, seconds, step)
     rows += [summary(name, values) for name, values in times.items()]
-    steps = sessions[next(iter(sessions))].profile(feeds) if profile and sessions else []
+    steps: list[dict[str, Any]] = []
+    if sessions and (profile or trace):
+        first = next(iter(sessions))
+        steps = roof.measure(sessions[first], feeds)
+        if not steps:
+            raise UnsupportedError(f"{first} does not time its steps; choose another with --backend")
+    if trace:
+        roof.write_trace(steps, trace)
     if as_json:
         print_json(
             {"model": model, "threads": threads, "backends": rows, **({"steps": steps} if profile else {})}
@@ -97,17 +111,10 @@ def command(
         ],
         title=f"{model}, {threads} thread{'s' * (threads > 1)}",
     )
-    if steps:
-        total = sum(s["seconds"] for s in steps) or 1.0
-        print_table(
-            (">ms", ">share", "kernel", "algorithm", "node"),
-            [
-                (milliseconds(s["seconds"]), f"{s['seconds'] / total:.1%}", s.get("kernel", s.get("op")), s.get("algorithm"),
-                 s.get("name"))
-                for s in sorted(steps, key=lambda s: -s["seconds"])
-            ],
-            title=f"\nsteps on {next(iter(sessions))}, slowest first",
-        )  # fmt: skip
+    if profile and steps:
+        backend = registry[first]
+        rates = rates_of(backend, backend.devices()[0], threads)
+        roof.print_roofline(steps, rates, f"\noperators on {first}, slowest first")
 
 
 def _measure(
