@@ -1,7 +1,7 @@
 # make demo    install into .venv and run the demonstration; results in build/demo
 # make test    every test, on every installed backend
 # make lint    ruff and mypy
-# make bench   latency of all models on all backends
+# make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 SOURCES := pyproject.toml setup.py $(shell find walle_core plugins \( -name '*.pyx' -o -name '*.pxd' -o -name '*pp' \
@@ -23,8 +23,14 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/dev.stamp
-	$(BIN)/python benchmarks/latency.py
+bench: .venv/dev.stamp .venv-peers/stamp
+	$(BIN)/python benchmarks/peers.py --python .venv-peers/bin/python --json build/peers.json --plot build/peers.png \
+	    --markdown docs/benchmarks.md --readme README.md $(BENCH)
+
+.venv-peers/stamp: benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install -q -r $< numpy
+	@touch $@
 
 .venv/%.stamp: $(SOURCES)
 	@sh .ci/system "$(PYTHON)"
@@ -33,5 +39,5 @@ bench: .venv/dev.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
+	rm -rf .venv .venv-peers build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
 	find walle_core plugins -name '*.so' -delete

@@ -1,160 +1,200 @@
-"""Latency of Walle against other engines, in one process, interleaved: ratio of medians.
+"""Latency of Walle against other engines, every model, 1 and 2 threads, interleaved in one run.
 
-    python benchmarks/peers.py --models ../shared/models --paper build/paper --threads 1 2 [--json out.json]
+    make bench                 # creates .venv-peers with the other engines, then runs this
+    python benchmarks/peers.py --paper build/paper --threads 1 2 --engines onnxruntime,openvino --json out.json
 
-For every model: each round runs both engines one after the other for at least `--slice` seconds; the figure is the
-median over all runs of all rounds. A round during which other processes took more than 20 % of a core is measured
-again (at most as many extra rounds as asked for). Outputs are compared with those stored beside the model.
+Every (engine, model) runs in a process of its own (engines.py); rounds rotate among the engines, each running for at
+least `--slice` seconds per round, and the figure is the median over all runs of all rounds. A slice during which other
+processes took more than 20 % of a core is measured again, at most as many times as there are rounds. Outputs are
+compared with ONNX Runtime's in the same run; an engine whose error exceeds 5e-3 of the scale counts as wrong and is no
+peer for that model.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from engines import ENGINES
+from report import figures, geometric_mean, line, markdown, plot
 
 import walle_core as walle
 
-
-def load_arrays(model: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """(inputs, expected outputs) stored beside a model."""
-    with np.load(model.with_suffix(".npz"), allow_pickle=False) as data:
-        inputs = {k[3:]: data[k] for k in data.files if k.startswith("in_")}
-        outputs = {k[4:]: data[k] for k in data.files if k.startswith("out_")}
-    return inputs, outputs
+WRONG = 5e-3  # of the output's scale
+QUANTISED = 0.1  # for models that round between layers; see tests/runtime/test_models.py
 
 
-def foreign_cpu(start: tuple[float, float, float]) -> float:
-    """Cores that other processes used since `start` (from `cpu_mark`)."""
-    busy, own, wall = (b - a for a, b in zip(start, cpu_mark(), strict=True))
-    return max(0.0, (busy - own) / max(wall, 1e-9))
-
-
-def cpu_mark() -> tuple[float, float, float]:
-    """(busy seconds of the machine, of this process, wall clock)."""
+def cpu_mark() -> tuple[float, float]:
+    """(busy seconds of the machine, wall clock)."""
     with open("/proc/stat", encoding="utf-8") as file:
         fields = [int(v) for v in file.readline().split()[1:]]
-    ticks = os.sysconf("SC_CLK_TCK")
-    busy = (sum(fields[:8]) - fields[3] - fields[4]) / ticks
-    times = os.times()
-    return busy, times.user + times.system, time.monotonic()
+    return (sum(fields[:8]) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK"), time.monotonic()
 
 
-def compare(model: Path, threads: int, rounds: int, slice_s: float, backend: str) -> dict[str, Any]:
-    """Medians of both engines in milliseconds, their ratio, and the error against ONNX Runtime."""
-    import onnxruntime as ort
+class Worker:
+    """One engine with one model in its own process."""
 
-    inputs, _ = load_arrays(model)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    peer = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    session = walle.Session(walle.load(model), backend=backend, threads=threads)
-    runs = {"walle": lambda: session.run(inputs), "onnxruntime": lambda: peer.run(None, inputs)}
-    want = runs["onnxruntime"]()
-    made = runs["walle"]()
-    error = 0.0
-    for name, expected in zip(session.outputs, want, strict=True):
-        got = np.asarray(made[name])
-        if expected.dtype.kind == "f" and expected.size:
-            error = max(
-                error, float(np.max(np.abs(got - expected))) / max(1e-30, float(np.max(np.abs(expected))))
+    def __init__(
+        self, engine: str, model: Path, threads: int, folder: Path, python: str, outputs: Sequence[str]
+    ) -> None:
+        script = Path(__file__).with_name("engines.py")
+        command = [python, str(script), engine, str(model), str(threads), str(folder), *outputs]
+        self.engine = engine
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self.facts = self._answer()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else {"error": f"the process ended with {self.process.wait()}"}
+
+    def ask(self, line: str) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def outputs(self) -> list[np.ndarray]:
+        with tempfile.TemporaryDirectory() as folder:
+            self.ask(f"check {folder}/out.npz")
+            with np.load(f"{folder}/out.npz") as data:
+                return [data[k] for k in data.files]
+
+    def cpu(self) -> float:
+        """CPU seconds of the process so far."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def error_of(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> float:
+    """Largest difference relative to the scale of its output."""
+    worst = 0.0
+    for a, b in zip(got, want, strict=True):
+        if b.dtype.kind == "f" and b.size:
+            if a.size != b.size:
+                return math.inf
+            difference = float(np.max(np.abs(a.reshape(-1) - b.reshape(-1))))
+            worst = max(worst, difference / max(1e-30, float(np.max(np.abs(b)))))
+    return worst
+
+
+def compare(model: Path, threads: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Per engine: median seconds, error against ONNX Runtime, load seconds, peak memory; or why it cannot."""
+    graph = walle.load(model)
+    limit = QUANTISED if any(n.op == "QuantizeLinear" for n in graph.nodes) else WRONG
+    workers, rows = [], {}
+    try:
+        for engine in ["walle", *options.engines]:
+            python = sys.executable if engine == "walle" else options.python
+            worker = Worker(engine, model, threads, options.folder, python, graph.outputs)
+            rows[engine] = dict(worker.facts)
+            if "error" in worker.facts:
+                worker.close()
+            else:
+                workers.append(worker)
+        made = {w.engine: w.outputs() for w in workers}
+        for worker in workers:
+            rows[worker.engine]["difference"] = error_of(
+                made[worker.engine], made.get("onnxruntime", made["walle"])
             )
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    kept = tried = 0
-    while kept < rounds and tried < 2 * rounds:
-        tried += 1
-        mark, batch = cpu_mark(), {}
-        for name, run in runs.items():
-            samples, end = [], time.perf_counter() + slice_s
-            while len(samples) < 3 or time.perf_counter() < end:
-                start = time.perf_counter()
-                run()
-                samples.append(time.perf_counter() - start)
-            batch[name] = samples
-        if foreign_cpu(mark) > 0.2 and tried < 2 * rounds - (rounds - kept) + 1:
-            continue
-        kept += 1
-        for name, samples in batch.items():
-            times[name] += samples
-    median = {name: statistics.median(samples) * 1e3 for name, samples in times.items()}
-    return {
-        "model": model.stem, "threads": threads, "walle_ms": median["walle"], "onnxruntime_ms": median["onnxruntime"],
-        "ratio": median["walle"] / median["onnxruntime"], "error": error,
-    }  # fmt: skip
+            rows[worker.engine]["wrong"] = rows[worker.engine]["difference"] > limit
+        times = {w.engine: [] for w in workers}
+        for round_ in range(options.rounds):
+            for worker in workers[round_ % len(workers) :] + workers[: round_ % len(workers)]:
+                times[worker.engine] += calm_slice(worker, options.slice)
+        for engine, values in times.items():
+            rows[engine]["median_s"] = statistics.median(values)
+    finally:
+        for worker in workers:
+            worker.close()
+    peers = {e: r["median_s"] for e, r in rows.items() if e != "walle" and "median_s" in r and not r["wrong"]}
+    best = min(peers, key=peers.__getitem__) if peers else ""
+    ratio = rows["walle"]["median_s"] / peers[best] if best and "median_s" in rows["walle"] else math.nan
+    return {"model": model.stem, "threads": threads, "engines": rows, "fastest": best, "ratio": ratio}
 
 
-def main() -> None:
+def calm_slice(worker: Worker, seconds: float) -> list[float]:
+    """Seconds of the runs of one slice; measured once more if another process disturbed it."""
+    for _ in range(2):
+        busy, own, wall = cpu_mark()[0], worker.cpu(), time.monotonic()
+        values: list[float] = worker.ask(f"time {seconds}")
+        foreign = (cpu_mark()[0] - busy) - (worker.cpu() - own)
+        if foreign <= 0.2 * (time.monotonic() - wall):
+            break
+    return values
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--models", type=Path, default=Path(os.environ.get("WALLE_MODELS", "../shared/models"))
-    )
+    models = Path(os.environ.get("WALLE_MODELS", "../shared/models"))
+    parser.add_argument("--models", type=Path, default=models)
     parser.add_argument(
         "--paper", type=Path, default=Path("build/paper"), help="folder of the paper's models"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("build/peers"), help="keeps converted models")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has the other engines")
+    parser.add_argument(
+        "--engines", default=",".join(e for e in ENGINES if e != "walle"), help="comma-separated"
     )
     parser.add_argument("--only", default="", help="comma-separated model names")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slice", type=float, default=0.3, help="seconds per engine and round")
-    parser.add_argument("--backend", default="avx")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--markdown", type=Path, help="write the table here (docs/benchmarks.md)")
+    parser.add_argument("--markdown", type=Path, help="write the tables here (docs/benchmarks.md)")
+    parser.add_argument("--plot", type=Path, help="write a bar chart here")
+    parser.add_argument("--readme", type=Path, help="write a short table into this front page")
     options = parser.parse_args()
-    files = sorted(options.paper.glob("*.onnx")) + sorted((options.models / "real").glob("*.onnx"))
+    options.engines = [e for e in options.engines.split(",") if e]
+    engines = ["walle", *options.engines]
     wanted = set(filter(None, options.only.split(",")))
+    files = sorted(options.paper.glob("*.onnx")) + sorted((options.models / "real").glob("*.onnx"))
     rows = []
-    print(f"{'model':<26} {'threads':>7} {'Walle ms':>10} {'ORT ms':>10} {'ratio':>6} {'error':>9}")
+    print("model, threads, ms per engine:", *engines)
     for file in files:
         if wanted and file.stem not in wanted:
             continue
         for threads in options.threads:
-            try:
-                row = compare(file, threads, options.rounds, options.slice, options.backend)
-            except walle.WalleError as error:
-                print(f"{file.stem:<26} {threads:>7} {error}", flush=True)
-                continue
-            rows.append(row)
+            rows.append(compare(file, threads, options))
             print(
-                f"{row['model']:<26} {threads:>7} {row['walle_ms']:>10.3f} {row['onnxruntime_ms']:>10.3f} "
-                f"{row['ratio']:>6.2f} {row['error']:>9.1e}",
+                "  ".join(
+                    f"{c:>{w}}"
+                    for c, w in zip(line(rows[-1], engines), (26, 1, *[9] * len(engines), 5, 11), strict=True)
+                ),
                 flush=True,
             )
+    for threads in options.threads:
+        mean = geometric_mean([r["ratio"] for r in rows if r["threads"] == threads])
+        print(f"geometric mean of the ratios, {threads} thread(s): {mean:.3f}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
     if options.markdown:
-        options.markdown.write_text(markdown(rows))
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The rows as docs/benchmarks.md."""
-    import onnxruntime as ort
-
-    devices = walle.backends().get("avx") or []
-    machine = devices[0].name if devices else platform.processor()
-    lines = [
-        "# Benchmarks", "",
-        f"Made by `{' '.join(['python', *map(str, ['benchmarks/peers.py'])])}` on {date.today()}: {machine}, "
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, ONNX Runtime {ort.__version__}.",
-        "Median latency per run, batch 1, float32, both engines in one process, interleaved.", "",
-        "| model | threads | Walle ms | ONNX Runtime ms | ratio | max error / scale |", "|---|--:|--:|--:|--:|--:|",
-    ]  # fmt: skip
-    for r in rows:
-        lines.append(
-            f"| {r['model']} | {r['threads']} | {r['walle_ms']:.3f} | {r['onnxruntime_ms']:.3f} | {r['ratio']:.2f} "
-            f"| {r['error']:.1e} |"
-        )
-    return "\n".join(lines) + "\n"
+        options.markdown.write_text(markdown(rows, engines, options))
+    if options.plot:
+        plot(rows, engines, options.plot)
+    if options.readme:
+        figures(rows, options.readme)
+    return 0
 
 
 if __name__ == "__main__":

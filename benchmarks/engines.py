@@ -1,0 +1,204 @@
+"""One engine and one model in a process of their own, told what to do line by line: the worker of peers.py.
+
+    python benchmarks/engines.py ENGINE MODEL.onnx THREADS FOLDER OUTPUT...
+
+FOLDER keeps converted models; OUTPUT are the names of the model's outputs. Prints one JSON line when the model is ready ({"load_s", "rss_mib"} or {"error"}), then for
+each line on standard input: ``check FILE`` writes the outputs to an .npz file, ``time SECONDS`` prints the seconds of
+every run. How each engine is set follows its own documentation for low latency in float32.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Run = Callable[[], Sequence[np.ndarray]]
+
+
+def load_arrays(model: Path) -> dict[str, np.ndarray]:
+    """Inputs stored beside a model."""
+    with np.load(model.with_suffix(".npz"), allow_pickle=False) as data:
+        return {k[3:]: data[k] for k in data.files if k.startswith("in_")}
+
+
+def walle(model: Path, threads: int, folder: Path) -> Run:
+    import walle_core
+
+    del folder
+    inputs = load_arrays(model)
+    backend = os.environ.get("WALLE_BENCH_BACKEND") or None
+    session = walle_core.Session(walle_core.load(model), backend=backend, threads=threads)
+    return lambda: [np.asarray(v) for v in session.run(inputs).values()]
+
+
+def onnxruntime(model: Path, threads: int, folder: Path) -> Run:
+    import onnxruntime as ort
+
+    del folder
+    inputs = load_arrays(model)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, inputs)
+
+
+def openvino(model: Path, threads: int, folder: Path) -> Run:
+    import openvino as ov
+
+    del folder
+    inputs = load_arrays(model)
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": threads,
+    }  # fmt: skip
+    request = ov.Core().compile_model(str(model), "CPU", settings).create_infer_request()
+
+    def run() -> Sequence[np.ndarray]:
+        return list(request.infer(inputs, share_inputs=True, share_outputs=True).values())
+
+    return run
+
+
+def converted(model: Path, folder: Path, suffix: str, command: Sequence[str]) -> Path:
+    """The model in another engine's format, converted once."""
+    target = folder / f"{model.stem}{suffix}"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        if not target.exists():
+            raise RuntimeError(f"conversion failed: {(done.stdout + done.stderr)[-300:]}")
+    return target
+
+
+def to_mnn(model: Path, folder: Path) -> Path:
+    tool = str(Path(sys.executable).parent / "mnnconvert")
+    target = folder / f"{model.stem}.mnn"
+    command = [
+        tool, "-f", "ONNX", "--modelFile", str(model.resolve()), "--MNNModel", str(target.resolve()), "--bizCode", "walle",
+    ]  # fmt: skip
+    return converted(model, folder, ".mnn", command)
+
+
+def mnn(model: Path, threads: int, folder: Path) -> Run:
+    target = to_mnn(model, folder)
+    import MNN
+    import MNN.expr
+    import MNN.nn
+
+    inputs, outputs = load_arrays(model), sys.argv[5:]
+    manager = MNN.nn.create_runtime_manager(({"backend": "CPU", "numThread": threads, "precision": "high"},))
+    net = MNN.nn.load_module_from_file(
+        str(target), list(inputs), outputs, runtime_manager=manager, shape_mutable=False
+    )
+    kinds = {"float32": MNN.expr.float, "int32": MNN.expr.int, "int64": MNN.expr.int}
+    given = {n: v.astype(np.int32) if v.dtype == np.int64 else v for n, v in inputs.items()}
+    places = [
+        MNN.expr.placeholder(list(v.shape), MNN.expr.NCHW, kinds[inputs[n].dtype.name])
+        for n, v in given.items()
+    ]
+
+    def run() -> Sequence[np.ndarray]:
+        for place, value in zip(places, given.values(), strict=True):
+            place.write(value)
+        return [np.array(v.read()) for v in net.forward(places)]
+
+    return run
+
+
+def to_ncnn(model: Path, folder: Path) -> Path:
+    inputs = load_arrays(model)
+    codes = {"float32": "f32", "int64": "i64", "int32": "i32"}
+    shapes = ",".join(f"[{','.join(map(str, v.shape))}]{codes[v.dtype.name]}" for v in inputs.values())
+    copy = folder / f"{model.stem}.onnx"  # the converter writes beside its input
+    folder.mkdir(parents=True, exist_ok=True)
+    if not copy.exists():
+        copy.symlink_to(model.resolve())
+    tool = str(Path(sys.executable).parent / "pnnx")
+    return converted(model, folder, ".ncnn.param", [tool, copy.name, f"inputshape={shapes}", "fp16=0"])
+
+
+def ncnn(model: Path, threads: int, folder: Path) -> Run:
+    param = to_ncnn(model, folder)
+    inputs, outputs = load_arrays(model), sys.argv[5:]
+    import ncnn as lib
+
+    net = lib.Net()
+    net.opt.num_threads = threads
+    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+        setattr(net.opt, option, False)
+    if net.load_param(str(param)) or net.load_model(str(param.with_suffix(".bin"))):
+        raise RuntimeError("ncnn lacks a layer of this model")
+    values = [
+        np.ascontiguousarray(v[0] if v.dtype == np.float32 else v[0].astype(np.int32))
+        for v in inputs.values()
+    ]
+
+    def run() -> Sequence[np.ndarray]:
+        with net.create_extractor() as extractor:
+            for i, value in enumerate(values):
+                extractor.input(f"in{i}", lib.Mat(value))
+            made = [extractor.extract(f"out{i}") for i in range(len(outputs))]
+            if any(code for code, _ in made):
+                raise RuntimeError("ncnn has no such output or fails")
+            return [np.array(value) for _, value in made]
+
+    return run
+
+
+CONVERSIONS = {"mnn": to_mnn, "ncnn": to_ncnn}  # done before the clock of loading starts
+ENGINES = {f.__name__: f for f in (walle, onnxruntime, openvino, mnn, ncnn)}
+
+
+def main() -> int:
+    engine, model, threads, folder = (
+        ENGINES[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]),
+    )  # fmt: skip
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # engines print on standard output
+
+    def answer(value: Any) -> None:
+        out.write(json.dumps(value) + "\n")
+        out.flush()
+
+    try:
+        if sys.argv[1] in CONVERSIONS:
+            CONVERSIONS[sys.argv[1]](model, folder)
+        start = time.perf_counter()
+        run = engine(model, threads, folder)
+        run()
+        taken = time.perf_counter() - start
+        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        answer({"load_s": taken, "rss_mib": rss})
+    except Exception as error:  # an engine that cannot run a model is a result
+        answer({"error": f"{type(error).__name__}: {error}"[:300]})
+        return 1
+    for line in sys.stdin:
+        what, _, argument = line.strip().partition(" ")
+        if what == "check":
+            np.savez(argument, *[np.asarray(v) for v in run()])
+            answer({})
+        elif what == "time":
+            times: list[float] = []
+            end = time.perf_counter() + float(argument)
+            while len(times) < 3 or time.perf_counter() < end:
+                start = time.perf_counter()
+                run()
+                times.append(time.perf_counter() - start)
+            answer(times)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
