@@ -156,8 +156,14 @@ def conv_transpose_graph(
     lengths = [s * (d - 1) + 1 for s, d in zip(found.strides, spatial, strict=True)]
     before = [e - 1 - b for e, b in zip(found.extent, found.begin, strict=True)]
     after = [found.out[i] + found.extent[i] - 1 - before[i] - lengths[i] for i in range(n)]
-    if any((*before, *after)):
-        spread = g.Pad(spread, g.const([0, 0, *before, 0, 0, *after], "int64"))
+    around = [(before, after)]
+    if any(d + min(b, 0) + min(a, 0) < 0 for d, b, a in zip(lengths, before, after, strict=True)):
+        around = [
+            ([f(v, 0) for v in before], [f(v, 0) for v in after]) for f in (max, min)
+        ]  # grow before the cut
+    for start, end in around:
+        if any((*start, *end)):
+            spread = g.Pad(spread, g.const([0, 0, *start, 0, 0, *end], "int64"))
     channels, each = filters[0] // group, filters[1]
     kernel = _reversed(g, w, n)
     kernel = g.Transpose(reshape(g, kernel, group, channels, each, prod(found.kernel)), perm=(0, 2, 1, 3))

@@ -8,9 +8,10 @@ from typing import Any
 
 import attrs
 
-from walle_core.ops.rules import MAX_ELEMENTS, normal_axes, text
+from walle_core.ops.rules import normal_axes, text
 
 Tap = tuple[int, float]  # input index, weight
+MAX_OUT = 1 << 22  # positions along one resized axis, each of which is looked at when shapes are known
 KEYS_A = -0.75  # free parameter of the cubic kernel in ONNX
 OUTSIDE: list[Tap] = []  # a position that takes the extrapolation value
 
@@ -189,9 +190,13 @@ def plan(
             axis, span = found[a], region[i + n] - region[i]
             out = floor(axis.size * span * axis.scale) if scales else axis.out
             found[a] = Axis(axis.size, out, axis.scale, region[i], region[i + n])
-    if any(axis.out > MAX_ELEMENTS or axis.out < 0 or (axis.size == 0 < axis.out) for axis in found.values()):
+    changed = {a: axis for a, axis in found.items() if axis != Axis(axis.size, axis.size, 1.0)}
+    if any(
+        not 0 <= axis.out <= MAX_OUT or (axis.size == 0 < axis.out) or (axis.out and axis.scale * MAX_OUT < 1)
+        for axis in changed.values()
+    ):
         raise ValueError(f"cannot resize {list(shape)} to {[a.out for a in found.values()]}")
-    return {a: axis for a, axis in found.items() if axis != Axis(axis.size, axis.size, 1.0)}
+    return changed
 
 
 def sampling(attrs: Mapping[str, Any]) -> Sampling:
