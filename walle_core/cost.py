@@ -141,7 +141,7 @@ def save_rates(key: str, rates: DeviceRates) -> None:
 
 
 _measured: dict[str, DeviceRates] = {}
-CALIBRATION = 2  # raised when what is measured, or how, changes: older results are then measured again
+CALIBRATION = 3  # raised when what is measured, or how, changes: older results are then measured again
 
 
 def rates_key(backend: Backend, device: Device, threads: int) -> str:

@@ -46,7 +46,8 @@ def engines_for(
         if not devices and name in names:
             raise UnsupportedError(f"backend {name!r} finds no device on this machine; see `walle devices`")
         for device in devices[:1]:
-            rates = rates_of(found, device, threads, progress) if measured else GUESS
+            known = measured or name in names
+            rates = rates_of(found, device, threads, progress) if known else GUESS
             engines[name] = Engine(found, device, evaluate, rates)
     return list(engines.values())
 

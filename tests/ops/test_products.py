@@ -219,4 +219,5 @@ def test_einsum(ops, near, case):
         wanted = np.einsum(equation, *operands)
     except ValueError:
         assume(False)
-    near(ops.agree("Einsum", *operands, equation=equation)[0], np.asarray(wanted))
+    # terms near 1 may cancel to a result a thousand times smaller; the tolerance belongs to the terms
+    near(ops.agree("Einsum", *operands, ulp=4096, equation=equation)[0], np.asarray(wanted), 4096)

@@ -25,7 +25,8 @@ LEVELS = (
 BUDGET_S = 0.08  # per probe
 
 
-def _median_seconds(run: Callable[[], Any], budget: float = BUDGET_S) -> float:
+def _shortest(run: Callable[[], Any], budget: float = BUDGET_S) -> float:
+    """Seconds of the shortest run: whatever disturbs one makes it longer."""
     run()
     times: list[float] = []
     end = time.perf_counter() + budget
@@ -33,7 +34,7 @@ def _median_seconds(run: Callable[[], Any], budget: float = BUDGET_S) -> float:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+    return min(times)
 
 
 def _seconds(backend: TableBackend, graph: Graph, threads: int, only: str = "") -> tuple[float, float]:
@@ -48,7 +49,7 @@ def _seconds(backend: TableBackend, graph: Graph, threads: int, only: str = "") 
     executable = backend.prepare(lowered.graph, lowered.choices, threads, "high")
     inputs = [Tensor(graph.specs[n].sizes, graph.specs[n].dtype.name) for n in graph.inputs]
     ops = sum(c.ops for c in lowered.choices.values())
-    return _median_seconds(lambda: executable.run(inputs)), ops
+    return _shortest(lambda: executable.run(inputs)), ops
 
 
 def _gemm() -> Graph:
@@ -87,7 +88,7 @@ def _peak(backend: TableBackend, threads: int) -> float:
     step: tuple[Any, ...] = (kernel, [("output", 0, 0)], [], PROBE_ROUNDS * threads, PROBE_ROUNDS)
     program = Program(Tensor((64,), "uint8"), [step], [], [("float32", (lanes,))], threads)
     ops = 2.0 * PROBE_CHAINS * lanes * PROBE_ROUNDS * threads
-    return ops / _median_seconds(lambda: program.run([]))
+    return ops / _shortest(lambda: program.run([]))
 
 
 def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]) -> DeviceRates:
