@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from walle_core._native import Tensor
-from walle_core.cost import GUESS, LinearCost
+from walle_core.cost import GUESS, LinearCost, bandwidth
 from walle_core.errors import UnsupportedError
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.lower import Lowered, lower
@@ -22,6 +22,10 @@ from walle_core.protocols import Backend, CostModel
 from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
 
 MAX_KEYED = 16  # constants up to this many elements are part of a node's identity for the search
+# A graph is split between backends for a predicted time below this share of the best whole one's: smaller differences
+# are within the error of the predictions, and a split loses fusion and layout.
+SPLIT_GAIN = 0.9
+HANDOVER_S = 2e-5  # a further part of a plan: one more call from Python, tensors made for what it hands over
 
 
 @attrs.define(eq=False)
@@ -137,12 +141,14 @@ def _crossing(graph: Graph) -> list[int]:
 def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> list[Part]:
     """Splits a graph between engines at least predicted cost (dynamic programming over the topological order).
 
-    With `forced`, the first engine runs all it can and the others only the rest.
+    One engine runs the whole graph unless a split is predicted to gain more than the predictions' error. With
+    `forced`, the first engine runs all it can and the others only the rest.
 
     Raises UnsupportedError naming the first node that no engine runs.
     """
     crossing = _crossing(graph)
     best = [e.rates.call_s for e in engines]
+    whole = list(best)
     came: list[list[int]] = []
     for i, node in enumerate(graph.nodes):
         costs = [engines[0].node_cost(node, graph)]
@@ -154,6 +160,7 @@ def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> lis
                 f"{graph.source or graph.name}: no backend among {names} runs node {node} on "
                 f"{[str(graph.specs.get(n)) for n in node.inputs]}; install one that does, or change the model"
             )
+        whole = [a + b for a, b in zip(whole, costs, strict=True)]
         step, now = [], []
         for b, engine in enumerate(engines):
             options = [
@@ -165,7 +172,9 @@ def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> lis
             now.append(options[a] + costs[b])
         came.append(step)
         best = now
-    at = min(range(len(engines)), key=best.__getitem__)
+    single, at = (min(range(len(engines)), key=seconds.__getitem__) for seconds in (whole, best))
+    if not forced and not math.isinf(whole[single]) and best[at] > SPLIT_GAIN * whole[single]:
+        return [Part(engines[single], graph.nodes)]
     owner = [0] * len(graph.nodes)
     for i in range(len(graph.nodes) - 1, -1, -1):
         owner[i] = at
@@ -180,5 +189,6 @@ def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> lis
 
 
 def _switch(source: Engine, target: Engine, nbytes: int) -> float:
+    """Seconds of handing `nbytes` over: they leave the source's plan as new tensors and are read by the target's."""
     transfer = nbytes / source.rates.transfer_bytes_per_s + nbytes / target.rates.transfer_bytes_per_s
-    return target.rates.call_s + transfer
+    return target.rates.call_s + HANDOVER_S + transfer + 2 * nbytes / bandwidth(target.rates, nbytes)
