@@ -5,14 +5,28 @@ The same cut serves gemm and the direct convolution (a product over output pixel
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 
 from walle_core.backends.table.emitter import CHUNKS_PER_THREAD
 
-CACHE_BYTES = 3 << 18  # what a block may use of a second-level cache of 1 MiB
-PANEL_BYTES = 1 << 17  # a piece of one panel: small beside the rows that it meets
+
+def second_level_cache(path: str = "/sys/devices/system/cpu/cpu0/cache/index2/size") -> int:
+    """Bytes of a core's second-level cache; 512 KiB where the system does not tell."""
+    try:
+        text = Path(path).read_text("ascii").strip()
+        size = int(text.rstrip("KM")) << {"K": 10, "M": 20}.get(text[-1:], 0)
+    except (OSError, ValueError):
+        return 1 << 19
+    return min(max(size, 1 << 17), 1 << 22)
+
+
+CACHE_BYTES = second_level_cache() * 7 // 8  # what a block may use
+PANEL_BYTES = CACHE_BYTES // 7  # a piece of one panel: small beside the rows that it meets
 TILE_TAPS = 128  # kTileTaps of gemm_block.hpp: pointers of a piece live on the stack
-MAX_BLOCK_TILES = 16
+MAX_BLOCK_TILES = 32
+STREAM_OPS = 0.5  # operations in the time of one byte of B that a block reads again
 UNIT_OPS = 8192.0  # starting a unit, in the operations that would fit into that time
 GRAIN_OPS = 1 << 19  # fewer operations than this are not worth another thread
 ALIAS_BYTES = 2048  # rows at multiples of this distance share few sets of the first-level cache
@@ -114,7 +128,7 @@ def solve(
 
     def seconds(c: Cut) -> float:
         stage = 3.0 * c.block_tiles * tile.rows * depth if staged else 0.0
-        stream = 0.5 * 4 * tile.panel * depth * c.group_panels
+        stream = STREAM_OPS * 4 * tile.panel * depth * c.group_panels
         cost = c.unit_ops + stage + stream + UNIT_OPS
         units = c.units * products
         if threads == 1:

@@ -94,6 +94,7 @@ inline void gemm_run(const walle_call* call) {
       if (p.residual) p.residual += i * dim[4];
       batch /= dim[0];
     }
+    p.a = a, p.lda = lda;
     block_unit(cut, p, unit % per_batch,
                [&](const float** rows, int64_t, int64_t m, int height, int64_t, int64_t, int64_t k) {
                  for (int r = 0; r < height; ++r) rows[r] = a + (m + r) * lda + k;

@@ -31,11 +31,19 @@ struct Cut {
   int64_t blocks() const { return (tiles + block_tiles - 1) / block_tiles; }
   int64_t groups() const { return (panels + group_panels - 1) / group_panels; }
   int64_t units() const { return blocks() * groups(); }
-  int64_t row(int64_t tile) const { return rows * tile / tiles; }
+  // The first tiles are one row higher than the last ones.
+  int64_t height(int64_t tile) const { return low() + (tile < rows - low() * tiles); }
+  int64_t row(int64_t tile) const {
+    const int64_t high = rows - low() * tiles;
+    return low() * tile + (tile < high ? tile : high);
+  }
+  int64_t low() const { return rows / tiles; }
 };
 
 // The operands of one product, apart from its rows.
 struct Product {
+  const float* a;         // null, or where row 0 begins, for fetching the next block's rows ahead
+  int64_t lda;
   const float* b;         // packed, all panels
   float* c;
   int64_t ldc;
@@ -50,9 +58,10 @@ struct Product {
 
 inline int64_t stage_stride(int64_t length) { return ((length + 15) & ~int64_t(15)) + 16; }
 
-// Copies rows given by pointers [taps][kMr] to `out`, where they are contiguous, and points rows[0..height) there.
+// Copies rows given by pointers [taps][kMr] to `out`, where they are contiguous, and points staged[0..height) there.
 // Rows whose distance is a multiple of 2 KiB share few sets of the first-level cache; copied, they do not.
-inline void stage_rows(const float** rows, int height, int64_t taps, int64_t run, float* out, int64_t stride) {
+inline void stage_rows(const float** rows, int height, int64_t taps, int64_t run, float* out, int64_t stride,
+                       const float** staged) {
   for (int r = 0; r < height; ++r) {
     float* to = out + r * stride;
     for (int64_t t = 0; t < taps; ++t) {
@@ -63,7 +72,7 @@ inline void stage_rows(const float** rows, int height, int64_t taps, int64_t run
       to += run;
     }
   }
-  for (int r = 0; r < height; ++r) rows[r] = out + r * stride;
+  for (int r = 0; r < height; ++r) staged[r] = out + r * stride;
 }
 
 // Does unit `unit` of a product. `point(rows, tile, m, height, tap, taps, k)` writes pointers [taps][kMr] to element k
@@ -77,6 +86,8 @@ inline void block_unit(const Cut& cut, const Product& p, int64_t unit, const Row
   const int64_t panel0 = group * cut.group_panels;
   const int64_t panel1 = panel0 + cut.group_panels < cut.panels ? panel0 + cut.group_panels : cut.panels;
   const int64_t depth = p.taps * p.run;
+  const bool again = cut.columns_first || cut.groups() == 1;  // the next unit starts at the same panel
+  const float* follower = p.b + (again ? panel0 : panel1) * depth * kNr;
   const float* pointers[kTileTaps * kMr];
   for (int64_t tap = 0, k = 0; tap < p.taps;) {
     int64_t taps = 1, run = p.run - k;
@@ -86,35 +97,51 @@ inline void block_unit(const Cut& cut, const Product& p, int64_t unit, const Row
       taps = p.kc / p.run;
       if (taps > p.taps - tap) taps = p.taps - tap;
     }
-    int64_t table = taps * kMr, length = taps * run;
+    const int64_t table = taps * kMr, length = taps * run, tile_table = p.stage ? kMr : table;
     const bool first = tap == 0 && k == 0;
     const bool last = tap + taps == p.taps && k + run == p.run;
     const float* b = p.b + (tap * p.run + k) * kNr;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t m = cut.row(tile0 + i);
-      const int height = int(cut.row(tile0 + i + 1) - m);
+      const int height = int(cut.height(tile0 + i));
       point(pointers + i * table, i, m, height, tap, taps, k);
       if (p.stage) {
         const int64_t stride = stage_stride(length);
-        stage_rows(pointers + i * table, height, taps, run, p.stage + i * kMr * stride, stride);
+        stage_rows(pointers + i * table, height, taps, run, p.stage + i * kMr * stride, stride, pointers + i * kMr);
       }
     }
+    // Tiles of the greater height, then those of the smaller: at most two kernels per panel.
+    const int64_t low = cut.low(), high = cut.rows - low * cut.tiles, m0 = cut.row(tile0);
+    const int64_t tall = tile0 >= high ? 0 : high - tile0 < count ? high - tile0 : count;
+    Tile t{};
+    t.taps = p.stage ? 1 : taps, t.run = p.stage ? length : run;
+    t.ldc = p.ldc, t.ldr = p.ldr;
+    t.accumulate = !first, t.last = last;
+    const int64_t step = kNr * int64_t(sizeof(float)) / count;
+    const int64_t next_m = cut.row(tile0 + count < cut.tiles ? tile0 + count : cut.columns_first ? 0 : tile0 + count);
+    const int64_t row_step = p.a ? p.lda * (low + 1) * int64_t(sizeof(float)) / length : 0;
     for (int64_t panel = panel0; panel < panel1; ++panel) {
       const int64_t n = panel * kNr;
-      const int64_t cols = cut.cols - n < kNr ? cut.cols - n : kNr;
-      Tile t{};
-      t.taps = p.stage ? 1 : taps, t.run = p.stage ? length : run;
+      t.cols = cut.cols - n < kNr ? cut.cols - n : kNr;
       t.b = b + panel * depth * kNr;
-      t.ldc = p.ldc, t.ldr = p.ldr, t.cols = cols;
       t.bias = p.bias ? p.bias + n : nullptr;
-      t.accumulate = !first, t.last = last;
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t m = cut.row(tile0 + i);
-        const int height = int(cut.row(tile0 + i + 1) - m);
-        t.rows = pointers + i * table;
-        t.c = p.c + m * p.ldc + n;
-        t.residual = p.residual ? p.residual + m * p.ldr + n : nullptr;
-        tile_select(height, cols)(t, p.act);
+      const float* ahead = t.b + depth * kNr;
+      t.ahead_step = step;
+      if (panel + 1 == panel1) {
+        ahead = last ? follower : b + panel0 * depth * kNr + length * kNr;
+        if (last && p.a && row_step <= 4 * step + 64) ahead = p.a + next_m * p.lda, t.ahead_step = row_step;
+      }
+      t.ahead = reinterpret_cast<const char*>(ahead);
+      t.rows = pointers;
+      t.c = p.c + m0 * p.ldc + n;
+      t.residual = p.residual ? p.residual + m0 * p.ldr + n : nullptr;
+      if (tall) tile_select(int(low + 1), t.cols)(t, tall, p.act);
+      if (tall < count) {
+        t.rows += tall * tile_table;
+        t.c += tall * (low + 1) * p.ldc;
+        if (t.residual) t.residual += tall * (low + 1) * p.ldr;
+        t.ahead += tall * length * t.ahead_step;
+        tile_select(int(low), t.cols)(t, count - tall, p.act);
       }
     }
     k += run;

@@ -26,9 +26,9 @@ constexpr int kMr = F32::N == 1 ? 4 : F32::N == 16 ? 12 : 6;      // most rows p
 // a*b + c for sums: fused where that is one instruction, else two roundings (a fused emulation would cost 50 times).
 WALLE_INLINE F32 madd(F32 a, F32 b, F32 c) { return F32::N == 1 ? add(mul(a, b), c) : fma(a, b, c); }
 
-// Everything about one tile except its height.
+// One panel of B against some row tiles of one height, which lie below each other.
 struct Tile {
-  const float* const* rows;  // [taps][kMr]
+  const float* const* rows;  // [tiles][taps][kMr]
   int64_t taps, run;
   const float* b;
   float* c;
@@ -37,13 +37,15 @@ struct Tile {
   const float* residual;     // or null; read only when `last`
   int64_t ldr;
   int64_t cols;              // 1..kNr
+  const char* ahead;         // what will be read after this panel
+  int64_t ahead_step;        // bytes of it to fetch per step of the depth
   bool accumulate;           // add to c
   bool last;                 // add the residual and apply the activation
 };
 
 // Writes a spilled tile: any width, any activation, any piece of the depth.
 __attribute__((noinline)) inline void tile_finish(const Tile& t, const float* acc, int height, int vectors,
-                                                  const Activation& act) {
+                                                  const Activation& act, bool accumulate) {
   for (int r = 0; r < height; ++r) {
     for (int v = 0; v < vectors; ++v) {
       const int64_t left = t.cols - v * F32::N;
@@ -51,7 +53,7 @@ __attribute__((noinline)) inline void tile_finish(const Tile& t, const float* ac
       const size_t n = size_t(left < F32::N ? left : F32::N);
       float* c = t.c + r * t.ldc + v * F32::N;
       F32 x = F32::load(acc + (r * vectors + v) * F32::N);
-      if (t.accumulate) x = add(x, F32::load(c, n));
+      if (accumulate) x = add(x, F32::load(c, n));
       if (t.last) {
         if (t.residual) x = add(x, F32::load(t.residual + r * t.ldr + v * F32::N, n));
         x = act(x);
@@ -63,20 +65,29 @@ __attribute__((noinline)) inline void tile_finish(const Tile& t, const float* ac
 
 // One tap. Few accumulators cannot hide the latency of a multiply-add, so short tiles keep U sets of them.
 template <int R, int V>
-WALLE_INLINE void tile_sum(F32 (&acc)[R][V], const float* const* rows, const float* b, int64_t run) {
+WALLE_INLINE void tile_sum(F32 (&acc)[R][V], const float* const* rows, const float* b, int64_t run,
+                           const char* ahead, int64_t ahead_step) {
   constexpr int U = R * V >= 8 ? 1 : R * V >= 4 ? 2 : 4;
   const float* p[R];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) p[r] = rows[r];
   int64_t k = 0;
   if (U > 1 && run >= 2 * U) {
     F32 more[U][R][V];
+#pragma GCC unroll 16
     for (int u = 1; u < U; ++u)
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
         for (int v = 0; v < V; ++v) more[u][r][v] = F32::set(0.0f);
-    for (; k + U <= run; k += U) {
+    for (; k + U <= run; k += U, ahead += U * ahead_step) {
+      prefetch_far(ahead);
+#pragma GCC unroll 16
       for (int u = 0; u < U; ++u) {
+#pragma GCC unroll 16
         for (int r = 0; r < R; ++r) {
           const F32 a = F32::set(p[r][k + u]);
+#pragma GCC unroll 16
           for (int v = 0; v < V; ++v) {
             F32& sum = u ? more[u][r][v] : acc[r][v];
             sum = madd(a, F32::load(b + (k + u) * kNr + v * F32::N), sum);
@@ -84,16 +95,23 @@ WALLE_INLINE void tile_sum(F32 (&acc)[R][V], const float* const* rows, const flo
         }
       }
     }
+#pragma GCC unroll 16
     for (int u = 1; u < U; ++u)
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
         for (int v = 0; v < V; ++v) acc[r][v] = add(acc[r][v], more[u][r][v]);
   }
 #pragma GCC unroll 2
-  for (; k < run; ++k) {
+  for (; k < run; ++k, ahead += ahead_step) {
+    prefetch_far(ahead);
     F32 bv[V];
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) bv[v] = F32::load(b + k * kNr + v * F32::N);
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const F32 a = F32::set(p[r][k]);
+#pragma GCC unroll 16
       for (int v = 0; v < V; ++v) acc[r][v] = madd(a, bv[v], acc[r][v]);
     }
   }
@@ -101,47 +119,69 @@ WALLE_INLINE void tile_sum(F32 (&acc)[R][V], const float* const* rows, const flo
 
 template <int R, int V, class Change>
 WALLE_INLINE void tile_store(const F32 (&acc)[R][V], const Tile& t, Change change) {
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
     for (int v = 0; v < V; ++v) change(acc[r][v]).store(t.c + r * t.ldc + v * F32::N);
 }
 
 template <int R, int V>
-__attribute__((noinline)) void tile_kernel(const Tile& t, const Activation& act) {
-  F32 acc[R][V];
+__attribute__((noinline)) void tile_kernel(Tile t, int64_t tiles, const Activation& act) {
+  const bool full = t.cols >= V * F32::N, plain = full && (!t.last || act.is_clamp());
+  const int64_t code = t.last ? act.code : int64_t(kActNone);
+  F32 init[V];
+#pragma GCC unroll 16
   for (int v = 0; v < V; ++v) {
-    F32 init = F32::set(0.0f);
-    if (t.bias && !t.accumulate) {
-      const int64_t left = t.cols - v * F32::N;
-      init = F32::load(t.bias + v * F32::N, size_t(left <= 0 ? 0 : left < F32::N ? left : F32::N));
-    }
-    for (int r = 0; r < R; ++r) acc[r][v] = init;
+    const int64_t left = t.cols - v * F32::N;
+    init[v] = t.bias && !t.accumulate ? F32::load(t.bias + v * F32::N, size_t(left <= 0 ? 0 : left < F32::N ? left : F32::N))
+                                      : F32::set(0.0f);
   }
-  // The result's lines arrive while the sums are made, so that the stores at the end do not wait for them.
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) prefetch(t.c + r * t.ldc + v * F32::N);
-  const float* b = t.b;
-  const float* const* rows = t.rows;
-  for (int64_t tap = 0; tap < t.taps; ++tap, rows += kMr, b += t.run * kNr) tile_sum<R, V>(acc, rows, b, t.run);
-
-  if (t.cols >= V * F32::N && t.last && !t.accumulate && act.is_clamp()) {
-    if (t.residual) {
+  for (; tiles; --tiles) {
+    F32 acc[R][V];
+    if (t.accumulate && full) {
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r)
-        for (int v = 0; v < V; ++v) acc[r][v] = add(acc[r][v], F32::load(t.residual + r * t.ldr + v * F32::N));
+#pragma GCC unroll 16
+        for (int v = 0; v < V; ++v) acc[r][v] = F32::load(t.c + r * t.ldc + v * F32::N);
+    } else {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+        for (int v = 0; v < V; ++v) acc[r][v] = init[v];
+      // The result's lines arrive while the sums are made, so that the stores at the end do not wait for them.
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) prefetch(t.c + (r + R) * t.ldc), prefetch(t.c + (r + R) * t.ldc + V * F32::N - 1);
     }
-    const F32 lo = act.lo, hi = act.hi;
-    switch (act.code) {
-      case kActNone: return tile_store<R, V>(acc, t, [](F32 x) { return x; });
-      case kActRelu: return tile_store<R, V>(acc, t, [lo](F32 x) { return max(lo, x); });
-      default: return tile_store<R, V>(acc, t, [lo, hi](F32 x) { return min(hi, max(lo, x)); });
+    const float* b = t.b;
+    for (int64_t tap = 0; tap < t.taps; ++tap, t.rows += kMr, b += t.run * kNr, t.ahead += t.run * t.ahead_step)
+      tile_sum<R, V>(acc, t.rows, b, t.run, t.ahead, t.ahead_step);
+    if (plain) {
+      if (t.residual && t.last) {
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+          for (int v = 0; v < V; ++v) acc[r][v] = add(acc[r][v], F32::load(t.residual + r * t.ldr + v * F32::N));
+      }
+      const F32 lo = act.lo, hi = act.hi;
+      switch (code) {
+        case kActNone: tile_store<R, V>(acc, t, [](F32 x) { return x; }); break;
+        case kActRelu: tile_store<R, V>(acc, t, [lo](F32 x) { return max(lo, x); }); break;
+        default: tile_store<R, V>(acc, t, [lo, hi](F32 x) { return min(hi, max(lo, x)); });
+      }
+    } else {
+      alignas(64) float spilled[R * V * F32::N];
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+        for (int v = 0; v < V; ++v) acc[r][v].store(spilled + (r * V + v) * F32::N);
+      tile_finish(t, spilled, R, V, act, t.accumulate && !full);
     }
+    t.c += R * t.ldc;
+    if (t.residual) t.residual += R * t.ldr;
   }
-  alignas(64) float spilled[R * V * F32::N];
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) acc[r][v].store(spilled + (r * V + v) * F32::N);
-  tile_finish(t, spilled, R, V, act);
 }
 
-typedef void (*tile_fn)(const Tile&, const Activation&);
+typedef void (*tile_fn)(Tile, int64_t tiles, const Activation&);
 
 // The kernel for a tile of `height` rows (1..kMr) and `cols` columns: a half-empty panel takes half the vectors.
 inline tile_fn tile_select(int height, int64_t cols) {

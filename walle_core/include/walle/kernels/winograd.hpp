@@ -145,6 +145,8 @@ template <int U> void winograd_pack(const walle_call* call) {
   }
 }
 
+constexpr int kWinogradRun = 16;  // register tiles per call of a kernel
+
 struct WinogradArgs {
   int64_t n, h, w, c, oh, ow, k, pad_top, pad_left, ld_dst, ld_residual, block, groups, scratch;
 };
@@ -273,13 +275,23 @@ template <int U> void winograd(const walle_call* call) {
     for (int64_t panel = group * per_group; panel < last; ++panel) {
       const int64_t cols = a.k - panel * kNr > kNr / 2 ? kNr : kNr / 2;
       for (int64_t p = 0; p < points; ++p) {
-        const float* b = u + (panel * points + p) * a.c * kNr;
-        for (int64_t part = 0; part < parts; ++part) {
-          const int64_t t0 = count * part / parts, height = count * (part + 1) / parts - t0;
-          const float* rows[kMr];
-          for (int64_t i = 0; i < kMr; ++i) rows[i] = v + p * v_point + (t0 + (i < height ? i : 0)) * row;
-          const Tile tile = {rows, 1, a.c, b, m + p * m_point + t0 * kNr, kNr, nullptr, nullptr, 0, cols, false, true};
-          tile_select(int(height), cols)(tile, identity);
+        Tile tile{};
+        tile.taps = 1, tile.run = a.c, tile.b = u + (panel * points + p) * a.c * kNr;
+        tile.ldc = kNr, tile.cols = cols, tile.last = true;
+        tile.ahead = reinterpret_cast<const char*>(tile.b + a.c * kNr);
+        tile.ahead_step = kNr * int64_t(sizeof(float)) / parts;
+        const int64_t low = count / parts, high = count - low * parts;
+        for (int64_t part = 0, t0 = 0; part < parts;) {
+          const int64_t height = low + (part < high);
+          int64_t some = (part < high ? high : parts) - part;
+          if (some > kWinogradRun) some = kWinogradRun;
+          const float* rows[kWinogradRun * kMr];
+          for (int64_t i = 0; i < some; ++i)
+            for (int64_t r = 0; r < height; ++r) rows[i * kMr + r] = v + p * v_point + (t0 + i * height + r) * row;
+          tile.rows = rows, tile.c = m + p * m_point + t0 * kNr;
+          tile_select(int(height), cols)(tile, some, identity);
+          tile.ahead += some * a.c * tile.ahead_step;
+          part += some, t0 += some * height;
         }
       }
       for (int64_t t = 0; t < count; ++t) {

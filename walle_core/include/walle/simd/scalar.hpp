@@ -83,7 +83,8 @@ inline void store_f16(F32 a, uint16_t* p);                                  // r
 inline float reduce_add(F32 a) { return a.v; }
 inline float reduce_max(F32 a) { return a.v; }
 inline float reduce_min(F32 a) { return a.v; }
-inline void prefetch(const void*) {}
+inline void prefetch(const void*) {}      // to the first-level cache
+inline void prefetch_far(const void*) {}  // to the second-level cache
 inline void transpose(F32*) {}                                              // an N x N matrix, one vector per row
 inline F32 pin(F32 a) { return a; }  // in a register from here on: not loaded again for each use
 

@@ -109,7 +109,8 @@ inline float reduce_min(F32 a) {
   s = _mm_min_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_min_ss(s, _mm_movehdup_ps(s)));
 }
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline __attribute__((always_inline)) void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline __attribute__((always_inline)) void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 inline F32 pin(F32 a) { asm("" : "+x"(a.v)); return a; }
 inline void transpose(F32* r) {
   __m256 t[8], u[8];

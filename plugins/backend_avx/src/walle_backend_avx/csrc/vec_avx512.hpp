@@ -86,7 +86,8 @@ inline void store_f16(F32 a, uint16_t* p) {
 inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline __attribute__((always_inline)) void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+inline __attribute__((always_inline)) void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 inline F32 pin(F32 a) { asm("" : "+v"(a.v)); return a; }
 inline void transpose(F32* r) {  // pairs, quarters, then 128-bit blocks twice
   __m512 t[16], u[16];
