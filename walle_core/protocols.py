@@ -75,7 +75,7 @@ class CostModel(Protocol):
     """Predicts the seconds that a candidate takes on a device."""
 
     def seconds(self, candidate: Candidate, rates: DeviceRates) -> float:
-        """Q / P + bytes / B + S for this candidate."""
+        """Predicted seconds of this candidate, from Q / P, bytes / B and S."""
 
 
 class Frontend(Protocol):

@@ -1,6 +1,6 @@
 """Semi-auto search (paper, section on the tensor engine; design 4.3): which backend and algorithm run each node.
 
-C_ba = sum over nodes of min over algorithms of (Q / P + bytes / B + S), argmin over backends; a graph may also be split
+C_ba = sum over nodes of min over algorithms of cost(Q / P, bytes / B, S), argmin over backends; a graph may also be split
 between backends, by dynamic programming over the topological order with the cost of crossing.
 """
 

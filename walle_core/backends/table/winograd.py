@@ -9,7 +9,7 @@ import attrs
 
 from walle_core._native import Tensor
 from walle_core.backends.table.activation import activation_args, supports_activation
-from walle_core.backends.table.cut import TileShape
+from walle_core.backends.table.cut import CACHE_BYTES, TileShape
 from walle_core.backends.table.emitter import Emitter, Kernels, Rule
 from walle_core.backends.table.image import Image, conv_image, epilogue_fits, optional
 from walle_core.graph.ir import Node
@@ -20,9 +20,10 @@ COARSE_GAIN = (
     0.9  # F(6) rounds ten times as much as F(4): offered where it takes at most this share of the time
 )
 MIN_CHANNELS = 8  # with fewer input channels the transforms outweigh the products
-BLOCK_BYTES = 6 << 16  # transformed tiles of a block: what of a 1 MiB cache the stream of weights leaves
-STREAM_OPS = 1.0  # operations in the time of one byte of weights from the shared cache
-SPILL_OPS = 3.0  # the same for transformed tiles that do not fit, read in short runs
+BLOCK_BYTES = CACHE_BYTES * 3 // 4  # transformed tiles of a block: what the stream of weights leaves
+STREAM_OPS = 1.5, 5.0  # operations in the time of one byte of weights: from the shared cache, from memory
+SHARED_BYTES = 4 << 20  # weights up to this size stay in the shared cache from block to block
+SPILL_OPS = 1.5  # the same for transformed tiles that do not fit, read in short runs from the shared cache
 
 
 @attrs.frozen
@@ -92,7 +93,7 @@ class Tiling:
         height = max(-(-block // parts), 4)  # a lower register tile waits for its own sums
         products = 2.0 * self.points * self.c * self.panel * panels * parts * height
         transforms = block * (2.0 * s**3 * self.c + (s + u) * u * 2.0 * s * self.panel * panels)
-        traffic = STREAM_OPS * self.weight_bytes / groups
+        traffic = STREAM_OPS[self.weight_bytes > SHARED_BYTES] * self.weight_bytes / groups
         if block * self.tile_bytes() > BLOCK_BYTES:
             traffic += SPILL_OPS * panels * 4 * self.points * self.c * block
         units = -(-self.tiles // block) * groups

@@ -62,14 +62,18 @@ struct Activation {
         for (int i = 0; i < n; ++i) x[i] = tanh(x[i]);
         break;
       case kActGelu:
-        for (int i = 0; i < n; ++i)
-          x[i] = mul(mul(half, x[i]), add(one, erf(mul(x[i], F32::set(0.70710678118654752f)))));
+        for (int i = 0; i < n; ++i) x[i] = gelu(x[i]);
         break;
       case kActSwish:
         for (int i = 0; i < n; ++i) x[i] = mul(x[i], sigmoid(mul(x[i], a)));
         break;
       default: break;
     }
+  }
+  // In place, on vectors in memory.
+  void all(F32* x, int n) const {
+    if (!is_clamp()) return curves(x, n, code, alpha);
+    for (int i = 0; i < n; ++i) x[i] = clamp(x[i]);
   }
   F32 operator()(F32 x) const {
     if (is_clamp()) return clamp(x);

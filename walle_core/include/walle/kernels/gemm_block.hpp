@@ -68,7 +68,7 @@ inline void stage_rows(const float** rows, int height, int64_t taps, int64_t run
       const float* from = rows[t * kMr + r];
       int64_t i = 0;
       for (; i + F32::N <= run; i += F32::N) F32::load(from + i).store(to + i);
-      if (i < run) F32::load(from + i, size_t(run - i)).store(to + i, size_t(run - i));
+      if (i < run) F32::load(from + i, size_t(run - i)).store(to + i);  // into the next run, or the distance of rows
       to += run;
     }
   }

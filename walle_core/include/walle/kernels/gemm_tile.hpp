@@ -43,24 +43,28 @@ struct Tile {
   bool last;                 // add the residual and apply the activation
 };
 
-// Writes a spilled tile: any width, any activation, any piece of the depth.
-__attribute__((noinline)) inline void tile_finish(const Tile& t, const float* acc, int height, int vectors,
+// Writes a spilled tile: any width, any activation, any piece of the depth. The activation sees all vectors at once.
+__attribute__((noinline)) inline void tile_finish(const Tile& t, F32* acc, int height, int vectors,
                                                   const Activation& act, bool accumulate) {
-  for (int r = 0; r < height; ++r) {
-    for (int v = 0; v < vectors; ++v) {
-      const int64_t left = t.cols - v * F32::N;
-      if (left <= 0) break;
-      const size_t n = size_t(left < F32::N ? left : F32::N);
-      float* c = t.c + r * t.ldc + v * F32::N;
-      F32 x = F32::load(acc + (r * vectors + v) * F32::N);
-      if (accumulate) x = add(x, F32::load(c, n));
-      if (t.last) {
-        if (t.residual) x = add(x, F32::load(t.residual + r * t.ldr + v * F32::N, n));
-        x = act(x);
+  const auto each = [&](auto change) {
+    for (int r = 0; r < height; ++r) {
+      for (int v = 0; v < vectors; ++v) {
+        const int64_t left = t.cols - v * F32::N;
+        if (left <= 0) break;
+        change(acc[r * vectors + v], r, v * F32::N, size_t(left < F32::N ? left : F32::N));
       }
-      x.store(c, n);
     }
+  };
+  if (accumulate) each([&](F32& x, int r, int n, size_t some) { x = add(x, F32::load(t.c + r * t.ldc + n, some)); });
+  if (t.last) {
+    if (t.residual)
+      each([&](F32& x, int r, int n, size_t some) { x = add(x, F32::load(t.residual + r * t.ldr + n, some)); });
+    act.all(acc, height * vectors);
   }
+  each([&](F32& x, int r, int n, size_t some) {
+    if (some == F32::N) x.store(t.c + r * t.ldc + n);
+    else x.store(t.c + r * t.ldc + n, some);
+  });
 }
 
 // One tap. Few accumulators cannot hide the latency of a multiply-add, so short tiles keep U sets of them.
@@ -169,11 +173,11 @@ __attribute__((noinline)) void tile_kernel(Tile t, int64_t tiles, const Activati
         default: tile_store<R, V>(acc, t, [lo, hi](F32 x) { return min(hi, max(lo, x)); });
       }
     } else {
-      alignas(64) float spilled[R * V * F32::N];
+      F32 spilled[R * V];
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int v = 0; v < V; ++v) acc[r][v].store(spilled + (r * V + v) * F32::N);
+        for (int v = 0; v < V; ++v) spilled[r * V + v] = acc[r][v];
       tile_finish(t, spilled, R, V, act, t.accumulate && !full);
     }
     t.c += R * t.ldc;

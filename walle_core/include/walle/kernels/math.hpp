@@ -122,6 +122,19 @@ inline F32 erf(F32 x) {  // near 0 a polynomial, else 1 - exp(a polynomial)
   return copysign(y, x);
 }
 
+// x/2 (1 + erf(x/sqrt(2))): near 0 the absolute error of 1 - exp(...) is enough, and the exponent needs no care at its ends.
+inline F32 gelu(F32 x) {
+  const F32 h = mul(val(0.5f), x), a = min(val(4.0f), mul(abs(x), val(0.707106781f)));
+  if (kOneLane) return fma(h, erf(mul(x, val(0.707106781f))), h);
+  const F32 q = horner(a, 0.0f, -1.128401518e+00f, -6.363700032e-01f, -1.038065180e-01f, 2.126792818e-02f,
+                       -2.257676097e-03f, -7.096838090e-05f, 3.355418812e-05f);
+  const F32 n = round_even(mul(q, val(1.44269504f)));
+  const F32 r = fnma(n, val(0.693147182f), q);
+  const F32 p = horner(r, 1.0f, 1.0f, 4.999999404e-01f, 1.666652113e-01f, 4.166838899e-02f, 8.368710056e-03f, 1.381461043e-03f);
+  const I32 power = shift_left<23>(add(to_int(n), I32::set(127)));
+  return fma(h, copysign(fnma(p, as_float(power), val(1.0f)), x), h);
+}
+
 // |x| = quadrant * pi/2 + r, |r| <= pi/4 (Cody and Waite, three parts of pi/2 with fma: good to |x| = 1e5).
 constexpr float kTrigLimit = 1e5f;
 inline I32 trig_reduce(F32 a, F32& r) {

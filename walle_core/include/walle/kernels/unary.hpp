@@ -64,10 +64,6 @@ inline double sigmoid64(double x) {
   const double e = ::exp(-::fabs(x));
   return (x < 0 ? e : 1.0) / (1.0 + e);
 }
-inline F32 gelu(F32 x) {
-  const F32 half = mul(val(0.5f), x);
-  return fma(half, erf(mul(x, val(0.70710678118f))), half);
-}
 inline F32 gelu_tanh(F32 x) {
   const F32 cube = mul(mul(x, x), x), half = mul(val(0.5f), x);
   return fma(half, tanh(mul(val(0.79788456080f), fma(val(0.044715f), cube, x))), half);
