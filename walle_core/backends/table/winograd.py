@@ -21,6 +21,7 @@ COARSE_GAIN = (
 )
 MIN_CHANNELS = 8  # with fewer input channels the transforms outweigh the products
 BLOCK_BYTES = CACHE_BYTES * 3 // 4  # transformed tiles of a block: what the stream of weights leaves
+SPILL_BLOCKS = 3  # a block may exceed the cache by this, where that spares the weights a pass
 STREAM_OPS = 1.5, 5.0  # operations in the time of one byte of weights: from the shared cache, from memory
 SHARED_BYTES = 4 << 20  # weights up to this size stay in the shared cache from block to block
 SPILL_OPS = 1.5  # the same for transformed tiles that do not fit, read in short runs from the shared cache
@@ -102,7 +103,8 @@ class Tiling:
     def schedule(self, threads: int) -> tuple[int, int]:
         """(tiles per block, panel groups) of least time: blocks that fit the cache, enough units for all threads."""
         fitting = -(-self.tiles // max(1, BLOCK_BYTES // self.tile_bytes()))
-        counts = {1, fitting, threads, 2 * threads, -(-fitting // threads) * threads}
+        fewest = -(-self.tiles // max(1, SPILL_BLOCKS * BLOCK_BYTES // self.tile_bytes()))
+        counts = {max(fewest, n) for n in (1, fitting, threads, 2 * threads, -(-fitting // threads) * threads)}
         blocks = sorted({-(-self.tiles // min(count, self.tiles)) for count in counts}, reverse=True)
         splits = [g for g in (1, 2, 4, 8, 16, 32) if g == 1 or (threads > 1 and g <= self.panels)]
         return min(((b, g) for b in blocks for g in splits), key=lambda p: self.seconds(p[0], p[1], threads))
