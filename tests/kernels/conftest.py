@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from walle_core._native import load_table, scalar_table
+from walle_core.backends.table import cut
 from walle_core.backends.table.emitter import Kernels
 
 
@@ -22,3 +23,16 @@ TABLES = _tables()
 def kernels(request):
     """Rows of one table."""
     return Kernels([TABLES[request.param]])
+
+
+@pytest.fixture
+def piece_bytes(monkeypatch):
+    """Sets how much of a panel one pass takes."""
+
+    def change(nbytes):
+        monkeypatch.setattr(cut, "PANEL_BYTES", nbytes)
+        monkeypatch.setattr(cut, "MIN_PIECE", 16)
+        cut.solve.cache_clear()
+
+    yield change
+    cut.solve.cache_clear()

@@ -122,8 +122,8 @@ def test_one_dimension(kernels, data):
 )
 @pytest.mark.parametrize("panel_bytes", [1 << 12, cutting.PANEL_BYTES])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_modes_and_pieces(kernels, x, w, attributes, mode, panel_bytes, threads, monkeypatch):
-    monkeypatch.setattr(cutting, "PANEL_BYTES", panel_bytes)
+def test_modes_and_pieces(kernels, x, w, attributes, mode, panel_bytes, threads, piece_bytes):
+    piece_bytes(panel_bytes)
     weight = numbers(1, *w) / np.float32(math.sqrt(math.prod(w[1:])))
     attributes = {"kernel_shape": w[2:], **attributes}
     assert (

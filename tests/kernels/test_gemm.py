@@ -112,8 +112,8 @@ def test_transposed_batches(kernels, transposed):
 
 
 @pytest.mark.parametrize("k", [512, 1024, 1500, 2048])
-def test_staged_rows_and_pieces_of_the_depth(kernels, k, monkeypatch):
-    monkeypatch.setattr(cutting, "PANEL_BYTES", 1 << 12)
+def test_staged_rows_and_pieces_of_the_depth(kernels, k, piece_bytes):
+    piece_bytes(1 << 12)
     a, b, residual = numbers(0, 29, k), numbers(1, k, 110), numbers(2, 29, 110)
     for threads in (1, 2):
         check(kernels, a, b, numbers(3, 110), residual, threads=threads, activation="Gelu")

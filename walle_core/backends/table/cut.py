@@ -5,6 +5,7 @@ The same cut serves gemm and the direct convolution (a product over output pixel
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import attrs
@@ -26,8 +27,10 @@ CACHE_BYTES = second_level_cache() * 7 // 8  # what a block may use
 PANEL_BYTES = CACHE_BYTES // 7  # a piece of one panel: small beside the rows that it meets
 TILE_TAPS = 128  # kTileTaps of gemm_block.hpp: pointers of a piece live on the stack
 MAX_BLOCK_TILES = 32
-STREAM_OPS = 0.5  # operations in the time of one byte of B that a block reads again
+MIN_PIECE = 512  # shorter passes over the sums cost more than they save
+STREAM_OPS = 0.5  # operations in the time of one byte of rows or of B that a unit reads
 UNIT_OPS = 8192.0  # starting a unit, in the operations that would fit into that time
+TAIL = 0.25  # of a chunk: how long the other threads wait for the one that was disturbed
 GRAIN_OPS = 1 << 19  # fewer operations than this are not worth another thread
 ALIAS_BYTES = 2048  # rows at multiples of this distance share few sets of the first-level cache
 
@@ -87,6 +90,7 @@ def padded_ops(rows: int, cols: int, depth: int, tile: TileShape) -> float:
     return 2.0 * rows * depth * (-(-cols // half) * half)
 
 
+@lru_cache(1024)
 def solve(
     rows: int,
     cols: int,
@@ -113,33 +117,48 @@ def solve(
         staged: rows are copied to scratch before use, once per unit.
     """
     run = run or depth
-    piece = piece or _piece(depth, run, tile)
     tiles, panels = -(-rows // tile.rows), -(-cols // tile.panel)
-    footprint = 4.0 * tile.rows * piece / (1.0 if staged else max(1.0, reuse))
-    most = int((CACHE_BYTES - 4 * tile.panel * piece) / footprint)
-    taps = 1 if piece < run else piece // run
-    most = max(1, min(most, MAX_BLOCK_TILES, TILE_TAPS // taps, tiles))
+    sharing = 1.0 if staged else max(1.0, reuse)
     columns_first = cols * depth > rows * depth / max(1.0, reuse)
 
-    def cut(block: int, group: int) -> Cut:
-        height = rows / tiles
-        ops = 2.0 * block * height * depth * min(group * tile.panel, cols)
+    def cut(block: int, group: int, piece: int) -> Cut:
+        ops = 2.0 * block * (rows / tiles) * depth * min(group * tile.panel, cols)
         return Cut(block, group, columns_first, piece, -(-tiles // block), -(-panels // group), ops)
 
     def seconds(c: Cut) -> float:
-        stage = 3.0 * c.block_tiles * tile.rows * depth if staged else 0.0
-        stream = STREAM_OPS * 4 * tile.panel * depth * c.group_panels
-        cost = c.unit_ops + stage + stream + UNIT_OPS
+        height = c.block_tiles * tile.rows
+        stage = 3.0 * height * depth if staged else 0.0
+        passes = -(-depth // c.piece) - 1
+        read = tile.panel * depth * c.group_panels + height * depth / sharing
+        again = 2 * passes * height * min(c.group_panels * tile.panel, cols)
+        cost = c.unit_ops + stage + STREAM_OPS * 4 * (read + again) + UNIT_OPS
         units = c.units * products
         if threads == 1:
             return units * cost
         chunk = max(c.grain, -(-units // (threads * CHUNKS_PER_THREAD)))
-        return -(--(-units // chunk) // threads) * chunk * cost
+        return (-(--(-units // chunk) // threads) + TAIL) * chunk * cost
 
-    blocks = {-(-tiles // n) for n in {-(-tiles // most), *range(1, min(tiles, 4 * threads) + 1)}}
-    groups = {-(-panels // n) for n in range(1, min(panels, 8 * threads) + 1)} if threads > 1 else {panels}
-    choices = [cut(b, g) for b in sorted(b for b in blocks if b <= most) for g in sorted(groups)]
+    choices = []
+    for size in [piece] if piece else _pieces(depth, run, tile):
+        footprint = 4.0 * tile.rows * size / sharing
+        most = int((CACHE_BYTES - 4 * tile.panel * size) / footprint)
+        taps = 1 if size < run else size // run
+        most = max(1, min(most, MAX_BLOCK_TILES, TILE_TAPS // taps, tiles))
+        blocks = {-(-tiles // n) for n in {-(-tiles // most), *range(1, min(tiles, 4 * threads) + 1)}}
+        groups = (
+            {-(-panels // n) for n in range(1, min(panels, 8 * threads) + 1)} if threads > 1 else {panels}
+        )
+        choices += [cut(b, g, size) for b in sorted(b for b in blocks if b <= most) for g in sorted(groups)]
     return min(choices, key=seconds)
+
+
+def _pieces(depth: int, run: int, tile: TileShape) -> list[int]:
+    """Elements of the depth per pass, to choose from: smaller ones leave the cache more rows."""
+    first = _piece(depth, run, tile)
+    if first > run:
+        return [first]
+    parts = -(-run // first)
+    return [first, *(-(-run // n) for n in range(parts + 1, min(parts + 2, run // MIN_PIECE) + 1))]
 
 
 def _piece(depth: int, run: int, tile: TileShape) -> int:

@@ -104,7 +104,9 @@ class Tiling:
         """(tiles per block, panel groups) of least time: blocks that fit the cache, enough units for all threads."""
         fitting = -(-self.tiles // max(1, BLOCK_BYTES // self.tile_bytes()))
         fewest = -(-self.tiles // max(1, SPILL_BLOCKS * BLOCK_BYTES // self.tile_bytes()))
-        counts = {max(fewest, n) for n in (1, fitting, threads, 2 * threads, -(-fitting // threads) * threads)}
+        counts = {
+            max(fewest, n) for n in (1, fitting, threads, 2 * threads, -(-fitting // threads) * threads)
+        }
         blocks = sorted({-(-self.tiles // min(count, self.tiles)) for count in counts}, reverse=True)
         splits = [g for g in (1, 2, 4, 8, 16, 32) if g == 1 or (threads > 1 and g <= self.panels)]
         return min(((b, g) for b in blocks for g in splits), key=lambda p: self.seconds(p[0], p[1], threads))
