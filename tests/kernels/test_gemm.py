@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from walle_core import Tensor
-from walle_core.backends.table import cut as cutting
 from walle_core.backends.table import gemm
 from walle_core.backends.table.cut import TILE_TAPS, TileShape, solve
 from walle_core.backends.table.emitter import Emitter, f64
