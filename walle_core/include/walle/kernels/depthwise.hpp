@@ -75,6 +75,13 @@ __attribute__((noinline)) void depthwise_strips(const DepthwiseRow& r, int64_t o
     for (int p = 0; p < P; ++p) acc[p] = start;
     const float* weight = weights + c;
     const float* row = origin + c;
+    if constexpr (KW > 0 && !kEdge) {  // of the next strip, the rows that no output row has read yet
+      const float* fresh = row + (rows - 1) * row_step + ((P - 1) * SW + KW) * ld;
+#pragma GCC unroll 2
+      for (int y = 0; y < SW; ++y, fresh -= row_step)
+#pragma GCC unroll 8
+        for (int x = 0; x < P * SW; ++x) prefetch(fresh + x * ld);
+    }
     for (int64_t ky = 0; ky < rows; ++ky, row += row_step) {
       if constexpr (KW > 0) {
         F32 tap[KW];

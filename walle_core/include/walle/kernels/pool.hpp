@@ -57,17 +57,26 @@ template <bool kMax> struct PoolSum {
   WALLE_INLINE F32 result() const { return kMax ? select(nan, F32::set(__builtin_nanf("")), value) : value; }
 };
 
-template <bool kMax>
-WALLE_INLINE F32 pool_window(const PoolArgs& a, const float* p, int64_t rows, int64_t cols, size_t lanes) {
+// One window of V vectors of channels from p: the loops over its taps are shared by V chains.
+template <bool kMax, int V>
+WALLE_INLINE void pool_window(const PoolArgs& a, const float* p, int64_t rows, int64_t cols, F32 scale, float* out,
+                              size_t lanes) {
   const int64_t step_x = a.dilation_w * a.c, step_y = a.dilation_h * a.w * a.c;
-  PoolSum<kMax> acc;
+  const bool full = lanes >= size_t(F32::N);
+  PoolSum<kMax> acc[V];
   for (int64_t ky = 0; ky < rows; ++ky) {
     const float* q = p + ky * step_y;
     for (int64_t kx = 0; kx < cols; ++kx, q += step_x) {
-      acc.take(lanes >= size_t(F32::N) ? F32::load(q) : F32::load(q, lanes));
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) acc[v].take(full ? F32::load(q + v * F32::N) : F32::load(q, lanes));
     }
   }
-  return acc.result();
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) {
+    const F32 y = kMax ? acc[v].result() : mul(acc[v].result(), scale);
+    if (full) y.store(out + v * F32::N);
+    else y.store(out, lanes);
+  }
 }
 
 template <bool kMax> void pool(const walle_call* call) {
@@ -87,15 +96,9 @@ template <bool kMax> void pool(const walle_call* call) {
       const float* p = image + ((iy + y.first * a.dilation_h) * a.w + ix + x.first * a.dilation_w) * a.c;
       float* out = dst + (unit * a.ow + ox) * a.ld_dst;
       int64_t c = 0;
-      for (; c + F32::N <= a.c; c += F32::N) {
-        const F32 v = pool_window<kMax>(a, p + c, rows, cols, F32::N);
-        (kMax ? v : mul(v, scale)).store(out + c);
-      }
-      if (c < a.c) {
-        const size_t lanes = size_t(a.c - c);
-        const F32 v = pool_window<kMax>(a, p + c, rows, cols, lanes);
-        (kMax ? v : mul(v, scale)).store(out + c, lanes);
-      }
+      for (; c + 4 * F32::N <= a.c; c += 4 * F32::N)
+        pool_window<kMax, 4>(a, p + c, rows, cols, scale, out + c, F32::N);
+      for (; c < a.c; c += F32::N) pool_window<kMax, 1>(a, p + c, rows, cols, scale, out + c, size_t(a.c - c));
     }
   }
 }
