@@ -15,6 +15,7 @@ from walle_core.backends.table import conv, depthwise, elementwise, gemm, moveme
 from walle_core.backends.table.calibrate import measure
 from walle_core.backends.table.chain import Item, fuse_chains
 from walle_core.backends.table.emitter import Emitter, Kernels, Rule, Work
+from walle_core.backends.table.slices import find_slices
 from walle_core.errors import BackendError
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.shapes import operations
@@ -139,7 +140,12 @@ class TableBackend:
     ) -> TableExecutable:
         """Packs weights, emits the steps of every node and plans the arena. Raises BackendError."""
         del precision
-        em = Emitter(graph, self.kernels, threads)
+
+        def places_rows(node: Node) -> bool:
+            rule = self._rule(node, choices)
+            return rule is not None and rule.places_rows
+
+        em = Emitter(graph, self.kernels, threads, find_slices(graph, places_rows))
         for item in fuse_chains(graph, choices, self.kernels):
             em.purpose(_work(item, graph, choices))
             item.emit(em) if item.emit is not None else self._emit(em, item.node, choices)
@@ -150,14 +156,16 @@ class TableBackend:
         return TableExecutable(program, arena, steps)
 
     def _emit(self, em: Emitter, node: Node, choices: Mapping[str, Candidate]) -> None:
-        choice = choices[node.name]
-        for rule in self._rules.get(node.op, ()):
-            if rule.name == choice.params.get("rule"):
-                rule.emit(em, node, choice)
-                return
-        raise BackendError(
-            f"{self.name}: the plan for {node} names rule {choice.params.get('rule')!r}, which is gone"
-        )
+        rule, choice = self._rule(node, choices), choices[node.name]
+        if rule is None:
+            raise BackendError(
+                f"{self.name}: the plan for {node} names rule {choice.params.get('rule')!r}, which is gone"
+            )
+        rule.emit(em, node, choice)
+
+    def _rule(self, node: Node, choices: Mapping[str, Candidate]) -> Rule | None:
+        wanted = choices[node.name].params.get("rule")
+        return next((rule for rule in self._rules.get(node.op, ()) if rule.name == wanted), None)
 
     def calibrate(self, device: Device, threads: int, progress: Callable[[str], None]) -> DeviceRates:
         """Measures rates with short runs of the real kernels."""

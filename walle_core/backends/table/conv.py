@@ -85,11 +85,11 @@ class Direct:
             return stage_floats(cut, tile)
         return cut.block_tiles * tile.rows * self.depth if self.mode == KERNEL_ROWS else 0
 
-    def args(self, node: Node, cut: Cut, scratch: int) -> list[int]:
+    def args(self, node: Node, cut: Cut, scratch: int, distance: int) -> list[int]:
         """Arguments of conv/direct."""
         i = self.image
         return [
-            i.pixels, self.k, *cut.args(), self.groups, self.c, cut.piece, i.c, i.k, i.k, scratch, self.mode,
+            i.pixels, self.k, *cut.args(), self.groups, self.c, cut.piece, i.c, distance, i.k, scratch, self.mode,
             *activation_args(node.attrs), *i.size, *i.out, *i.kernel, *i.strides, *i.pads[:2], *i.dilations,
         ]  # fmt: skip
 
@@ -151,7 +151,7 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
         em.value(node.outputs[0]), em.value(x), packed, em.value(bias), em.value(residual),
         em.add_constant(Tensor((direct.run,), "float32")), em.scratch(4 * scratch * em.threads) if scratch else NONE,
     ]  # fmt: skip
-    args = direct.args(node, cut, scratch)
+    args = direct.args(node, cut, scratch, em.distance(node.outputs[0], image.k))
     em.step(em.require("conv", "direct"), operands, args, direct.groups * cut.units, cut.grain, node.name)
 
 
@@ -172,4 +172,4 @@ def _packed(em: Emitter, node: Node, direct: Direct) -> Operand:
 
 def rules() -> list[Rule]:
     """The rule of direct convolution."""
-    return [Rule("direct", ("FusedConv",), candidates, emit)]
+    return [Rule("direct", ("FusedConv",), candidates, emit, places_rows=True)]

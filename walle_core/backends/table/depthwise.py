@@ -49,11 +49,17 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
         em.value(optional(node, 2)),
         em.value(optional(node, 3)),
     )
-    args = [*image.args(), image.c, image.c, image.c, *activation_args(node.attrs)]
+    args = [
+        *image.args(),
+        image.c,
+        em.distance(node.outputs[0], image.c),
+        image.c,
+        *activation_args(node.attrs),
+    ]
     operands = [em.value(node.outputs[0]), source, weights, bias, residual]
     em.step(em.require("depthwise", "conv"), operands, args, image.n * image.out[0], image.grain, node.name)
 
 
 def rules() -> list[Rule]:
     """The rule of depthwise convolution."""
-    return [Rule("depthwise", ("FusedConv",), candidates, emit)]
+    return [Rule("depthwise", ("FusedConv",), candidates, emit, places_rows=True)]

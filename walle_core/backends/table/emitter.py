@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from walle_core._native import Kernel, Program, Tensor, load_table
+from walle_core.backends.table.slices import Slice
 from walle_core.errors import BackendError
 from walle_core.graph.ir import Graph, Node
 from walle_core.memory import ArenaPlan, Lifetime, plan_arena
@@ -113,6 +114,7 @@ class Rule:
         ops: operator names.
         candidates: (kernels, node, specs, constants) -> ways to run the node; empty: this rule cannot.
         emit: (emitter, node, candidate) -> None, appends the steps.
+        places_rows: the emitted kernel takes the distance between the rows of its result (`Emitter.distance`).
         name: tells the candidates of several rules for one operator apart; candidates carry it in params["rule"].
     """
 
@@ -120,6 +122,7 @@ class Rule:
     ops: tuple[str, ...]
     candidates: Callable[[Kernels, Node, Mapping[str, TensorSpec], Mapping[str, Any]], Sequence[Candidate]]
     emit: Callable[[Emitter, Node, Candidate], None]
+    places_rows: bool = False
 
 
 class Emitter:
@@ -129,10 +132,14 @@ class Emitter:
         graph: static specs for all values.
         kernels: rows to choose from.
         threads: threads that the program will run with.
+        slices: values that are written into a slice of another one.
     """
 
-    def __init__(self, graph: Graph, kernels: Kernels, threads: int) -> None:
+    def __init__(
+        self, graph: Graph, kernels: Kernels, threads: int, slices: Mapping[str, Slice] | None = None
+    ) -> None:
         self.graph, self.kernels, self.threads = graph, kernels, threads
+        self.slices = slices or {}
         self.lanes = kernels.lanes
         self.steps: list[Step] = []
         self._places: dict[str, Operand] = {n: Operand("input", i) for i, n in enumerate(graph.inputs)}
@@ -168,11 +175,18 @@ class Emitter:
         if name not in self._places:
             if name in self.graph.constants:
                 self._places[name] = Operand("constant", self.graph.constants[name])
+            elif name in self.slices:
+                place = self.slices[name]
+                self._places[name] = self.value(place.into).at(place.offset * self.spec(name).dtype.itemsize)
             elif name in self._outputs:
                 self._places[name] = Operand("output", self._outputs[name])
             else:
                 self._places[name] = Operand("arena", Buffer(self.spec(name).nbytes))
         return self._places[name]
+
+    def distance(self, name: str, row: int) -> int:
+        """Elements from row to row of a value whose rows have `row` elements."""
+        return self.slices[name].distance if name in self.slices else row
 
     def placed(self, name: str) -> bool:
         """True if the value has memory already."""

@@ -170,7 +170,7 @@ def emit_product(
         p.k,
         cut.piece,
         lda,
-        p.n,
+        em.distance(node.outputs[0], p.n),
         p.n,
         scratch,
         *activation_args(node.attrs),

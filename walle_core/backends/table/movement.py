@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from walle_core.backends.table.emitter import Emitter, Kernels, Rule
+from walle_core.backends.table.slices import unplaced
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
@@ -52,7 +53,7 @@ def emit_raster(em: Emitter, node: Node, choice: Candidate) -> None:
             GRAIN_BYTES // item,
             node.name,
         )
-    regions = [r for r in node.attrs["regions"] if prod(r.size)]
+    regions = unplaced(node, em.slices)
     if not regions:
         return
     args, rows = [len(regions)], 0

@@ -35,7 +35,12 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
     del choice
     image = pool_image(node, em.graph.specs)
     assert image is not None
-    args = [*image.args(), *image.pads[2:], image.c, int(node.attrs.get("count_include_pad", 0))]
+    args = [
+        *image.args(),
+        *image.pads[2:],
+        em.distance(node.outputs[0], image.c),
+        int(node.attrs.get("count_include_pad", 0)),
+    ]
     operands = [em.value(node.outputs[0]), em.value(node.inputs[0])]
     em.step(
         em.require("pool", WINDOWS[node.op]), operands, args, image.n * image.out[0], image.grain, node.name
@@ -72,6 +77,6 @@ def emit_global(em: Emitter, node: Node, choice: Candidate) -> None:
 def rules() -> list[Rule]:
     """The rules of the pooling operators."""
     return [
-        Rule("pool", tuple(WINDOWS), candidates, emit),
+        Rule("pool", tuple(WINDOWS), candidates, emit, places_rows=True),
         Rule("pool_global", tuple(GLOBALS), global_candidates, emit_global),
     ]

@@ -153,7 +153,16 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
     em.run_now(pack, [weights, em.constant_tensor(node.inputs[1])], [image.k, image.c], tiling.panels)
     block, groups = tiling.schedule(em.threads)
     scratch = tiling.scratch_floats(block)
-    shape = [image.n, *image.size, image.c, *image.out, image.k, *image.pads[:2], image.k, image.k]
+    shape = [
+        image.n,
+        *image.size,
+        image.c,
+        *image.out,
+        image.k,
+        *image.pads[:2],
+        em.distance(node.outputs[0], image.k),
+        image.k,
+    ]
     args = [*shape, block, groups, scratch, *activation_args(node.attrs)]
     operands = [
         em.value(node.outputs[0]), em.value(node.inputs[0]), em.add_constant(weights),
@@ -165,4 +174,4 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
 
 def rules() -> list[Rule]:
     """The rule of Winograd convolution."""
-    return [Rule("winograd", ("FusedConv",), candidates, emit)]
+    return [Rule("winograd", ("FusedConv",), candidates, emit, places_rows=True)]
