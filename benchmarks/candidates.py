@@ -20,11 +20,11 @@ import attrs
 
 import walle_core as walle
 from walle_core._native import Tensor
+from walle_core.engines import engines_for
 from walle_core.graph.ir import Graph, Node
 from walle_core.plan import compile_order, simplify, split
 from walle_core.ranking import bind_shapes
 from walle_core.search import Engine, signature
-from walle_core.session import engines_for
 
 
 @attrs.define

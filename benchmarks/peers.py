@@ -104,7 +104,9 @@ def compare(model: Path, threads: int, options: argparse.Namespace) -> dict[str,
     try:
         for engine in ["walle", *options.engines]:
             python = sys.executable if engine == "walle" else options.python
-            worker = Worker(engine, model, threads, options.folder, python, graph.outputs)
+            start = (engine, model, threads, options.folder, python, graph.outputs)
+            Worker(*start).close()  # load time and memory are those of a second start
+            worker = Worker(*start)
             rows[engine] = dict(worker.facts)
             if "error" in worker.facts:
                 worker.close()

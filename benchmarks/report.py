@@ -54,8 +54,16 @@ def markdown(rows: Sequence[dict[str, Any]], engines: Sequence[str], options: ar
         ]
     heads = ["model", *engines]
     for what, title, scale in (
-        ("load_s", "Seconds from the file to the first result", 1),
-        ("rss_mib", "Peak memory, MiB", 1),
+        (
+            "load_s",
+            "Seconds to the first result, engine imported, second start (caches of plans and compiled models warm)",
+            1,
+        ),
+        (
+            "rss_mib",
+            "Peak resident memory until the first result, second start, MiB (Python and NumPy included)",
+            1,
+        ),
     ):
         some = [r for r in rows if r["threads"] == min(r["threads"] for r in rows)]
         lines += [f"## {title}", "", "| " + " | ".join(heads) + " |", "|---|" + "--:|" * len(engines)]

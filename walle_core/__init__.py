@@ -51,7 +51,7 @@ _HOMES = {
 
 def backends() -> dict[str, list[Any]]:
     """Installed backends and the devices that each finds on this machine."""
-    from walle_core.session import backends
+    from walle_core.engines import backends
 
     return backends()
 

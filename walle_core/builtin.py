@@ -21,6 +21,7 @@ COMMANDS = {
     "rank": "Rank installed backends for a model by predicted time.",
     "run": "Run a model on an image, sound or array file.",
     "bench": "Measure a model's latency on the installed backends.",
+    "cache": "List the plans kept on disk, or remove them.",
     "new-plugin": "Write the folder of a new plugin that passes conformance at once.",
 }
 
@@ -35,12 +36,12 @@ def walle_register_operators(registry: Registry[OpDef]) -> None:
 @hookimpl
 def walle_register_backends(registry: Registry[Backend]) -> None:
     """The reference backend, the oracle of all others, and the portable kernels, which need no NumPy."""
-    from walle_core._native import scalar_table
     from walle_core.backends.reference import ReferenceBackend
     from walle_core.backends.table import TableBackend
+    from walle_core.backends.table.stored import portable_tables
 
     registry.add(ReferenceBackend())
-    registry.add(TableBackend("portable", "1", lambda: [scalar_table()]))
+    registry.add(TableBackend("portable", "1", portable_tables))
 
 
 @hookimpl

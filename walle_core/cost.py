@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from walle_core.cache import cache_folder, warn_once, write_atomically
 from walle_core.errors import BackendError, WalleError
 from walle_core.files import read_regular
 from walle_core.protocols import Backend
@@ -52,19 +51,6 @@ class LinearCost:
         moving = candidate.bytes / bandwidth(rates, candidate.bytes)
         hidden = OVERLAP * min(compute, moving)
         return compute + moving - hidden + rates.dispatch_s * candidate.dispatches
-
-
-def cache_folder() -> Path:
-    """Where calibration results are kept: WALLE_CACHE, else the user's cache directory."""
-    if chosen := os.environ.get("WALLE_CACHE"):
-        return Path(chosen)
-    try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:  # a user without a home
-        import tempfile
-
-        base = tempfile.gettempdir()
-    return Path(base) / "walle"
 
 
 def _path(key: str) -> Path:
@@ -111,33 +97,14 @@ def load_rates(key: str) -> DeviceRates | None:
     return rates if rates.ops_per_s and rates.bytes_per_s else None
 
 
-_warned: list[bool] = []  # one warning per process says it
-
-
 def save_rates(key: str, rates: DeviceRates) -> None:
     """Keeps rates atomically. A directory that cannot be written costs a warning, nothing else."""
-    import tempfile  # here: brings compression, random numbers and hashes with it
-
     data = {"key": key, **attrs.asdict(rates)}
     try:
-        path = _path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(data, file)
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
-            raise
+        write_atomically(_path(key), [json.dumps(data).encode("utf-8")])
     except OSError as error:
-        if _warned:
-            return
-        _warned.append(True)
-        warnings.warn(
-            f"cannot keep the calibration in {cache_folder()} ({error}); it will be measured again next time. "
-            "Set WALLE_CACHE to a writable directory.",
-            stacklevel=2,
+        warn_once(
+            f"cannot keep the calibration in {cache_folder()} ({error}); it will be measured again next time"
         )
 
 

@@ -5,6 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_opened = threading.local()
+
+
+@contextmanager
+def recording() -> Iterator[list[str]]:
+    """Lists the files that this thread opens meanwhile."""
+    before, _opened.paths = getattr(_opened, "paths", None), []
+    try:
+        yield _opened.paths
+    finally:
+        _opened.paths = before
 
 
 def open_regular(path: str | os.PathLike[str]) -> int:
@@ -16,6 +31,9 @@ def open_regular(path: str | os.PathLike[str]) -> int:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file")
+    paths = getattr(_opened, "paths", None)
+    if paths is not None:
+        paths.append(os.fsdecode(path))
     return handle
 
 

@@ -28,6 +28,7 @@ from walle_core.graph.patterns import recognise
 from walle_core.graph.quantized import sum_integers
 from walle_core.graph.shapes import infer
 from walle_core.ops import find
+from walle_core.prepared import PreparedPart
 from walle_core.protocols import Executable
 from walle_core.search import Engine, Part, assign
 from walle_core.types import TensorSpec
@@ -50,23 +51,6 @@ class Options:
     forced: bool = False
     threads: int = 1
     precision: str = "high"
-
-
-@attrs.frozen(eq=False)
-class PreparedPart:
-    """A part of a plan: values it reads and makes, and the executable.
-
-    Attributes:
-        predicted_s: seconds of one run as the search predicts them.
-    """
-
-    backend: str
-    device: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    executable: Executable
-    nodes: int
-    predicted_s: float
 
 
 def simplify(graph: Graph) -> Graph:
@@ -214,6 +198,11 @@ class Plan:
         self.host = HostNode(self.barrier, options) if self.barrier is not None else None
         whole = self.barrier is None and len(self.parts) == 1
         self._direct = self.parts[0].executable if whole and self.parts[0].outputs == graph.outputs else None
+
+    @property
+    def whole(self) -> PreparedPart | None:
+        """The part that is all of the plan, if there is one."""
+        return self.parts[0] if self._direct is not None else None
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Outputs in the graph's order."""

@@ -9,12 +9,14 @@ from typing import Any
 import attrs
 
 from walle_core._native import Tensor
+from walle_core.binding import to_tensor
+from walle_core.engines import engines_for
 from walle_core.errors import UnsupportedError, WalleError, locating
 from walle_core.graph.ir import Graph
 from walle_core.plan import Options, Planner, simplify
 from walle_core.prediction import Choice, predict
 from walle_core.search import Engine
-from walle_core.session import Session, engines_for, to_tensor
+from walle_core.session import Session
 from walle_core.types import TensorSpec
 
 

@@ -4,52 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from walle_core._native import Tensor
-from walle_core.cost import GUESS, rates_of
-from walle_core.errors import InputError, UnsupportedError, located
-from walle_core.evaluate import evaluate
-from walle_core.graph.footprint import check_memory
-from walle_core.graph.ir import Graph
-from walle_core.loading import load
-from walle_core.plan import Options, Plan, Planner
-from walle_core.plugins import load_plugins
-from walle_core.search import Engine
-from walle_core.types import DTYPES, TensorSpec
+from walle_core.binding import check_finite, fits, host_dtype, to_tensor
+from walle_core.errors import InputError, located
+from walle_core.types import TensorSpec
+
+if TYPE_CHECKING:
+    from walle_core.graph.ir import Graph
+    from walle_core.plan import Plan, Planner
+    from walle_core.prepared import StoredPlan
 
 PRECISIONS = ("high", "low")
 FLOATS = ("float32", "float64", "float16", "bfloat16")
-
-
-def engines_for(
-    backend: str | Sequence[str] | None,
-    threads: int,
-    measured: bool,
-    progress: Callable[[str], None] = lambda _: None,
-) -> list[Engine]:
-    """Engines of the installed backends; the named ones first.
-
-    Raises UnsupportedError if a named backend is not installed or has no device here.
-    """
-    backends = load_plugins().backends
-    if not (backend is None or isinstance(backend, str) or (isinstance(backend, Sequence) and len(backend))):
-        raise InputError(f"backend must be a name, a list of names or None, not {backend!r}")
-    names = [backend] if isinstance(backend, str) else list(backend or [])
-    engines: dict[str, Engine] = {}
-    for name in [*names, *(n for n in backends if n not in names)]:
-        if name not in backends:
-            raise UnsupportedError(f"no backend {name!r} is installed; installed: {', '.join(backends)}")
-        found = backends[name]
-        devices = found.devices()
-        if not devices and name in names:
-            raise UnsupportedError(f"backend {name!r} finds no device on this machine; see `walle devices`")
-        for device in devices[:1]:
-            known = measured or name in names
-            rates = rates_of(found, device, threads, progress) if known else GUESS
-            engines[name] = Engine(found, device, evaluate, rates)
-    return list(engines.values())
 
 
 class Session:
@@ -62,6 +31,8 @@ class Session:
         threads: threads per run.
         precision: ``high`` computes in float32, ``low`` allows bfloat16 or float16 where a backend has it.
         check_finite: True refuses inputs with NaN or infinity (InputError).
+        cache: True keeps the plan of a model file whose inputs have fixed shapes, packed weights included, in the cache
+            folder (WALLE_CACHE), and starts from there the next time. False neither reads nor writes it.
 
     Raises:
         UnsupportedError: no installed backend runs some node, or the named backend is not here.
@@ -75,32 +46,97 @@ class Session:
         threads: int = 2,
         precision: str = "high",
         check_finite: bool = False,
+        cache: bool = True,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
         if not isinstance(threads, int) or not 1 <= threads <= 64:
             raise InputError(f"threads must be an integer from 1 to 64, not {threads!r}")
-        self.graph = graph if isinstance(graph, Graph) else load(graph)
         self.threads, self.precision, self.check_finite = threads, precision, check_finite
+        self._lock = threading.RLock()
+        self._last: tuple[Any, Plan | StoredPlan] | None = None
+        self._fixed: Plan | StoredPlan | None = None  # the only plan of a graph whose inputs have one shape
+        self._graph: Graph | None = None
+        self._path = os.fsdecode(graph) if isinstance(graph, (str, bytes, os.PathLike)) else None
+        if self._path is None or not cache or not self._restore(backend):
+            self._compile(graph, backend, cache)
+
+    def _restore(self, backend: Any) -> bool:
+        """Takes the kept plan of the model file, if one holds."""
+        from walle_core.planfile import find
+
+        request = self._request(backend)
+        found = find(request) if request is not None else None
+        if found is None:
+            return False
+        self._names = tuple(n for n, _ in found.inputs)
+        self._specs: list[TensorSpec | None] = [s for _, s in found.inputs]
+        self._index = {n: i for i, n in enumerate(self._names)}
+        self._outputs, self._source = found.outputs, found.source
+        self._fixed, self._last = found.plan, (None, found.plan)
+        return True
+
+    def _request(self, backend: Any) -> Any:
+        from walle_core.planfile import Request
+
+        names: str | tuple[str, ...] | None = backend if isinstance(backend, str) else None
+        if isinstance(backend, (list, tuple)) and all(isinstance(n, str) for n in backend):
+            names = tuple(backend)
+        if self._path is None or (names is None and backend is not None):
+            return None
+        return Request(self._path, names, self.threads, self.precision)
+
+    def _compile(self, given: Any, backend: str | Sequence[str] | None, cache: bool) -> None:
+        """Reads, searches and plans."""
+        from walle_core.engines import engines_for
+        from walle_core.files import recording
+        from walle_core.graph.ir import Graph
+        from walle_core.loading import load
+        from walle_core.plan import Options, Planner
+
+        with recording() as files:
+            graph = given if isinstance(given, Graph) else load(given)
+        self._graph = graph
+        self._source, self._outputs = graph.source or graph.name, graph.outputs
+        self._names, self._index = graph.inputs, {n: i for i, n in enumerate(graph.inputs)}
+        self._specs = [graph.specs.get(n) for n in self._names]
         forced = isinstance(backend, str)
-        engines = engines_for(backend, threads, measured=not forced)
+        engines = engines_for(backend, self.threads, measured=not forced)
         if backend is not None and not forced:
             engines = engines[: len(backend)]
-        self._lock = threading.RLock()
-        self._last: tuple[Any, Plan] | None = None
-        self._names, self._index = self.graph.inputs, {n: i for i, n in enumerate(self.graph.inputs)}
-        self._specs = [self.graph.specs.get(n) for n in self._names]
-        self._fixed: Plan | None = None  # the only plan of a graph whose inputs have one shape
         try:
-            self._planner = Planner(self.graph, Options(engines, forced, threads, precision))
+            self._planner: Planner = Planner(graph, Options(engines, forced, self.threads, self.precision))
             self._plan_ahead()
         except Exception as error:
             raise located(error, self._where()) from error
+        if cache and self._path is not None:
+            self._keep(backend, list(dict.fromkeys(files)))
+
+    def _keep(self, backend: Any, files: Sequence[str]) -> None:
+        from walle_core.planfile import keep
+        from walle_core.plugins import load_plugins
+
+        request, whole = self._request(backend), getattr(self._fixed, "whole", None)
+        if request is None or whole is None or whole.inputs != self._names:
+            return
+        inputs = [(n, s) for n, s in zip(self._names, self._specs, strict=True) if s is not None]
+        keep(request, whole, load_plugins().backends[whole.backend], files, inputs, self._source)
+
+    @property
+    def graph(self) -> Graph:
+        """The model's graph; read now, if the session started from a kept plan."""
+        if self._graph is None:
+            from walle_core.loading import load
+
+            self._graph = load(self._path or "")
+        return self._graph
 
     def _plan_ahead(self) -> None:
         """Plans before the first run where the file fixes all sizes."""
         specs = [s for s in self._specs if s is not None and s.static and s.dtype.itemsize]
         if len(specs) == len(self._specs) and not self._planner._control:
+            from walle_core.graph.footprint import check_memory
+
             check_memory(self.graph)
             self._fixed = self._plan([Tensor(s.sizes, s.dtype.name, zero=False) for s in specs])
 
@@ -112,10 +148,10 @@ class Session:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Output names."""
-        return self.graph.outputs
+        return self._outputs
 
     @property
-    def plan(self) -> Plan | None:
+    def plan(self) -> Plan | StoredPlan | None:
         """The plan used last; None before the first run of a graph with open shapes."""
         return self._last[1] if self._last else None
 
@@ -138,7 +174,7 @@ class Session:
             made = (self._fixed or self._plan(tensors)).run(tensors)
         except Exception as error:
             raise located(error, self._where()) from error
-        return dict(zip(self.graph.outputs, made, strict=True))
+        return dict(zip(self._outputs, made, strict=True))
 
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[dict[str, Any]]:
         """Runs once and returns one mapping per native step: name, kernel, algorithm, seconds (static plans only)."""
@@ -148,8 +184,8 @@ class Session:
         except Exception as error:
             raise located(error, self._where()) from error
 
-    def _profile(self, plan: Plan, tensors: Sequence[Any]) -> list[dict[str, Any]]:
-        values = dict(zip(plan.graph.inputs, tensors, strict=True))
+    def _profile(self, plan: Plan | StoredPlan, tensors: Sequence[Any]) -> list[dict[str, Any]]:
+        values = dict(zip(self._names, tensors, strict=True))
         rows: list[dict[str, Any]] = []
         for part in plan.parts:
             given = [values[n] for n in part.inputs]
@@ -168,7 +204,9 @@ class Session:
             return []
         return [{"backend": p.backend, **row} for p in self.plan.parts for row in p.executable.describe()]
 
-    def _plan(self, tensors: Sequence[Any]) -> Plan:
+    def _plan(self, tensors: Sequence[Any]) -> Plan | StoredPlan:
+        if self._fixed is not None:
+            return self._fixed
         key = self._planner._key(tensors)
         last = self._last
         if last is not None and last[0] == key:
@@ -210,7 +248,7 @@ class Session:
         except Exception as error:  # whatever the object's own buffer, DLPack or array protocol raises
             raise self._refused(name, f"{error}" + (f"; it needs {spec}" if spec else "")) from error
         if spec is not None:
-            found = tensor.dtype if isinstance(tensor, Tensor) else _host_dtype(tensor, spec)
+            found = tensor.dtype if isinstance(tensor, Tensor) else host_dtype(tensor, spec)
             if found != spec.dtype.name:
                 raise self._refused(
                     name,
@@ -218,7 +256,7 @@ class Session:
                     f"convert it first, for example array.astype({spec.dtype.name!r})",
                 )
             shape = tensor.shape
-            if shape != spec.shape and spec.shape is not None and not _fits(shape, spec.shape):
+            if shape != spec.shape and spec.shape is not None and not fits(shape, spec.shape):
                 raise self._refused(name, f"has shape {list(shape)}, needs {list(spec.shape)}")
         if self.check_finite and isinstance(tensor, Tensor) and tensor.dtype in FLOATS:
             check_finite(tensor, f"{self._where()}, input {name!r}")
@@ -236,60 +274,7 @@ class Session:
         )
 
     def _where(self) -> str:
-        return self.graph.source or self.graph.name
+        return self._source
 
 
 Module = Session
-
-
-def _host_dtype(value: Any, spec: TensorSpec) -> str:
-    """Walle's name for the dtype of an array that no Tensor can hold: texts, and objects where texts are wanted."""
-    kind = getattr(value.dtype, "kind", "")
-    return "string" if kind in "UST" or (kind == "O" and spec.dtype.itemsize == 0) else str(value.dtype)
-
-
-def _fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
-    return len(shape) == len(wanted) and all(
-        isinstance(w, str) or s == w for s, w in zip(shape, wanted, strict=True)
-    )
-
-
-def to_tensor(value: Any) -> Any:
-    """A Tensor over an array-like; without a copy where the memory is C-contiguous. Host objects pass through."""
-    if isinstance(value, Tensor):
-        return value
-    dtype = getattr(value, "dtype", None)
-    if getattr(dtype, "kind", "-") in "OUST":
-        return value
-    if not getattr(dtype, "isnative", True):
-        value = value.astype(value.dtype.newbyteorder("="))
-    try:
-        return Tensor.wrap(value)
-    except InputError:
-        if hasattr(value, "flags") and not value.flags.c_contiguous:
-            return to_tensor(value.copy(order="C"))
-        if dtype is not None and hasattr(value, "tobytes") and hasattr(value, "shape"):
-            if str(dtype) in DTYPES:
-                return Tensor.wrap(value.tobytes(), str(dtype), tuple(value.shape)).copy()
-        if isinstance(value, (int, float, bool)):
-            return Tensor.of(value)
-        if hasattr(value, "__dlpack__"):
-            return Tensor.from_dlpack(value)
-        if hasattr(value, "__array__"):
-            return to_tensor(value.__array__())
-        raise
-
-
-def check_finite(tensor: Tensor, where: str) -> None:
-    """Raises InputError if a float tensor holds NaN or infinity."""
-    flat = tensor.reshape(-1).tolist()
-    for index, element in enumerate(flat):
-        if element != element or element in (float("inf"), float("-inf")):
-            raise InputError(
-                f"{where}: element {index} is {element}; clean the input or pass check_finite=False"
-            )
-
-
-def backends() -> dict[str, list[Any]]:
-    """Installed backends and the devices that each finds on this machine."""
-    return {name: list(backend.devices()) for name, backend in load_plugins().backends.items()}

@@ -11,7 +11,7 @@ import pytest
 from seeds import model, some
 
 import walle_core as walle
-from walle_core import cost
+from walle_core import cache, cost
 from walle_core.types import Device, DeviceRates
 
 RATES = DeviceRates({"gemm": 2e9, "elementwise": 1e8}, ((2.0**20, 1e10), (float("inf"), 1e9)), 1e-6, 0.0)
@@ -160,7 +160,7 @@ def test_full_and_read_only(code, where, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError(code, os.strerror(code))
 
-    target, name = {"mkstemp": (tempfile, "mkstemp"), "write": (json, "dump"), "replace": (os, "replace")}[
+    target, name = {"mkstemp": (tempfile, "mkstemp"), "write": (os, "fdopen"), "replace": (os, "replace")}[
         where
     ]
     monkeypatch.setattr(target, name, fail)
@@ -175,8 +175,8 @@ def test_full_and_read_only(code, where, tmp_path, monkeypatch):
 def test_a_user_without_a_home(monkeypatch):
     monkeypatch.delenv("WALLE_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(cost.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    assert cost.cache_folder().name == "walle"
+    monkeypatch.setattr(cache.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert cache.cache_folder().name == "walle"
 
 
 def test_a_session_over_a_broken_cache(tmp_path):

@@ -54,7 +54,7 @@ def check(kernels, x, w, bias=False, residual=False, threads=1, constant=True, a
     (offer,) = RULE.candidates(kernels, graph.nodes[0], graph.specs, graph.constants)
     em = Emitter(graph, kernels, threads)
     RULE.emit(em, graph.nodes[0], offer)
-    program, _ = em.finish()
+    program = em.finish()[0].program()
     inputs = [x, *([] if constant else [w]), *([r] if residual else [])]
     got = np.asarray(program.run([Tensor.wrap(np.ascontiguousarray(a)) for a in inputs])[0])
     flat = x.ndim == 3

@@ -31,7 +31,7 @@ def run(kernels, graph, inputs, threads=1, rule=0):
     (offer,) = chosen.candidates(kernels, node, graph.specs, graph.constants)
     em = Emitter(graph, kernels, threads)
     chosen.emit(em, node, offer)
-    program, _ = em.finish()
+    program = em.finish()[0].program()
     (out,) = program.run([Tensor.wrap(np.ascontiguousarray(a)) for a in inputs])
     return np.asarray(out)
 

@@ -64,7 +64,7 @@ def run(kernels, rule, graph, choice, inputs, threads=1):
     """Outputs of a graph of one node through one emit rule; `choice` is a candidate or the algorithm of an offered one."""
     em = Emitter(graph, kernels, threads)
     rule.emit(em, graph.nodes[0], offers(kernels, rule, graph)[choice] if isinstance(choice, str) else choice)
-    program, _ = em.finish()
+    program = em.finish()[0].program()
     return [np.asarray(t) for t in program.run([Tensor.wrap(np.ascontiguousarray(a)) for a in inputs])]
 
 

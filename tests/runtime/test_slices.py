@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from walle_core import Session, Tensor
+from walle_core.engines import backends
 from walle_core.graph.builder import Builder
-from walle_core.session import backends
 
 TABLES = [name for name, found in backends().items() if name != "reference" and found]
 RNG = np.random.default_rng(0)

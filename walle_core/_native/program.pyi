@@ -19,7 +19,7 @@ class Program:
     def __init__(
         self,
         arena: Tensor,
-        steps: Sequence[tuple[Kernel, Sequence[tuple[str, Any, int]], Sequence[int], int, int]],
+        steps: Sequence[tuple[Kernel, Sequence[tuple[str, Any, int]], Sequence[int | Kernel], int, int]],
         inputs: Sequence[tuple[str, tuple[int, ...]]],
         outputs: Sequence[tuple[str, tuple[int, ...]]],
         threads: int = 1,

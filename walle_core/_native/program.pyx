@@ -152,7 +152,8 @@ cdef class Program:
 
     Args:
         arena: Tensor that holds all intermediate values and scratch.
-        steps: sequence of (kernel, operands, args, work, chunk); an operand is (space, a, b):
+        steps: sequence of (kernel, operands, args, work, chunk); an argument is an integer or a Kernel, which stands for
+            its address; an operand is (space, a, b):
             ("arena", byte offset, 0), ("constant", Tensor, byte offset), ("input", index, byte offset),
             ("output", index, byte offset) or ("none", 0, 0).
         inputs: (dtype name, shape) per input.
@@ -225,7 +226,7 @@ cdef class Program:
                     q += 3
                 p += 1
             for j in range(len(args)):
-                self.args[a + j] = args[j]
+                self.args[a + j] = args[j].address if isinstance(args[j], Kernel) else args[j]
             a += len(args)
 
     def __dealloc__(self):

@@ -102,11 +102,11 @@ def _stage(name: str, graph: Graph) -> dict[str, Any]:
 
 def explain(graph: Graph, backend: str | None, threads: int, step: Any = lambda _: None) -> dict[str, Any]:
     """Stages of a graph (operator counts), the merging report, and the parts of the plan with their nodes."""
+    from walle_core.engines import engines_for
     from walle_core.graph.decompose import decompose
     from walle_core.graph.raster import lower
     from walle_core.plan import compile_order, simplify, split
     from walle_core.ranking import bind_shapes
-    from walle_core.session import engines_for
 
     bound = bind_shapes(graph)
     step("simplifying")

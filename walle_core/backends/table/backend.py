@@ -10,59 +10,33 @@ from typing import Any
 
 import attrs
 
-from walle_core._native import Program, Tensor, scalar_table
-from walle_core.backends.table import conv, depthwise, elementwise, gemm, movement, pool, reduction, winograd
+from walle_core._native import Tensor, scalar_table
+from walle_core.backends.table import (
+    conv,
+    depthwise,
+    elementwise,
+    gemm,
+    movement,
+    pool,
+    reduction,
+    stored,
+    winograd,
+)
 from walle_core.backends.table.calibrate import measure
 from walle_core.backends.table.chain import Item, fuse_chains
-from walle_core.backends.table.emitter import Emitter, Kernels, Rule, Work
+from walle_core.backends.table.emitter import Emitter, Rule
+from walle_core.backends.table.executable import Kernels, TableExecutable, Work
 from walle_core.backends.table.slices import find_slices
 from walle_core.errors import BackendError
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.shapes import operations
-from walle_core.memory import ArenaPlan
-from walle_core.protocols import BackendTraits
+from walle_core.protocols import BackendTraits, Executable
 from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
 
 GAPS = {
     "test_onnx_node?*-test_dft_inverse_opset19?": "expects rounding noise of one transform (2e-7) where zero is exact; "
     "the noise of a matrix product is as large, but elsewhere",
 }
-
-
-@attrs.frozen(eq=False)
-class TableExecutable:
-    """A native program and what its steps are.
-
-    Attributes:
-        program: runs with `run(inputs)`.
-        arena: how the memory was planned.
-        steps: (node name, kernel, what for) per native step.
-    """
-
-    program: Program
-    arena: ArenaPlan
-    steps: tuple[tuple[str, str, Work], ...]
-
-    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Runs once, one native call."""
-        return self.program.run(inputs)
-
-    def profile(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
-        """(outputs, nanoseconds per step)."""
-        return self.program.profile(inputs)
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Name, kernel, algorithm and work of every native step; steps with one `item` do that work together."""
-        items: dict[int, int] = {}
-        return [
-            {
-                "name": name,
-                "kernel": kernel,
-                "item": items.setdefault(id(work), len(items)),
-                **attrs.asdict(work),
-            }
-            for name, kernel, work in self.steps
-        ]
 
 
 class TableBackend:
@@ -149,11 +123,11 @@ class TableBackend:
         for item in fuse_chains(graph, choices, self.kernels):
             em.purpose(_work(item, graph, choices))
             item.emit(em) if item.emit is not None else self._emit(em, item.node, choices)
-        program, arena = em.finish()
+        image, arena = em.finish()
         steps = tuple(
             (s.name, f"{s.kernel.family}/{s.kernel.op}/{s.kernel.isa}", s.purpose) for s in em.steps
         )
-        return TableExecutable(program, arena, steps)
+        return TableExecutable(image.program(), arena, steps, image)
 
     def _emit(self, em: Emitter, node: Node, choices: Mapping[str, Candidate]) -> None:
         rule, choice = self._rule(node, choices), choices[node.name]
@@ -166,6 +140,10 @@ class TableBackend:
     def _rule(self, node: Node, choices: Mapping[str, Candidate]) -> Rule | None:
         wanted = choices[node.name].params.get("rule")
         return next((rule for rule in self._rules.get(node.op, ()) if rule.name == wanted), None)
+
+    def save(self, executable: Executable) -> tuple[str, dict[str, Any], list[Tensor]] | None:
+        """(who restores it, state, data) of an executable that `prepare` made; None if its tables have no address."""
+        return stored.save(executable, self._tables)
 
     def calibrate(self, device: Device, threads: int, progress: Callable[[str], None]) -> DeviceRates:
         """Measures rates with short runs of the real kernels."""

@@ -9,7 +9,8 @@ import attrs
 
 from walle_core._native import Kernel
 from walle_core.backends.table.elementwise import GRAIN, parameters, row_of
-from walle_core.backends.table.emitter import Emitter, Kernels
+from walle_core.backends.table.emitter import Emitter
+from walle_core.backends.table.executable import Kernels
 from walle_core.graph.ir import Graph, Node
 from walle_core.types import Candidate
 
@@ -156,7 +157,7 @@ def _emitter(group: _Group, kernels: Kernels) -> Callable[[Emitter], None]:
         last_use = {n: i for i, node in enumerate(group.nodes) for n in node.inputs}
         register: dict[str, int] = {}
         free = list(range(MAX_REGISTERS - 1, -1, -1))
-        code: list[int] = []
+        code: list[int | Kernel] = []
         for i, node in enumerate(group.nodes):
             row = _row(node, graph, kernels)
             assert row is not None
@@ -169,7 +170,7 @@ def _emitter(group: _Group, kernels: Kernels) -> Callable[[Emitter], None]:
             register[node.outputs[0]] = target
             params = parameters(node, graph.constants, "float32") or [] if row.family == "unary" else []
             code += [
-                row.address,
+                row,
                 len(sources),
                 target,
                 *sources,

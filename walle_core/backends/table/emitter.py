@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from walle_core._native import Kernel, Program, Tensor, load_table
+from walle_core._native import Kernel, Tensor
+from walle_core.backends.table.executable import Image, Kernels, Work
 from walle_core.backends.table.slices import Slice
 from walle_core.errors import BackendError
 from walle_core.graph.ir import Graph, Node
@@ -23,31 +24,6 @@ CHUNKS_PER_THREAD = (
 def f64(value: float) -> int:
     """A double as the int64 with the same bits: how kernels take real arguments."""
     return int(struct.unpack("<q", struct.pack("<d", float(value)))[0])
-
-
-class Kernels:
-    """Rows of one or more kernel tables, first table wins (an ISA's own row, else the portable one)."""
-
-    def __init__(self, capsules: Sequence[Any]) -> None:
-        self._rows: dict[tuple[str, str, str], Kernel] = {}
-        self.lanes = 1
-        self.isa = ""
-        self.isas: list[str] = []
-        for capsule in capsules:
-            rows = load_table(capsule)
-            self.isas += [row.isa for row in rows[:1]]
-            if rows and not self.isa:
-                self.isa, self.lanes = rows[0].isa, rows[0].lanes
-            for row in rows:
-                self._rows.setdefault((row.family, row.op, row.dtype), row)
-
-    def kernel(self, family: str, op: str, dtype: str = "float32") -> Kernel | None:
-        """The row, or None."""
-        return self._rows.get((family, op, dtype))
-
-    def rows(self) -> list[Kernel]:
-        """All rows."""
-        return list(self._rows.values())
 
 
 @attrs.define(eq=False)
@@ -76,30 +52,12 @@ NONE = Operand("none")
 
 
 @attrs.frozen(eq=False)
-class Work:
-    """What the steps of one node, or of several joined ones, are for.
-
-    Attributes:
-        algorithm, params: of the candidate taken.
-        ops: Q, elementary operations of this algorithm.
-        bytes: moved, as the cost model counts them.
-        flops: operations by the operators' own definition, whatever the algorithm saves.
-    """
-
-    algorithm: str = ""
-    params: Mapping[str, Any] = attrs.field(factory=dict)
-    ops: float = 0.0
-    bytes: float = 0.0
-    flops: float = 0.0
-
-
-@attrs.frozen(eq=False)
 class Step:
     """One native step before addresses are known."""
 
     kernel: Kernel
     operands: tuple[Operand, ...]
-    args: tuple[int, ...]
+    args: tuple[int | Kernel, ...]
     work: int
     chunk: int
     name: str
@@ -232,7 +190,7 @@ class Emitter:
         self,
         kernel: Kernel | None,
         operands: Sequence[Operand],
-        args: Sequence[int] = (),
+        args: Sequence[int | Kernel] = (),
         work: int = 1,
         grain: int = 1,
         name: str = "",
@@ -265,8 +223,8 @@ class Emitter:
         """Labels the steps that follow."""
         self._purpose = work
 
-    def finish(self) -> tuple[Program, ArenaPlan]:
-        """The program, and how its arena was planned."""
+    def finish(self) -> tuple[Image, ArenaPlan]:
+        """What the program is made from, and how its arena was planned."""
         for index, name in enumerate(self.graph.outputs):
             place = self.value(name)
             if place.space != "output" or place.target != index:
@@ -277,13 +235,12 @@ class Emitter:
         )
         plan = plan_arena([Lifetime(b.nbytes, b.first, b.last) for b in buffers])
         where = {id(b): offset for b, offset in zip(buffers, plan.offsets, strict=True)}
-        arena = Tensor((max(plan.nbytes, 64),), "uint8", zero=False)
         steps = [
             (s.kernel, [_address(o, where) for o in s.operands], s.args, s.work, s.chunk) for s in self.steps
         ]
         specs = [self.spec(n) for n in self.graph.inputs], [self.spec(n) for n in self.graph.outputs]
         inputs, outputs = ([(s.dtype.name, s.sizes) for s in group] for group in specs)
-        return Program(arena, steps, inputs, outputs, self.threads), plan
+        return Image(plan.nbytes, steps, inputs, outputs, self.threads), plan
 
     def _copy_to_output(self, place: Operand, name: str, index: int) -> None:
         nbytes = self.spec(name).nbytes

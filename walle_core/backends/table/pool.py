@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from walle_core.backends.table.emitter import Emitter, Kernels, Rule
+from walle_core.backends.table.emitter import Emitter, Rule
+from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.image import channels_last, pool_image
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

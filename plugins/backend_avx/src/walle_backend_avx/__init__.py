@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from walle_core.errors import PluginError
@@ -58,6 +57,11 @@ def walle_register_backends(registry: Registry[Backend]) -> None:
 
 
 def _version() -> str:
+    from importlib.metadata import (  # here: slow to import, and a stored plan needs none
+        PackageNotFoundError,
+        version,
+    )
+
     try:
         return version("walle-backend-avx")
     except PackageNotFoundError:  # imported from a source folder

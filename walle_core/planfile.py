@@ -1,0 +1,292 @@
+"""Plans kept on disk: a second start maps no model, searches nothing and packs no weight (ADR 13).
+
+A file holds a header (JSON: what the plan belongs to, its steps) and the data of its constants, each at a multiple of 64
+bytes. It is used only if the model's files, the options, everything installed, Walle's own code and the processor are what
+they were; else it is written anew. Like Python's own compiled modules, the folder is trusted as far as its owner is:
+checksums find damage, not malice; no code is read from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from walle_core._native import Tensor
+from walle_core.cache import cache_folder, warn_once, write_atomically
+from walle_core.errors import CacheError, WalleError
+from walle_core.files import open_regular
+from walle_core.installed import distributions, function, module_stamp, package_stamp
+from walle_core.prepared import PreparedPart, StoredPlan
+from walle_core.types import TensorSpec, dtype
+
+if TYPE_CHECKING:
+    from walle_core.protocols import Backend
+
+MAGIC = b"WALLEPLN"
+FORMAT = 1
+PREFIX = len(MAGIC) + 16  # then: length of the header, its checksum
+ALIGN, PAGE = 64, 4096
+MAX_HEADER = 1 << 28
+LIMIT_BYTES = 4 << 30  # of all plans, unless WALLE_CACHE_LIMIT (bytes) says otherwise
+ENVIRONMENT = ("WALLE_ISA", "WALLE_PLUGINS_BLOCK", "WALLE_STRICT_PLUGINS")
+
+
+@attrs.frozen
+class Request:
+    """What a plan is wanted for.
+
+    Attributes:
+        path: of the model file.
+        backend, threads, precision: as given to Session.
+    """
+
+    path: str
+    backend: str | tuple[str, ...] | None
+    threads: int
+    precision: str
+
+    @property
+    def file(self) -> Path:
+        """Where the plan is kept."""
+        text = repr((os.path.realpath(self.path), self.backend, self.threads, self.precision)).encode()
+        return cache_folder() / f"plan-{zlib.crc32(text):08x}{zlib.adler32(text):08x}.walle"
+
+    def key(self) -> dict[str, Any]:
+        """All that the plan depends on, besides the model's files."""
+        backend = list(self.backend) if isinstance(self.backend, tuple) else self.backend
+        return {
+            "format": FORMAT, "path": os.path.realpath(self.path), "backend": backend, "threads": self.threads,
+            "precision": self.precision, "environment": [os.environ.get(n, "") for n in ENVIRONMENT],
+            "core": package_stamp(str(Path(__file__).resolve().parent)), "installed": distributions(),
+            "processor": _processor(), "system": [platform.system(), platform.release()],
+        }  # fmt: skip
+
+
+@attrs.frozen(eq=False)
+class Found:
+    """A stored plan and what a Session needs to know of the model.
+
+    Attributes:
+        plan: ready to run.
+        inputs: (name, spec) of the graph's inputs.
+        outputs: names of its outputs.
+        source: what messages call the model.
+    """
+
+    plan: StoredPlan
+    inputs: Sequence[tuple[str, TensorSpec]]
+    outputs: tuple[str, ...]
+    source: str
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            head = file.read(1 << 13).split("\n\n")[0]
+    except OSError:
+        return platform.processor() or platform.machine()
+    kept = [
+        x
+        for x in head.splitlines()
+        if x.startswith(("vendor_id", "cpu family", "model", "flags", "Features"))
+    ]
+    return f"{zlib.crc32(chr(10).join(kept).encode()):08x}"
+
+
+def stamp(path: str) -> list[Any]:
+    """[path, size, time of the last change in ns, inode] of a file. Raises OSError."""
+    found = Path(path).stat()
+    return [os.path.realpath(path), found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def find(request: Request) -> Found | None:
+    """The kept plan; None if there is none that still holds."""
+    try:
+        with os.fdopen(open_regular(request.file), "rb", buffering=0) as file:
+            header = _header(file)
+            if header["key"] != request.key() or any(stamp(f[0]) != f for f in header["files"]):
+                return None
+            if module_stamp(header["module"]) != header["module_stamp"]:
+                return None
+            data = _data(file, header)
+        found = _found(header, data)
+        os.utime(request.file)  # the plans that were not used for longest make room
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        WalleError,
+    ):
+        return None
+    return found
+
+
+def _read(file: Any, into: memoryview) -> None:
+    done = 0
+    while done < len(into):
+        count = file.readinto(into[done:])
+        if not count:
+            raise CacheError("the file ends early")
+        done += count
+
+
+def _header(file: Any) -> dict[str, Any]:
+    prefix = bytearray(PREFIX)
+    _read(file, memoryview(prefix))
+    length, checksum = (int.from_bytes(prefix[i : i + 8], "little") for i in (len(MAGIC), len(MAGIC) + 8))
+    if prefix[: len(MAGIC)] != MAGIC or length > MAX_HEADER:
+        raise CacheError("not a plan")
+    text = bytearray(length)
+    _read(file, memoryview(text))
+    if zlib.crc32(text) != checksum:
+        raise CacheError("the header is damaged")
+    header = json.loads(text)
+    if not isinstance(header, dict):
+        raise CacheError("not a plan")
+    return header
+
+
+def _data(file: Any, header: dict[str, Any]) -> list[Tensor]:
+    """The constants, in one block of memory: large pages make streaming through weights quicker than a mapping would be."""
+    begin, nbytes = header["data"]
+    size = os.fstat(file.fileno()).st_size
+    if not 0 <= begin <= size or nbytes < 0 or begin + nbytes != size:
+        raise CacheError("the file has another length")
+    block = Tensor((nbytes,), "uint8", zero=False)
+    view = memoryview(block)
+    file.seek(begin)
+    _read(file, view)
+    if zlib.crc32(view) != header["checksum"]:
+        raise CacheError("the data is damaged")
+    tensors = []
+    for offset, length in header["sections"]:
+        if offset < 0 or length < 0 or offset + length > nbytes or offset % ALIGN:
+            raise CacheError("a constant lies outside the file")
+        tensors.append(Tensor.wrap(view[offset : offset + length], "uint8", (length,)))
+    return tensors
+
+
+def _found(header: dict[str, Any], data: Sequence[Tensor]) -> Found:
+    restore = function(header["restore"])
+    part = header["part"]
+    executable = restore(header["state"], data, function)
+    names = tuple(part["inputs"]), tuple(part["outputs"])
+    prepared = PreparedPart(
+        part["backend"], part["device"], *names, executable, part["nodes"], part["predicted_s"]
+    )
+    inputs = [(n, TensorSpec(dtype(d), tuple(shape))) for n, d, shape in header["inputs"]]
+    return Found(StoredPlan([prepared]), inputs, tuple(header["outputs"]), header["source"])
+
+
+def keep(
+    request: Request, part: PreparedPart, backend: Backend, files: Sequence[str],
+    inputs: Sequence[tuple[str, TensorSpec]], source: str,
+) -> None:  # fmt: skip
+    """Keeps a plan of one part. A backend that cannot store it, and a folder that cannot be written, are no errors.
+
+    Args:
+        request: what it is for.
+        part: all of the plan.
+        backend: of the part; asked for ``save`` if it has that.
+        files: the model's files.
+        inputs: (name, spec) of the graph's inputs.
+        source: what messages call the model.
+    """
+    save = getattr(backend, "save", None)
+    saved = save(part.executable) if save is not None else None
+    if saved is None:
+        return
+    restore, state, tensors = saved
+    sections, end = [], 0
+    for tensor in tensors:
+        sections.append([end, tensor.nbytes])
+        end += -(-tensor.nbytes // ALIGN) * ALIGN
+    limit = _limit()
+    if end > limit:
+        return
+    checksum = 0
+    for piece in _pieces(tensors):
+        checksum = zlib.crc32(piece, checksum)
+    module = str(state.get("tables", restore)).partition(":")[0]
+    try:
+        header = {
+            "key": request.key(), "files": [stamp(f) for f in files], "module": module,
+            "module_stamp": module_stamp(module), "restore": restore, "state": state, "sections": sections,
+            "checksum": checksum, "inputs": [[n, s.dtype.name, s.sizes] for n, s in inputs],
+            "outputs": part.outputs, "source": source,
+            "part": {k: getattr(part, k) for k in ("backend", "device", "inputs", "outputs", "nodes", "predicted_s")},
+        }  # fmt: skip
+        write_atomically(request.file, _bytes(header, end, tensors))
+        _make_room(limit)
+    except OSError as error:
+        warn_once(
+            f"cannot keep the plan in {cache_folder()} ({error}); the next start takes as long as this one"
+        )
+
+
+def _limit() -> int:
+    try:
+        return int(os.environ.get("WALLE_CACHE_LIMIT", LIMIT_BYTES))
+    except ValueError:
+        return LIMIT_BYTES
+
+
+def _pieces(tensors: Sequence[Tensor]) -> Iterator[Any]:
+    for tensor in tensors:
+        if tensor.nbytes:
+            yield memoryview(tensor.reshape((-1,))).cast("B")
+        yield bytes(-tensor.nbytes % ALIGN)
+
+
+def _bytes(header: dict[str, Any], nbytes: int, tensors: Sequence[Tensor]) -> Iterator[Any]:
+    begin = PAGE
+    while True:  # the place of the data is part of the header, whose length decides that place
+        text = json.dumps({**header, "data": [begin, nbytes]}, separators=(",", ":")).encode()
+        if PREFIX + len(text) <= begin:
+            break
+        begin = -(-(PREFIX + len(text)) // PAGE) * PAGE
+    yield MAGIC + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(8, "little") + text
+    yield bytes(begin - PREFIX - len(text))
+    yield from _pieces(tensors)
+
+
+def kept() -> list[tuple[Path, int, float]]:
+    """(file, bytes, time of last use) of every plan in the cache, longest unused first."""
+    found = []
+    for path in cache_folder().glob("plan-*.walle"):
+        try:
+            state = path.stat()
+        except OSError:
+            continue
+        found.append((path, state.st_size, state.st_mtime))
+    return sorted(found, key=lambda row: row[2])
+
+
+def model_of(path: Path) -> str:
+    """The model that a kept plan is for; "" if the file is damaged."""
+    try:
+        with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+            return str(_header(file)["source"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, WalleError):
+        return ""
+
+
+def _make_room(limit: int) -> None:
+    rows = kept()
+    total = sum(size for _, size, _ in rows)
+    for path, size, _ in rows[:-1]:
+        if total <= limit:
+            return
+        path.unlink(missing_ok=True)
+        total -= size
