@@ -44,18 +44,21 @@ class Request:
 
     Attributes:
         path: of the model file.
-        backend, threads, precision: as given to Session.
+        backend, threads, precision, exact: as given to Session.
     """
 
     path: str
     backend: str | tuple[str, ...] | None
     threads: int
     precision: str
+    exact: bool = False
 
     @property
     def file(self) -> Path:
         """Where the plan is kept."""
-        text = repr((os.path.realpath(self.path), self.backend, self.threads, self.precision)).encode()
+        text = repr(
+            (os.path.realpath(self.path), self.backend, self.threads, self.precision, self.exact)
+        ).encode()
         return cache_folder() / f"plan-{zlib.crc32(text):08x}{zlib.adler32(text):08x}.walle"
 
     def key(self) -> dict[str, Any]:
@@ -63,7 +66,7 @@ class Request:
         backend = list(self.backend) if isinstance(self.backend, tuple) else self.backend
         return {
             "format": FORMAT, "path": os.path.realpath(self.path), "backend": backend, "threads": self.threads,
-            "precision": self.precision, "environment": [os.environ.get(n, "") for n in ENVIRONMENT],
+            "precision": self.precision, "exact": self.exact, "environment": [os.environ.get(n, "") for n in ENVIRONMENT],
             "core": package_stamp(str(Path(__file__).resolve().parent)), "installed": distributions(),
             "processor": _processor(), "system": [platform.system(), platform.release()],
         }  # fmt: skip

@@ -36,6 +36,7 @@ class Engine:
         backend, device: who runs.
         rates: measured, or the guess.
         model: predicts seconds.
+        exact: approximate candidates are not taken.
         evaluate: computes nodes with constant inputs.
     """
 
@@ -44,6 +45,7 @@ class Engine:
     evaluate: Callable[..., Any]
     rates: DeviceRates = GUESS
     model: CostModel = attrs.field(factory=LinearCost)
+    exact: bool = False
     _picked: dict[Any, Candidate | None] = attrs.field(factory=dict)
     _costs: dict[Any, float] = attrs.field(factory=dict)
 
@@ -56,6 +58,8 @@ class Engine:
         key = signature(node, specs, constants)
         if key not in self._picked:
             offers = self.backend.candidates(node, specs, constants)
+            if self.exact:
+                offers = [c for c in offers if not c.approximate]
             self._picked[key] = min(offers, key=self.seconds, default=None)
         return self._picked[key]
 

@@ -33,6 +33,8 @@ class Session:
         check_finite: True refuses inputs with NaN or infinity (InputError).
         cache: True keeps the plan of a model file whose inputs have fixed shapes, packed weights included, in the cache
             folder (WALLE_CACHE), and starts from there the next time. False neither reads nor writes it.
+        exact: True leaves out algorithms that round more than plain sums do. Winograd's F(6x6, 3x3), the coarsest of
+            them, stays within 1e-3 of the output's scale.
 
     Raises:
         UnsupportedError: no installed backend runs some node, or the named backend is not here.
@@ -47,12 +49,18 @@ class Session:
         precision: str = "high",
         check_finite: bool = False,
         cache: bool = True,
+        exact: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
         if not isinstance(threads, int) or not 1 <= threads <= 64:
             raise InputError(f"threads must be an integer from 1 to 64, not {threads!r}")
-        self.threads, self.precision, self.check_finite = threads, precision, check_finite
+        self.threads, self.precision, self.check_finite, self.exact = (
+            threads,
+            precision,
+            check_finite,
+            bool(exact),
+        )
         self._lock = threading.RLock()
         self._last: tuple[Any, Plan | StoredPlan] | None = None
         self._fixed: Plan | StoredPlan | None = None  # the only plan of a graph whose inputs have one shape
@@ -84,7 +92,7 @@ class Session:
             names = tuple(backend)
         if self._path is None or (names is None and backend is not None):
             return None
-        return Request(self._path, names, self.threads, self.precision)
+        return Request(self._path, names, self.threads, self.precision, self.exact)
 
     def _compile(self, given: Any, backend: str | Sequence[str] | None, cache: bool) -> None:
         """Reads, searches and plans."""
@@ -104,6 +112,8 @@ class Session:
         engines = engines_for(backend, self.threads, measured=not forced)
         if backend is not None and not forced:
             engines = engines[: len(backend)]
+        for engine in engines:
+            engine.exact = self.exact
         try:
             self._planner: Planner = Planner(graph, Options(engines, forced, self.threads, self.precision))
             self._plan_ahead()

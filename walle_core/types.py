@@ -126,6 +126,7 @@ class Candidate:
         dispatches: how many kernel launches (each costs S).
         params: solved parameters (tile sizes, layouts) that `prepare` needs.
         why: one short clause for people.
+        approximate: True if it rounds more than sums in the order of the operator's definition do (Winograd).
     """
 
     algorithm: str
@@ -135,6 +136,7 @@ class Candidate:
     dispatches: int = 1
     params: Mapping[str, Any] = attrs.field(factory=dict)
     why: str = ""
+    approximate: bool = False
 
 
 @attrs.frozen

@@ -139,7 +139,7 @@ def candidates(
         why = f"{tiling.points} points, {tiling.tiles} tiles, {block} per block"
         params = {"unit": unit, "block": block}
         traffic = float(moved + tiling.weight_bytes)
-        found.append(Candidate(f"winograd_f{unit}x3", "winograd", tiling.ops, traffic, 1, params, why))
+        found.append(Candidate(f"winograd_f{unit}x3", "winograd", tiling.ops, traffic, 1, params, why, True))
     return found
 
 
