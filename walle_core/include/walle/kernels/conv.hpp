@@ -61,16 +61,16 @@ struct ConvRows {
     Pixels p;
     uint32_t ow = uint32_t(m) % uint32_t(OW), line = uint32_t(m) / uint32_t(OW);
     uint32_t oh = line % uint32_t(OH), n = line / uint32_t(OH);
+    const int64_t reach_y = (KH - 1) * dh, reach_x = (KW - 1) * dw;
     p.interior = true;
-    for (int r = 0; r < height; ++r) {
-      const int64_t iy = oh * sh - pt, ix = ow * sw - pl;
-      p.y[r] = iy, p.x[r] = ix;
-      p.at[r] = x + ((n * H + iy) * W + ix) * ldx;
-      p.interior &= (iy >= 0) & (ix >= 0) & (iy + (KH - 1) * dh < H) & (ix + (KW - 1) * dw < W);
-      if (++ow == OW) {
-        ow = 0;
-        if (++oh == OH) oh = 0, ++n;
-      }
+    for (int r = 0; r < height;) {  // stretches of one output line; most tiles are one
+      const int64_t iy = oh * sh - pt, ix = ow * sw - pl, step = sw * ldx;
+      const int64_t left = OW - ow, stretch = left < height - r ? left : height - r;
+      const float* at = x + ((n * H + iy) * W + ix) * ldx;
+      p.interior &= (iy >= 0) & (ix >= 0) & (iy + reach_y < H) & (ix + (stretch - 1) * sw + reach_x < W);
+      for (int64_t i = 0; i < stretch; ++i, ++r) p.y[r] = iy, p.x[r] = ix + i * sw, p.at[r] = at + i * step;
+      ow = 0;
+      if (++oh == OH) oh = 0, ++n;
     }
     return p;
   }
@@ -93,16 +93,19 @@ struct ConvRows {
 
   void by_row(const float** rows, int64_t tile, int64_t m, int height) const {
     const Pixels p = pixels(m, height);
+    if (p.interior) {
+      for (int64_t kh = 0; kh < KH; ++kh, rows += kMr)
+        for (int r = 0; r < height; ++r) rows[r] = p.at[r] + kh * dh * W * C;
+      return;
+    }
     for (int64_t kh = 0; kh < KH; ++kh, rows += kMr) {
       const int64_t dy = kh * dh, step = dy * W * C;
       for (int r = 0; r < height; ++r) {
         const float* at = p.at[r] + step;
-        if (!p.interior) {
-          if (!inside(p.y[r] + dy, H)) {
-            at = zeros;
-          } else if (p.x[r] < 0 || p.x[r] + KW > W) {
-            at = padded(p.at[r] + step, p.x[r], patch + ((tile * kMr + r) * KH + kh) * KW * C);
-          }
+        if (!inside(p.y[r] + dy, H)) {
+          at = zeros;
+        } else if (p.x[r] < 0 || p.x[r] + KW > W) {
+          at = padded(p.at[r] + step, p.x[r], patch + ((tile * kMr + r) * KH + kh) * KW * C);
         }
         rows[r] = at;
       }
@@ -111,10 +114,10 @@ struct ConvRows {
 
   // Copies a kernel row that starts at column `ix` of the image, zeros where it is outside.
   const float* padded(const float* at, int64_t ix, float* to) const {
-    for (int64_t kw = 0; kw < KW; ++kw) {
-      const bool valid = inside(ix + kw, W);
-      for (int64_t c = 0; c < C; ++c) to[kw * C + c] = valid ? at[kw * C + c] : 0.0f;
-    }
+    const int64_t first = ix < 0 ? (-ix < KW ? -ix : KW) : 0, last = W - ix < KW ? (W - ix > first ? W - ix : first) : KW;
+    for (int64_t i = 0; i < first * C; ++i) to[i] = 0.0f;
+    for (int64_t i = first * C; i < last * C; ++i) to[i] = at[i];
+    for (int64_t i = last * C; i < KW * C; ++i) to[i] = 0.0f;
     return to;
   }
 };
