@@ -11,7 +11,18 @@ from typing import Any
 import attrs
 
 from walle_core._native import Program, Tensor, scalar_table
-from walle_core.backends.table import conv, depthwise, elementwise, gemm, movement, pool, reduction, winograd
+from walle_core.backends.table import (
+    conv,
+    depthwise,
+    elementwise,
+    gemm,
+    int8,
+    int8_vector,
+    movement,
+    pool,
+    reduction,
+    winograd,
+)
 from walle_core.backends.table.calibrate import measure
 from walle_core.backends.table.chain import Item, fuse_chains
 from walle_core.backends.table.emitter import Emitter, Kernels, Rule, Work
@@ -102,7 +113,7 @@ class TableBackend:
                 capsules = list(self._tables())
                 self._usable = bool(capsules)
                 self._kernels = Kernels([*capsules, scalar_table()])
-                families = [gemm, conv, winograd, depthwise, pool, reduction, movement]
+                families = [gemm, conv, winograd, depthwise, pool, reduction, movement, int8, int8_vector]
                 rules = [rule for family in families for rule in family.rules()] + elementwise.rules(
                     self._kernels
                 )
