@@ -22,6 +22,7 @@ from walle_core.graph.fold import fold
 from walle_core.graph.footprint import check_memory, check_run
 from walle_core.graph.fusion import fold_batch_norm
 from walle_core.graph.inline import branch_of, inline_if
+from walle_core.graph.integer import keep_integers
 from walle_core.graph.ir import Graph, Node, captured, subgraphs
 from walle_core.graph.lower import Lowered
 from walle_core.graph.patterns import recognise
@@ -55,7 +56,7 @@ class Options:
 
 def simplify(graph: Graph) -> Graph:
     """Backend-independent rewriting of a graph with known input shapes: folding, inlining, recognition, fusion."""
-    graph = sum_integers(graph)
+    graph = sum_integers(keep_integers(graph, evaluate))
     while True:
         graph = fold(infer(graph), evaluate)
         inlined = inline_if(graph)

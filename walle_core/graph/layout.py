@@ -19,7 +19,12 @@ from walle_core.types import TensorSpec
 from walle_core.types import dtype as as_dtype
 
 IMAGE_OPS = {"Conv": "FusedConv", "FusedConv": "FusedConv", "MaxPool": "MaxPool", "AveragePool": "AveragePool",
-             "GlobalAveragePool": "GlobalAveragePool", "GlobalMaxPool": "GlobalMaxPool"}  # fmt: skip
+             "GlobalAveragePool": "GlobalAveragePool", "GlobalMaxPool": "GlobalMaxPool",
+             "QuantizedConv": "QuantizedConv", "QuantizedGlobalAveragePool": "QuantizedGlobalAveragePool"}  # fmt: skip
+IMAGE_DTYPES = {"QuantizedConv": ("int8", "uint8"), "QuantizedGlobalAveragePool": ("int8", "uint8"),
+                "MaxPool": ("float32", "int8", "uint8")}  # fmt: skip
+PER_ELEMENT = {"Clip", "QuantizedAdd"}  # beside the elementwise families
+PER_TENSOR = {"QuantizeLinear", "DequantizeLinear", "Lookup"}  # of the first input; the others are parameters
 AXIS_ATTRIBUTE = {"Concat", "Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin", "Split"}
 REDUCTIONS = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL2", "ReduceL1"}
 
@@ -108,11 +113,11 @@ class _Pass:
             placed
             or rank not in (3, 4)
             or any(node.outputs[1:])
-            or self.specs[node.inputs[0]].dtype.name != "float32"
+            or self.specs[node.inputs[0]].dtype.name not in IMAGE_DTYPES.get(node.op, ("float32",))
         ):
             return False
         probe = node.evolve(op=IMAGE_OPS[node.op], attrs={**node.attrs, "layout": "NHWC"})
-        residual = [3] if len(node.inputs) > 3 and node.inputs[3] else []
+        residual = [3] if node.op in ("Conv", "FusedConv") and len(node.inputs) > 3 and node.inputs[3] else []
         twins = {node.inputs[i]: f"{node.inputs[i]}@last" for i in (0, *residual)}
         inputs = [twins[n] if i in (0, *residual) else n for i, n in enumerate(node.inputs)]
         seen = {**self.specs, **{t: _permuted(self.specs[v]) for v, t in twins.items()}}
@@ -155,6 +160,19 @@ class _Pass:
             self.specs[wide] = TensorSpec(self.specs[name].dtype, (1,) * (rank - len(sizes)) + sizes)
             self.first.add(wide)
         return self.get_last(wide)
+
+    def per_tensor(self, node: Node) -> bool:
+        """Follows its first input, where its scale and zero point are single numbers."""
+        value = node.inputs[0]
+        sizes = [self.specs[n].size for n in node.inputs[1:] if n]
+        if (
+            self.rank(value) not in (3, 4)
+            or value not in self.last
+            or (node.op != "Lookup" and max(sizes) > 1)
+        ):
+            return False
+        inputs = (self.get_last(value), *(self.get_first(n) for n in node.inputs[1:]))
+        return self.emit_last(node.evolve(inputs=inputs))
 
     def along_axis(self, node: Node) -> bool:
         """Concat, Split, Softmax and the like: the axis moves with the layout."""
@@ -224,9 +242,11 @@ class _Pass:
             return self.reduction(node)
         if node.op in ("Slice", "Pad"):
             return self.slices(node)
+        if node.op in PER_TENSOR:
+            return self.per_tensor(node)
         if (
             op is not None and op.family in ("unary", "binary", "ternary", "activation")
-        ) or node.op == "Clip":
+        ) or node.op in PER_ELEMENT:
             return self.elementwise(node)
         return False
 

@@ -16,6 +16,8 @@ from walle_core.backends.table import (
     depthwise,
     elementwise,
     gemm,
+    int8,
+    int8_vector,
     movement,
     pool,
     reduction,
@@ -77,7 +79,7 @@ class TableBackend:
                 capsules = list(self._tables())
                 self._usable = bool(capsules)
                 self._kernels = Kernels([*capsules, scalar_table()])
-                families = [gemm, conv, winograd, depthwise, pool, reduction, movement]
+                families = [gemm, conv, winograd, depthwise, pool, reduction, movement, int8, int8_vector]
                 rules = [rule for family in families for rule in family.rules()] + elementwise.rules(
                     self._kernels
                 )

@@ -68,6 +68,15 @@ def _conv(depthwise: bool) -> Graph:
     return g.graph([y])
 
 
+def _conv_int8(size: int, channels: int, kernel: int, group: int = 1) -> Graph:
+    g = Builder()
+    x = g.input("x", "uint8", (1, size, size, channels))
+    w = g.const(Tensor((channels, channels // group, kernel, kernel), "int8"))
+    scale = g.const(Tensor((channels,), "float32"))
+    window = {"kernel_shape": (kernel, kernel), "pads": (kernel // 2,) * 4, "group": group, "layout": "NHWC"}
+    return g.graph([g.QuantizedConv(x, w, scale, **window)])
+
+
 def _unary(op: str, elements: int, repeat: int = 1) -> Graph:
     g = Builder()
     y = g.input("x", "float32", (elements,))
@@ -113,6 +122,12 @@ def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]
         ("depthwise", lambda: _conv(True), "depthwise"),
         ("elementwise", lambda: _unary("Exp", 8192), ""),
     ]
+    if backend.kernels.kernel("int8", "conv", "uint8") is not None:
+        probes += [
+            ("gemm_int8", lambda: _conv_int8(14, 256, 1), "gemm_int8"),
+            ("direct_int8", lambda: _conv_int8(28, 64, 3), "direct_int8"),
+            ("depthwise_int8", lambda: _conv_int8(28, 64, 3, 64), "depthwise_int8"),
+        ]
     for name, graph, only in probes:
         progress(name)
         rates[name] = rate(graph(), only)

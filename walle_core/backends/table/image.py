@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -70,18 +70,24 @@ def _image(shape: tuple[int, ...], k: int, window: Window) -> Image:
     )  # fmt: skip
 
 
-def channels_last(node: Node, specs: Mapping[str, TensorSpec]) -> tuple[int, ...] | None:
-    """Sizes [n, c, spatial...] of the node's input if it is float32, channels-last and not empty; else None."""
+BYTES = ("int8", "uint8")
+FLOATS = ("float32",)
+
+
+def channels_last(
+    node: Node, specs: Mapping[str, TensorSpec], dtypes: Sequence[str] = FLOATS
+) -> tuple[int, ...] | None:
+    """Sizes [n, c, spatial...] of the node's input if it is of these dtypes, channels-last and not empty; else None."""
     spec = specs[node.inputs[0]]
-    if text(node.attrs.get("layout", "NCHW")) != "NHWC" or spec.dtype.name != "float32" or spec.size == 0:
+    if text(node.attrs.get("layout", "NCHW")) != "NHWC" or spec.dtype.name not in dtypes or spec.size == 0:
         return None
     out = specs[node.outputs[0]]
     return to_channels_first(spec.sizes, "NHWC") if out.size else None
 
 
-def conv_image(node: Node, specs: Mapping[str, TensorSpec]) -> Image | None:
-    """Geometry of a FusedConv over one or two spatial axes; None if it is laid out or typed differently."""
-    shape, op = channels_last(node, specs), find(node.op)
+def conv_image(node: Node, specs: Mapping[str, TensorSpec], dtypes: Sequence[str] = FLOATS) -> Image | None:
+    """Geometry of a convolution over one or two spatial axes; None if it is laid out or typed differently."""
+    shape, op = channels_last(node, specs, dtypes), find(node.op)
     if shape is None or op is None or len(shape) not in (3, 4):
         return None
     filters = specs[node.inputs[1]].sizes
@@ -89,9 +95,9 @@ def conv_image(node: Node, specs: Mapping[str, TensorSpec]) -> Image | None:
     return _image(shape, filters[0], window)
 
 
-def pool_image(node: Node, specs: Mapping[str, TensorSpec]) -> Image | None:
+def pool_image(node: Node, specs: Mapping[str, TensorSpec], dtypes: Sequence[str] = FLOATS) -> Image | None:
     """Geometry of a MaxPool or AveragePool over one or two spatial axes; None if it is laid out or typed differently."""
-    shape, op = channels_last(node, specs), find(node.op)
+    shape, op = channels_last(node, specs, dtypes), find(node.op)
     if shape is None or op is None or len(shape) not in (3, 4):
         return None
     attributes: dict[str, Any] = {"dilations": None, **op.bind(node.attrs)}

@@ -16,6 +16,9 @@
 #include "walle/kernels/fill.hpp"
 #include "walle/kernels/gather.hpp"
 #include "walle/kernels/gemm.hpp"
+#include "walle/kernels/int8_conv.hpp"
+#include "walle/kernels/int8_depthwise.hpp"
+#include "walle/kernels/int8_vector.hpp"
 #include "walle/kernels/norm.hpp"
 #include "walle/kernels/pool.hpp"
 #include "walle/kernels/probe.hpp"
@@ -38,6 +41,7 @@
   WALLE_GEMM_ROWS WALLE_CONV_ROWS WALLE_SOFTMAX_ROWS WALLE_NORM_ROWS WALLE_GATHER_ROWS    \
   WALLE_CUMSUM_ROWS WALLE_CONVERT_ROWS WALLE_FILL_ROWS WALLE_RASTER_ROWS                  \
   WALLE_SELECT_ROWS WALLE_REDUCE_ROWS WALLE_TOPK_ROWS WALLE_PROBE_ROWS                    \
+  WALLE_INT8_CONV_ROWS WALLE_INT8_DEPTHWISE_ROWS WALLE_INT8_VECTOR_ROWS                   \
   };                                                                                      \
   }}}                                                                                     \
   extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \

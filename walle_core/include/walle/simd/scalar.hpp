@@ -66,6 +66,8 @@ inline F32 select(M32 m, F32 a, F32 b) { return m.v ? a : b; }              // m
 inline I32 select(M32 m, I32 a, I32 b) { return m.v ? a : b; }
 inline I32 add(I32 a, I32 b) { return {int32_t(uint32_t(a.v) + uint32_t(b.v))}; }
 inline I32 sub(I32 a, I32 b) { return {int32_t(uint32_t(a.v) - uint32_t(b.v))}; }
+inline I32 min(I32 a, I32 b) { return {a.v < b.v ? a.v : b.v}; }
+inline I32 max(I32 a, I32 b) { return {a.v > b.v ? a.v : b.v}; }
 inline I32 bit_and(I32 a, I32 b) { return {a.v & b.v}; }
 inline I32 bit_or(I32 a, I32 b) { return {a.v | b.v}; }
 inline I32 bit_xor(I32 a, I32 b) { return {a.v ^ b.v}; }
@@ -87,6 +89,26 @@ inline void prefetch(const void*) {}      // to the first-level cache
 inline void prefetch_far(const void*) {}  // to the second-level cache
 inline void transpose(F32*) {}                                              // an N x N matrix, one vector per row
 inline F32 pin(F32 a) { return a; }  // in a register from here on: not loaded again for each use
+
+// 8-bit integers: N of them as int32, or 2N as int16 in the halves of N int32 lanes ("pairs").
+inline I32 load_u8(const uint8_t* p) { return {*p}; }                       // N bytes, zero extended
+inline I32 load_i8(const uint8_t* p) { return {int8_t(*p)}; }               // N bytes, sign extended
+inline void store_low8(I32 a, uint8_t* p) { *p = uint8_t(a.v); }            // the low byte of each lane
+inline I32 make_pairs(int32_t first, int32_t second) { return {int32_t((uint32_t(second) << 16) | (uint32_t(first) & 0xffffu))}; }
+inline I32 load_pairs_u8(const uint8_t* p) { return make_pairs(p[0], p[1]); }                  // 2N bytes
+inline I32 load_pairs_i8(const uint8_t* p) { return make_pairs(int8_t(p[0]), int8_t(p[1])); }  // 2N bytes
+inline I32 sub_pairs(I32 a, I32 b) { return make_pairs(int16_t(a.v) - int16_t(b.v), (a.v >> 16) - (b.v >> 16)); }
+// c + a.first * b.first + a.second * b.second per lane; exact unless all four are -2^15
+inline I32 dot_pairs(I32 a, I32 b, I32 c) {
+  return {int32_t(uint32_t(c.v) + uint32_t(int32_t(int16_t(a.v)) * int16_t(b.v)) + uint32_t((a.v >> 16) * (b.v >> 16)))};
+}
+// The 2N int16 of a and of b, joined element by element into the 2N lanes of (lo, hi), in an order of the ISA's choice ...
+inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
+  *lo = make_pairs(a.v, b.v);
+  *hi = make_pairs(a.v >> 16, b.v >> 16);
+}
+// ... which this undoes: the low bytes of 2N lanes in the order of the elements.
+inline void store_zipped8(I32 lo, I32 hi, uint8_t* p) { p[0] = uint8_t(lo.v), p[1] = uint8_t(hi.v); }
 
 inline F32 load_f16(const uint16_t* p) {
   const uint32_t sign = uint32_t(*p & 0x8000u) << 16, rest = *p & 0x7fffu;

@@ -79,6 +79,8 @@ inline I32 select(M32 m, I32 a, I32 b) {
 }
 inline I32 add(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+inline I32 min(I32 a, I32 b) { return {_mm256_min_epi32(a.v, b.v)}; }
+inline I32 max(I32 a, I32 b) { return {_mm256_max_epi32(a.v, b.v)}; }
 inline I32 bit_and(I32 a, I32 b) { return {_mm256_and_si256(a.v, b.v)}; }
 inline I32 bit_or(I32 a, I32 b) { return {_mm256_or_si256(a.v, b.v)}; }
 inline I32 bit_xor(I32 a, I32 b) { return {_mm256_xor_si256(a.v, b.v)}; }
@@ -102,6 +104,30 @@ inline F32 load_f16(const uint16_t* p) {
 }
 inline void store_f16(F32 a, uint16_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline __m128i load_16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+inline __m128i load_8(const uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
+inline I32 load_u8(const uint8_t* p) { return {_mm256_cvtepu8_epi32(load_8(p))}; }
+inline I32 load_i8(const uint8_t* p) { return {_mm256_cvtepi8_epi32(load_8(p))}; }
+inline void store_low8(I32 a, uint8_t* p) {
+  const __m256i low = _mm256_set1_epi32(0x0c080400);
+  const __m256i words = _mm256_shuffle_epi8(a.v, low);
+  const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), both);
+}
+inline I32 load_pairs_u8(const uint8_t* p) { return {_mm256_cvtepu8_epi16(load_16(p))}; }
+inline I32 load_pairs_i8(const uint8_t* p) { return {_mm256_cvtepi8_epi16(load_16(p))}; }
+inline I32 sub_pairs(I32 a, I32 b) { return {_mm256_sub_epi16(a.v, b.v)}; }
+inline I32 dot_pairs(I32 a, I32 b, I32 c) { return {_mm256_add_epi32(c.v, _mm256_madd_epi16(a.v, b.v))}; }
+inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
+  lo->v = _mm256_unpacklo_epi16(a.v, b.v);
+  hi->v = _mm256_unpackhi_epi16(a.v, b.v);
+}
+inline void store_zipped8(I32 lo, I32 hi, uint8_t* p) {
+  const __m256i mask = _mm256_set1_epi32(0xff);
+  const __m256i words = _mm256_packus_epi32(_mm256_and_si256(lo.v, mask), _mm256_and_si256(hi.v, mask));
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
 inline float reduce_add(F32 a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));

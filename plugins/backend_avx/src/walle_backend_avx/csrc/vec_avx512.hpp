@@ -65,6 +65,8 @@ inline F32 select(M32 m, F32 a, F32 b) { return {_mm512_mask_blend_ps(m.v, b.v, 
 inline I32 select(M32 m, I32 a, I32 b) { return {_mm512_mask_blend_epi32(m.v, b.v, a.v)}; }
 inline I32 add(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline I32 sub(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline I32 min(I32 a, I32 b) { return {_mm512_min_epi32(a.v, b.v)}; }
+inline I32 max(I32 a, I32 b) { return {_mm512_max_epi32(a.v, b.v)}; }
 inline I32 bit_and(I32 a, I32 b) { return {_mm512_and_si512(a.v, b.v)}; }
 inline I32 bit_or(I32 a, I32 b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline I32 bit_xor(I32 a, I32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
@@ -82,6 +84,26 @@ inline F32 load_f16(const uint16_t* p) {
 }
 inline void store_f16(F32 a, uint16_t* p) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline __m128i load_16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+inline __m256i load_32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline I32 load_u8(const uint8_t* p) { return {_mm512_cvtepu8_epi32(load_16(p))}; }
+inline I32 load_i8(const uint8_t* p) { return {_mm512_cvtepi8_epi32(load_16(p))}; }
+inline void store_low8(I32 a, uint8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
+}
+inline I32 load_pairs_u8(const uint8_t* p) { return {_mm512_cvtepu8_epi16(load_32(p))}; }
+inline I32 load_pairs_i8(const uint8_t* p) { return {_mm512_cvtepi8_epi16(load_32(p))}; }
+inline I32 sub_pairs(I32 a, I32 b) { return {_mm512_sub_epi16(a.v, b.v)}; }
+inline I32 dot_pairs(I32 a, I32 b, I32 c) { return {_mm512_add_epi32(c.v, _mm512_madd_epi16(a.v, b.v))}; }
+inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
+  lo->v = _mm512_unpacklo_epi16(a.v, b.v);
+  hi->v = _mm512_unpackhi_epi16(a.v, b.v);
+}
+inline void store_zipped8(I32 lo, I32 hi, uint8_t* p) {
+  const __m512i mask = _mm512_set1_epi32(0xff);
+  const __m512i words = _mm512_packus_epi32(_mm512_and_si512(lo.v, mask), _mm512_and_si512(hi.v, mask));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi16_epi8(words));
 }
 inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
