@@ -37,7 +37,7 @@ walle bench model.onnx --trace run.json   # open it in ui.perfetto.dev"""
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 3600), default=2.0, show_default=True, help="Time per backend."
 )
-@click.option("--profile", is_flag=True, help="Roofline per operator of the first backend.")
+@click.option("--profile", is_flag=True, help="Roofline per operator of the fastest backend.")
 @click.option(
     "--trace", type=click.Path(dir_okay=False, writable=True), help="Write a Perfetto trace of its steps."
 )
@@ -87,7 +87,7 @@ def command(
     rows += [summary(name, values) for name, values in times.items()]
     steps: list[dict[str, Any]] = []
     if sessions and (profile or trace):
-        first = next(iter(sessions))
+        first = min(times, key=lambda name: sorted(times[name])[len(times[name]) // 2])
         steps = roof.measure(sessions[first], feeds)
         if not steps:
             raise UnsupportedError(f"{first} does not time its steps; choose another with --backend")
