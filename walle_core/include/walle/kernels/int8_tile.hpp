@@ -67,6 +67,26 @@ struct IntTile {
   int64_t cols;          // 1..kNr
 };
 
+// Requantises a spilled tile.
+__attribute__((noinline)) inline void int8_finish(const IntTile& t, const int32_t* sums, int height, int vectors,
+                                                  const Requantise& requantise) {
+  const Requantise q = requantise;
+  for (int v = 0; v < vectors; ++v) {
+    const int64_t left = t.cols - v * I32::N;
+    if (left <= 0) break;
+    const F32 scale = F32::load(t.scale + v * F32::N);
+    const int32_t* from = sums + v * I32::N;
+    uint8_t* c = t.c + v * I32::N;
+    if (left >= I32::N) {
+      for (int r = 0; r < height; ++r, from += vectors * I32::N, c += t.ldc)
+        store_low8(q(mul(to_float(I32::load(from)), scale)), c);
+    } else {
+      for (int r = 0; r < height; ++r, from += vectors * I32::N, c += t.ldc)
+        store_low8(q(mul(to_float(I32::load(from)), scale)), c, size_t(left));
+    }
+  }
+}
+
 template <int R, int V>
 __attribute__((noinline)) void int8_tile(const IntTile& t, const Requantise& requantise) {
   I32 acc[R][V];
@@ -78,7 +98,6 @@ __attribute__((noinline)) void int8_tile(const IntTile& t, const Requantise& req
   for (int r = 0; r < R; ++r) p[r] = t.a + r * t.stride;
   const int32_t* b = t.b;
   const int64_t pairs = t.pairs;
-#pragma GCC unroll 2
   for (int64_t k = 0; k < pairs; ++k) {
     I32 bv[V];
     for (int v = 0; v < V; ++v) bv[v] = I32::load(b + k * kNr + v * I32::N);
@@ -87,18 +106,10 @@ __attribute__((noinline)) void int8_tile(const IntTile& t, const Requantise& req
       for (int v = 0; v < V; ++v) acc[r][v] = dot_pairs(a, bv[v], acc[r][v]);
     }
   }
-  const Requantise q = requantise;
-  for (int v = 0; v < V; ++v) {
-    const int64_t left = t.cols - v * I32::N;
-    if (left <= 0) break;
-    const F32 scale = F32::load(t.scale + v * F32::N);
-    for (int r = 0; r < R; ++r) {
-      const I32 y = q(mul(to_float(acc[r][v]), scale));
-      uint8_t* c = t.c + r * t.ldc + v * I32::N;
-      if (left >= I32::N) store_low8(y, c);
-      else store_low8(y, c, size_t(left));
-    }
-  }
+  alignas(64) int32_t sums[R * V * I32::N];
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) acc[r][v].store(sums + (r * V + v) * I32::N);
+  int8_finish(t, sums, R, V, requantise);
 }
 
 typedef void (*int8_tile_fn)(const IntTile&, const Requantise&);

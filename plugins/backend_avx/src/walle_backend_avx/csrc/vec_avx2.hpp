@@ -118,7 +118,12 @@ inline void store_low8(I32 a, uint8_t* p) {
 inline I32 load_pairs_u8(const uint8_t* p) { return {_mm256_cvtepu8_epi16(load_16(p))}; }
 inline I32 load_pairs_i8(const uint8_t* p) { return {_mm256_cvtepi8_epi16(load_16(p))}; }
 inline I32 sub_pairs(I32 a, I32 b) { return {_mm256_sub_epi16(a.v, b.v)}; }
-inline I32 dot_pairs(I32 a, I32 b, I32 c) { return {_mm256_add_epi32(c.v, _mm256_madd_epi16(a.v, b.v))}; }
+// The sum stays in its register: of a plain intrinsic, GCC keeps a second copy of every sum of a tile on the stack.
+inline I32 dot_pairs(I32 a, I32 b, I32 c) {
+  const __m256i products = _mm256_madd_epi16(a.v, b.v);
+  asm("vpaddd %1, %0, %0" : "+x"(c.v) : "x"(products));
+  return c;
+}
 inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
   lo->v = _mm256_unpacklo_epi16(a.v, b.v);
   hi->v = _mm256_unpackhi_epi16(a.v, b.v);

@@ -95,7 +95,16 @@ inline void store_low8(I32 a, uint8_t* p) {
 inline I32 load_pairs_u8(const uint8_t* p) { return {_mm512_cvtepu8_epi16(load_32(p))}; }
 inline I32 load_pairs_i8(const uint8_t* p) { return {_mm512_cvtepi8_epi16(load_32(p))}; }
 inline I32 sub_pairs(I32 a, I32 b) { return {_mm512_sub_epi16(a.v, b.v)}; }
-inline I32 dot_pairs(I32 a, I32 b, I32 c) { return {_mm512_add_epi32(c.v, _mm512_madd_epi16(a.v, b.v))}; }
+#ifdef __AVX512VNNI__
+inline I32 dot_pairs(I32 a, I32 b, I32 c) { return {_mm512_dpwssd_epi32(c.v, a.v, b.v)}; }
+#else
+// The sum stays in its register: of a plain intrinsic, GCC copies the sums of a tile.
+inline I32 dot_pairs(I32 a, I32 b, I32 c) {
+  const __m512i products = _mm512_madd_epi16(a.v, b.v);
+  asm("vpaddd %1, %0, %0" : "+v"(c.v) : "v"(products));
+  return c;
+}
+#endif
 inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
   lo->v = _mm512_unpacklo_epi16(a.v, b.v);
   hi->v = _mm512_unpackhi_epi16(a.v, b.v);
