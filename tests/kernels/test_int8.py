@@ -112,7 +112,12 @@ def test_matmul(kernels, data):
     draw = data.draw
     rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
     kind, made = draw(TYPES), draw(TYPES)
-    m, k, n, trans = draw(st.integers(1, 30)), draw(st.integers(1, 99)), draw(st.integers(1, 70)), draw(st.booleans())
+    m, k, n, trans = (
+        draw(st.integers(1, 30)),
+        draw(st.integers(1, 99)),
+        draw(st.integers(1, 70)),
+        draw(st.booleans()),
+    )
     operands = [
         integers(rng, kind, 2, m, k), integers(rng, "int8", *((n, k) if trans else (k, n))),
         rng.uniform(1e-4, 1e-2, n).astype("float32"),
@@ -150,11 +155,17 @@ def test_add(kernels, data):
 def test_conversions(kernels, kind, size):
     rng = np.random.default_rng(size)
     zero = np.array(rng.integers(*RANGES[kind]), kind)
-    x = np.concatenate([rng.normal(0, 40, size), np.arange(-5, 6) + 0.5, [np.inf, -np.inf, np.nan]]).astype("float32")
+    x = np.concatenate([rng.normal(0, 40, size), np.arange(-5, 6) + 0.5, [np.inf, -np.inf, np.nan]]).astype(
+        "float32"
+    )
     for scale in (1.0, 0.37):
         check(kernels, VECTOR, "QuantizeLinear", [x, np.array(scale, "float32"), zero], constants=2)
     check(
-        kernels, VECTOR, "DequantizeLinear", [integers(rng, kind, size), np.array(0.37, "float32"), zero], constants=2
+        kernels,
+        VECTOR,
+        "DequantizeLinear",
+        [integers(rng, kind, size), np.array(0.37, "float32"), zero],
+        constants=2,
     )
 
 
@@ -171,8 +182,24 @@ def test_pools(kernels, kind, c):
     rng = np.random.default_rng(c)
     x = integers(rng, kind, 2, 9, 8, c)
     check(
-        kernels, VECTOR, "MaxPool", [x], 3, kernel_shape=(3, 2), strides=(2, 1), pads=(1, 0, 1, 1), layout="NHWC"
+        kernels,
+        VECTOR,
+        "MaxPool",
+        [x],
+        3,
+        kernel_shape=(3, 2),
+        strides=(2, 1),
+        pads=(1, 0, 1, 1),
+        layout="NHWC",
     )
     check(
-        kernels, VECTOR, "QuantizedGlobalAveragePool", [x], layout="NHWC", x_scale=0.3, x_zero=5, y_scale=0.29, y_zero=4
+        kernels,
+        VECTOR,
+        "QuantizedGlobalAveragePool",
+        [x],
+        layout="NHWC",
+        x_scale=0.3,
+        x_zero=5,
+        y_scale=0.29,
+        y_zero=4,
     )

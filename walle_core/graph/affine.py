@@ -79,7 +79,12 @@ def affine_of(node: Node | None, constants: Mapping[str, Any], integer: str, dty
         integer: the integer side of the node.
         dtype: its dtype where it is known; "" reads the zero point's.
     """
-    if node is None or len(node.inputs) < 2 or node.inputs[1] not in constants or node.attrs.get("block_size", 0):
+    if (
+        node is None
+        or len(node.inputs) < 2
+        or node.inputs[1] not in constants
+        or node.attrs.get("block_size", 0)
+    ):
         return None
     scale, zero = constants[node.inputs[1]], 0
     if len(node.inputs) > 2 and node.inputs[2]:
@@ -90,7 +95,11 @@ def affine_of(node: Node | None, constants: Mapping[str, Any], integer: str, dty
         dtype = {0: "uint8", 2: "uint8", 3: "int8"}.get(node.attrs.get("output_dtype", 0), "")
     if scale.size != 1 or str(scale.dtype) != "float32" or dtype not in RANGES:
         return None
-    if any(node.attrs.get(k, 0) not in (0, 1) for k in ("precision", "output_dtype") if node.op == "DequantizeLinear"):
+    if any(
+        node.attrs.get(k, 0) not in (0, 1)
+        for k in ("precision", "output_dtype")
+        if node.op == "DequantizeLinear"
+    ):
         return None
     value = float(numbers(scale)[0])
     return Affine(integer, dtype, value, zero) if SCALES[0] < value < SCALES[1] else None

@@ -42,6 +42,7 @@ class IntegerPass:
         self.integer: dict[str, Node] = {}  # value -> the integer node that makes it
 
     def run(self) -> Graph:
+        """The rewritten graph."""
         nodes: list[Node] = []
         for node in self.graph.nodes:
             made = self.rewrite(node) if node.op == "QuantizeLinear" else None
@@ -152,11 +153,10 @@ class IntegerPass:
         return [Node("Lookup", (source.name, name), node.outputs, {}, node.name)]
 
     def others(self, node: Node) -> list[Any]:
+        """Constant values of all inputs but the first."""
         return [self.constants[n] if n else None for n in node.inputs[1:]]
 
-    def transparent(
-        self, node: Node, head: Node, result: Affine, functions: list[Node]
-    ) -> list[Node] | None:
+    def transparent(self, node: Node, head: Node, result: Affine, functions: list[Node]) -> list[Node] | None:
         """Movement and maxima keep integers; functions of the result follow them."""
         source = self.dequantised(head.inputs[0])
         if source is None or any(n and n not in self.constants for n in head.inputs[1:]):
@@ -171,6 +171,7 @@ class IntegerPass:
         return [first, *after]
 
     def addition(self, head: Node, node: Node, attributes: dict[str, Any]) -> list[Node] | None:
+        """QuantizedAdd, for operands of one shape and type."""
         a, b = (self.dequantised(n) for n in head.inputs)
         shapes = [self.specs.get(n) for n in head.inputs]
         if a is None or b is None or a.dtype != b.dtype or any(s is None or not s.static for s in shapes):
@@ -181,11 +182,14 @@ class IntegerPass:
         return [Node("QuantizedAdd", (a.name, b.name), node.outputs, {**operands, **attributes}, node.name)]
 
     def average(self, head: Node, node: Node, attributes: dict[str, Any]) -> list[Node] | None:
+        """QuantizedGlobalAveragePool."""
         x = self.dequantised(head.inputs[0])
         if x is None:
             return None
         operands = {"x_scale": x.scale, "x_zero": x.zero}
-        return [Node("QuantizedGlobalAveragePool", (x.name,), node.outputs, {**operands, **attributes}, node.name)]
+        return [
+            Node("QuantizedGlobalAveragePool", (x.name,), node.outputs, {**operands, **attributes}, node.name)
+        ]
 
     def joined(self, head: Node, node: Node, result: Affine) -> list[Node] | None:
         """Concat and constant Pad, of operands brought to the result's scale."""
@@ -207,8 +211,8 @@ class IntegerPass:
             if any(n and n not in self.constants for n in head.inputs[1:]):
                 return None
             fill = head.inputs[2] if len(head.inputs) > 2 else ""
-            value = float(numbers(self.constants[fill])[0]) if fill else 0.0
-            filled = self.const(f"{node.name}/fill", Tensor.of(result.quantised(value), result.dtype))
+            padding = float(numbers(self.constants[fill])[0]) if fill else 0.0
+            filled = self.const(f"{node.name}/fill", Tensor.of(result.quantised(padding), result.dtype))
             names += [head.inputs[1], filled, *head.inputs[3:]]
         return [*nodes, head.evolve(inputs=tuple(names), outputs=node.outputs, name=node.name)]
 

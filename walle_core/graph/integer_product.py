@@ -53,7 +53,11 @@ def weights_of(work: IntegerPass, head: Node) -> Weights | None:
     axis = 0 if head.op == "Conv" or (head.op == "Gemm" and head.attrs.get("transB", 0)) else 1
     if scale.size != 1 and (len(scale.shape) != 1 or int(node.attrs.get("axis", 1)) % len(shape) != axis):
         return None
-    zeros = {int(z) for z in numbers(work.constants[node.inputs[2]])} if len(node.inputs) > 2 and node.inputs[2] else {0}
+    zeros = (
+        {int(z) for z in numbers(work.constants[node.inputs[2]])}
+        if len(node.inputs) > 2 and node.inputs[2]
+        else {0}
+    )
     scales = [float(s) for s in numbers(scale)]
     if len(zeros) != 1 or not all(SCALES[0] < s < SCALES[1] for s in scales):
         return None
@@ -74,7 +78,9 @@ def bias_of(work: IntegerPass, name: str, scales: list[float]) -> list[int] | No
         factors = [float(v) for v in numbers(work.constants[node.inputs[1]])]
         stored, factors = _spread(stored, len(scales)), _spread(factors, len(scales))
         close = all(abs(f - s) <= 1e-6 * s for f, s in zip(factors, scales, strict=True))
-        return stored if close else [_round(v * f / s) for v, f, s in zip(stored, factors, scales, strict=True)]
+        return (
+            stored if close else [_round(v * f / s) for v, f, s in zip(stored, factors, scales, strict=True)]
+        )
     value = work.constants.get(name)
     if value is None or str(value.dtype) != "float32" or value.size not in (1, len(scales)):
         return None
@@ -103,11 +109,12 @@ def product(work: IntegerPass, head: Node, node: Node, attributes: dict[str, Any
     scales = _spread([f32(x.scale * s) for s in weights.scales], weights.channels)
     if not all(SCALES[0] < s < SCALES[1] for s in scales):
         return None
-    bias: list[int] | None = []
+    bias: list[int] = []
     if len(head.inputs) > 2 and head.inputs[2]:
-        bias = bias_of(work, head.inputs[2], scales)
-        if bias is None or len(bias) != weights.channels:
+        found = bias_of(work, head.inputs[2], scales)
+        if found is None or len(found) != weights.channels:
             return None
+        bias = found
     largest = max((abs(b) for b in bias), default=0)
     if 255 * 255 * weights.depth + largest > LIMIT:
         return None
@@ -125,7 +132,12 @@ def product(work: IntegerPass, head: Node, node: Node, attributes: dict[str, Any
 def padded(work: IntegerPass, x: Affine, window: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """(input, window attributes) with spatial padding by the zero point moved from a Pad node into the window."""
     pad = work.integer.get(x.name)
-    if pad is None or pad.op != "Pad" or len(pad.inputs) > 3 or window.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET"):
+    if (
+        pad is None
+        or pad.op != "Pad"
+        or len(pad.inputs) > 3
+        or window.get("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET")
+    ):
         return x.name, window
     pads = [int(p) for p in numbers(work.constants[pad.inputs[1]])]
     rank = len(pads) // 2

@@ -165,7 +165,11 @@ class _Pass:
         """Follows its first input, where its scale and zero point are single numbers."""
         value = node.inputs[0]
         sizes = [self.specs[n].size for n in node.inputs[1:] if n]
-        if self.rank(value) not in (3, 4) or value not in self.last or (node.op != "Lookup" and max(sizes) > 1):
+        if (
+            self.rank(value) not in (3, 4)
+            or value not in self.last
+            or (node.op != "Lookup" and max(sizes) > 1)
+        ):
             return False
         inputs = (self.get_last(value), *(self.get_first(n) for n in node.inputs[1:]))
         return self.emit_last(node.evolve(inputs=inputs))

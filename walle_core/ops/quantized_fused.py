@@ -159,7 +159,7 @@ def _matmul_flops(ctx: OpContext, outs: Sequence[TensorSpec]) -> float:
 
 @quiet
 def quantized_matmul(
-    x: Any, w: Any, scale: Any, bias: Any = None, *, transB: int = 0, x_zero: int = 0, w_zero: int = 0,  # noqa: N803
+    x: Any, w: Any, scale: Any, bias: Any = None, *, transB: int = 0, x_zero: int = 0, w_zero: int = 0,
     y_scale: float = 1.0, y_zero: int = 0, low: int = 0, high: int = 255, to: int = 2,
 ) -> Any:  # fmt: skip
     """Product of integers less their zero points, plus bias, scaled per column and quantised."""
@@ -184,7 +184,7 @@ def quantized_matmul(
     ),
 )  # fmt: skip
 def quantized_matmul_graph(
-    g: Any, x: str, w: str, scale: str, bias: str | None = None, *, transB: int = 0, x_zero: int = 0,  # noqa: N803
+    g: Any, x: str, w: str, scale: str, bias: str | None = None, *, transB: int = 0, x_zero: int = 0,
     w_zero: int = 0, y_scale: float = 1.0, y_zero: int = 0, low: int = 0, high: int = 255, to: int = 2,
 ) -> Any:  # fmt: skip
     """Product of 8-bit integers less their zero points, plus an int32 bias, scaled per column and quantised."""

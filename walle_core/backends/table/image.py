@@ -85,9 +85,7 @@ def channels_last(
     return to_channels_first(spec.sizes, "NHWC") if out.size else None
 
 
-def conv_image(
-    node: Node, specs: Mapping[str, TensorSpec], dtypes: Sequence[str] = FLOATS
-) -> Image | None:
+def conv_image(node: Node, specs: Mapping[str, TensorSpec], dtypes: Sequence[str] = FLOATS) -> Image | None:
     """Geometry of a convolution over one or two spatial axes; None if it is laid out or typed differently."""
     shape, op = channels_last(node, specs, dtypes), find(node.op)
     if shape is None or op is None or len(shape) not in (3, 4):
@@ -97,9 +95,7 @@ def conv_image(
     return _image(shape, filters[0], window)
 
 
-def pool_image(
-    node: Node, specs: Mapping[str, TensorSpec], dtypes: Sequence[str] = FLOATS
-) -> Image | None:
+def pool_image(node: Node, specs: Mapping[str, TensorSpec], dtypes: Sequence[str] = FLOATS) -> Image | None:
     """Geometry of a MaxPool or AveragePool over one or two spatial axes; None if it is laid out or typed differently."""
     shape, op = channels_last(node, specs, dtypes), find(node.op)
     if shape is None or op is None or len(shape) not in (3, 4):

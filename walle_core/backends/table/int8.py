@@ -22,7 +22,12 @@ SCALES = (1e-25, 1e25)  # float32 arithmetic of the kernels neither overflows no
 def result_args(node: Node) -> list[int]:
     """The four arguments of `Requantise` in int8_tile.hpp."""
     a = node.attrs
-    return [f64(a.get("y_scale", 1.0)), int(a.get("y_zero", 0)), int(a.get("low", 0)), int(a.get("high", 255))]
+    return [
+        f64(a.get("y_scale", 1.0)),
+        int(a.get("y_zero", 0)),
+        int(a.get("low", 0)),
+        int(a.get("high", 255)),
+    ]
 
 
 def scales_fit(node: Node, *names: str) -> bool:
@@ -107,7 +112,9 @@ def candidates(
     params = {"tile": (tile.rows, tile.panel), "block": cut.block_tiles}
     ops = 2.0 * p.groups * padded_ops(p.image.pixels, k, p.pairs, tile)
     name = "gemm_int8" if p.image.taps == 1 else "direct_int8"
-    why = f"{p.image.pixels} pixels x {c * p.image.taps} x {k}" + (f", {p.groups} groups" if p.groups > 1 else "")
+    why = f"{p.image.pixels} pixels x {c * p.image.taps} x {k}" + (
+        f", {p.groups} groups" if p.groups > 1 else ""
+    )
     return [*offers, Candidate(name, name, ops, moved, 1, params, why)]
 
 
@@ -135,15 +142,14 @@ def emit_product(em: Emitter, node: Node, p: IntProduct) -> None:
     packed = Tensor((units * p.pairs * tile.panel,), "int32", zero=False)
     pack = [p.groups, k, c, i.taps, *p.strides, int(node.attrs.get("w_zero", 0))]
     em.run_now(em.require("int8", "pack", str(weights.dtype)), [packed, weights], pack, units)
-    padded: list[list[Any]] = [[], []]
-    for values, to in zip(_parameters(em, node, i.k), padded, strict=True):
-        for g in range(p.groups):
-            to += [*values[g * k : (g + 1) * k], *[0] * (width - k)]
+    bias, scale = _parameters(em, node, i.k)
+    biases, scales = ([v for g in range(p.groups) for v in (*values[g * k : (g + 1) * k], *[0] * (width - k))]
+                      for values in (bias, scale))  # fmt: skip
     cut = p.cut(tile, em.threads)
     scratch = stage_floats(cut, tile)
     operands = [
         em.value(node.outputs[0]), em.value(node.inputs[0]), em.add_constant(packed),
-        em.add_constant(Tensor.of(padded[0], "int32")), em.add_constant(Tensor.of(padded[1], "float32")),
+        em.add_constant(Tensor.of(biases, "int32")), em.add_constant(Tensor.of(scales, "float32")),
         em.scratch(4 * scratch * em.threads),
     ]  # fmt: skip
     args = [
@@ -166,7 +172,11 @@ def emit_depthwise(em: Emitter, node: Node, p: IntProduct) -> None:
     pack = [i.c, *i.kernel, int(node.attrs.get("w_zero", 0))]
     em.run_now(em.require("int8", "depthwise_pack", str(weights.dtype)), tensors, pack, blocks)
     args = [*i.args(), int(node.attrs.get("x_zero", 0)), *result_args(node)]
-    operands = [em.value(node.outputs[0]), em.value(node.inputs[0]), *map(em.add_constant, (packed, biases, scales))]
+    operands = [
+        em.value(node.outputs[0]),
+        em.value(node.inputs[0]),
+        *map(em.add_constant, (packed, biases, scales)),
+    ]
     kernel = em.require("int8", "depthwise", em.spec(node.inputs[0]).dtype.name)
     em.step(kernel, operands, args, i.n * i.out[0], i.grain, node.name)
 

@@ -19,7 +19,8 @@ KERNELS = {
     "MaxPool": "max_pool", "QuantizedGlobalAveragePool": "global_average",
 }  # fmt: skip
 
-Specs, Constants = Mapping[str, TensorSpec], Mapping[str, Any]
+Specs = Mapping[str, TensorSpec]
+Constants = Mapping[str, Any]
 
 
 def _affine(node: Node, constants: Constants) -> tuple[float, int] | None:
@@ -33,7 +34,7 @@ def _affine(node: Node, constants: Constants) -> tuple[float, int] | None:
 
 
 def _row(node: Node, specs: Specs) -> str:
-    """dtype of the kernel row: of the integers."""
+    """Dtype of the kernel row: of the integers."""
     if node.op == "Lookup":
         return "uint8"
     return specs[node.outputs[0] if node.op == "QuantizeLinear" else node.inputs[0]].dtype.name
