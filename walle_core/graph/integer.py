@@ -153,7 +153,7 @@ class IntegerPass:
         return [Node("Lookup", (source.name, name), node.outputs, {}, node.name)]
 
     def others(self, node: Node) -> list[Any]:
-        """Constants of a node's inputs but the first."""
+        """Constant values of all inputs but the first."""
         return [self.constants[n] if n else None for n in node.inputs[1:]]
 
     def transparent(self, node: Node, head: Node, result: Affine, functions: list[Node]) -> list[Node] | None:
@@ -171,7 +171,7 @@ class IntegerPass:
         return [first, *after]
 
     def addition(self, head: Node, node: Node, attributes: dict[str, Any]) -> list[Node] | None:
-        """The sum of two values of one shape; None if it is another sum."""
+        """QuantizedAdd, for operands of one shape and type."""
         a, b = (self.dequantised(n) for n in head.inputs)
         shapes = [self.specs.get(n) for n in head.inputs]
         if a is None or b is None or a.dtype != b.dtype or any(s is None or not s.static for s in shapes):
@@ -182,7 +182,7 @@ class IntegerPass:
         return [Node("QuantizedAdd", (a.name, b.name), node.outputs, {**operands, **attributes}, node.name)]
 
     def average(self, head: Node, node: Node, attributes: dict[str, Any]) -> list[Node] | None:
-        """The mean over an image."""
+        """QuantizedGlobalAveragePool."""
         x = self.dequantised(head.inputs[0])
         if x is None:
             return None
@@ -211,8 +211,8 @@ class IntegerPass:
             if any(n and n not in self.constants for n in head.inputs[1:]):
                 return None
             fill = head.inputs[2] if len(head.inputs) > 2 else ""
-            blank = float(numbers(self.constants[fill])[0]) if fill else 0.0
-            filled = self.const(f"{node.name}/fill", Tensor.of(result.quantised(blank), result.dtype))
+            padding = float(numbers(self.constants[fill])[0]) if fill else 0.0
+            filled = self.const(f"{node.name}/fill", Tensor.of(result.quantised(padding), result.dtype))
             names += [head.inputs[1], filled, *head.inputs[3:]]
         return [*nodes, head.evolve(inputs=tuple(names), outputs=node.outputs, name=node.name)]
 

@@ -109,12 +109,13 @@ def product(work: IntegerPass, head: Node, node: Node, attributes: dict[str, Any
     scales = _spread([f32(x.scale * s) for s in weights.scales], weights.channels)
     if not all(SCALES[0] < s < SCALES[1] for s in scales):
         return None
-    bias: list[int] | None = []
+    bias: list[int] = []
     if len(head.inputs) > 2 and head.inputs[2]:
-        bias = bias_of(work, head.inputs[2], scales)
-        if bias is None or len(bias) != weights.channels:
+        found = bias_of(work, head.inputs[2], scales)
+        if found is None or len(found) != weights.channels:
             return None
-    largest = max((abs(b) for b in bias or ()), default=0)
+        bias = found
+    largest = max((abs(b) for b in bias), default=0)
     if 255 * 255 * weights.depth + largest > LIMIT:
         return None
     operands = [x.name, weights.name, work.const(f"{node.name}/scale", Tensor.of(scales, "float32"))]

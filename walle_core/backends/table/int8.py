@@ -143,16 +143,14 @@ def emit_product(em: Emitter, node: Node, p: IntProduct) -> None:
     packed = Tensor((units * p.pairs * tile.panel,), "int32", zero=False)
     pack = [p.groups, k, c, i.taps, *p.strides, int(node.attrs.get("w_zero", 0))]
     em.run_now(em.require("int8", "pack", str(weights.dtype)), [packed, weights], pack, units)
-    padded: list[list[Any]] = [[], []]
-    parameters: tuple[list[Any], list[Any]] = _parameters(em, node, i.k)
-    for values, to in zip(parameters, padded, strict=True):
-        for g in range(p.groups):
-            to += [*values[g * k : (g + 1) * k], *[0] * (width - k)]
+    bias, scale = _parameters(em, node, i.k)
+    biases, scales = ([v for g in range(p.groups) for v in (*values[g * k : (g + 1) * k], *[0] * (width - k))]
+                      for values in (bias, scale))  # fmt: skip
     cut = p.cut(tile, em.threads)
     scratch = stage_floats(cut, tile)
     operands = [
         em.value(node.outputs[0]), em.value(node.inputs[0]), em.add_constant(packed),
-        em.add_constant(Tensor.of(padded[0], "int32")), em.add_constant(Tensor.of(padded[1], "float32")),
+        em.add_constant(Tensor.of(biases, "int32")), em.add_constant(Tensor.of(scales, "float32")),
         em.scratch(4 * scratch * em.threads),
     ]  # fmt: skip
     args = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 from walle_core.backends.table.emitter import Emitter, Rule, f64
 from walle_core.backends.table.executable import Kernels
@@ -20,8 +20,8 @@ KERNELS = {
     "MaxPool": "max_pool", "QuantizedGlobalAveragePool": "global_average",
 }  # fmt: skip
 
-Specs: TypeAlias = Mapping[str, TensorSpec]
-Constants: TypeAlias = Mapping[str, Any]
+Specs = Mapping[str, TensorSpec]
+Constants = Mapping[str, Any]
 
 
 def _affine(node: Node, constants: Constants) -> tuple[float, int] | None:

@@ -60,10 +60,23 @@ template <bool kSigned> struct ByteRows {
   }
   static bool inside(int64_t i, int64_t size) { return uint64_t(i) < uint64_t(size); }
 
-  // Output pixel m: all taps, in the order of the packed weights.
-  void row(int64_t m, unsigned char* to) const {
-    const uint32_t line = uint32_t(m) / uint32_t(OW), n = line / uint32_t(OH);
-    const int64_t iy = int64_t(line % uint32_t(OH)) * sh - pt, ix = int64_t(uint32_t(m) % uint32_t(OW)) * sw - pl;
+  // Output pixels first..last-1, all taps in the order of the packed weights, `step` bytes from pixel to pixel.
+  void rows(int64_t first, int64_t last, unsigned char* to, int64_t step) const {
+    if (KH * KW == 1 && sh == 1 && sw == 1 && H == OH && W == OW) {
+      for (int64_t m = first; m < last; ++m, to += step) widen(x + m * ldx, C, to);
+      return;
+    }
+    const uint32_t line = uint32_t(first) / uint32_t(OW);
+    int64_t ox = uint32_t(first) % uint32_t(OW), oy = line % uint32_t(OH), n = line / uint32_t(OH);
+    for (int64_t m = first; m < last; ++m, to += step) {
+      pixel(n, oy * sh - pt, ox * sw - pl, to);
+      if (++ox == OW) {
+        ox = 0;
+        if (++oy == OH) oy = 0, ++n;
+      }
+    }
+  }
+  void pixel(int64_t n, int64_t iy, int64_t ix, unsigned char* to) const {
     const bool joined = dw == 1 && C == ldx && ix >= 0 && ix + KW <= W;  // a kernel row is one run
     for (int64_t kh = 0; kh < KH; ++kh) {
       const int64_t y = iy + kh * dh;
@@ -104,18 +117,18 @@ template <bool kSigned> inline void int8_conv(const walle_call* call) {
     const int64_t panel1 = panel0 + cut.group_panels < cut.panels ? panel0 + cut.group_panels : cut.panels;
     const int64_t first = cut.row(tile0), last = cut.row(tile1);
     at.x = x + g * C;
-    for (int64_t m = first; m < last; ++m) at.row(m, reinterpret_cast<unsigned char*>(stage + (m - first) * t.stride));
+    at.rows(first, last, reinterpret_cast<unsigned char*>(stage), 4 * t.stride);
     for (int64_t panel = panel0; panel < panel1; ++panel) {
       const int64_t n = panel * kNr, packed = g * cut.panels + panel;
       t.cols = O - n < kNr ? O - n : kNr;
       t.b = static_cast<const int32_t*>(call->buf[2]) + packed * t.pairs * kNr;
       t.bias = static_cast<const int32_t*>(call->buf[3]) + packed * kNr;
       t.scale = static_cast<const float*>(call->buf[4]) + packed * kNr;
-      for (int64_t tile = tile0; tile < tile1; ++tile) {
-        const int64_t m = cut.row(tile);
+      for (int64_t tile = tile0, m = first, next; tile < tile1; ++tile, m = next) {
+        next = cut.row(tile + 1);
         t.a = stage + (m - first) * t.stride;
         t.c = static_cast<uint8_t*>(call->buf[0]) + m * t.ldc + g * O + n;
-        int8_tile_select(int(cut.row(tile + 1) - m), t.cols)(t, requantise);
+        int8_tile_select(int(next - m), t.cols)(t, requantise);
       }
     }
   }

@@ -69,19 +69,20 @@ struct IntDepthwiseRow {
   int64_t channels;  // of the block that exist
 };
 
-// P pixels from ox. KW, SW: known kernel width and stride (dilation 1), or 0. kEdge: columns may lie outside the image,
-// fewer than P pixels may exist, and the block may be narrower than a vector.
-template <bool kSigned, int KW, int SW, int P, bool kEdge>
-WALLE_INLINE void int8_strip(const IntDepthwiseRow& r, int64_t ox, int64_t valid) {
+// What a strip must mind: nothing; columns outside the image and fewer than P pixels; also a block narrower than a vector.
+enum Strip { kInside, kEdge, kNarrow };
+
+// P pixels from ox. KW, SW: known kernel width and stride (dilation 1), or 0.
+template <bool kSigned, int KW, int SW, int P, Strip kStrip>
+__attribute__((noinline)) void int8_strip(const IntDepthwiseRow& r, int64_t ox, int64_t valid) {
   const IntDepthwiseArgs& a = r.a;
   const int64_t kw = KW ? KW : a.kw, stride = SW ? SW : a.stride_w, dilation = KW ? 1 : a.dilation_w;
   const int64_t ix0 = ox * stride - a.pad_left;
   const I32 zero = set_pairs(int32_t(a.x_zero));
   const auto input = [&](int64_t ky, int64_t x) __attribute__((always_inline)) {
     const uint8_t* p = r.rows[ky] + (ix0 + x) * r.steps[ky];
-    if (!kEdge) return sub_pairs(load_pairs<kSigned>(p), zero);
-    if (uint64_t(ix0 + x) >= uint64_t(a.w)) return I32::set(0);
-    if (r.channels == kPair || r.steps[ky] == 0) return sub_pairs(load_pairs<kSigned>(p), zero);
+    if (kStrip != kInside && uint64_t(ix0 + x) >= uint64_t(a.w)) return I32::set(0);
+    if (kStrip != kNarrow || r.steps[ky] == 0) return sub_pairs(load_pairs<kSigned>(p), zero);
     uint8_t bytes[kPair] = {};
     std::memcpy(bytes, p, size_t(r.channels));
     return sub_pairs(load_pairs<kSigned>(bytes), zero);
@@ -91,13 +92,15 @@ WALLE_INLINE void int8_strip(const IntDepthwiseRow& r, int64_t ox, int64_t valid
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) acc[p][0] = bias_lo, acc[p][1] = bias_hi;
   const int32_t* w = r.weights;
-  for (int64_t ky = 0; ky < a.kh; ky += 2, w += kw * kPair) {
-    const bool both = ky + 1 < a.kh;
+  const auto rows = [&](int64_t ky, auto two) __attribute__((always_inline)) {  // kernel rows ky and, where two, ky + 1
+    const auto columns = [&](int64_t x, I32* lo, I32* hi) __attribute__((always_inline)) {
+      zip_pairs(input(ky, x), two ? input(ky + 1, x) : I32::set(0), lo, hi);
+    };
     if constexpr (KW > 0) {
 #pragma GCC unroll 32
       for (int x = 0; x < (P - 1) * SW + KW; ++x) {
         I32 lo, hi;
-        zip_pairs(input(ky, x), both ? input(ky + 1, x) : I32::set(0), &lo, &hi);
+        columns(x, &lo, &hi);
 #pragma GCC unroll 8
         for (int p = 0; p < P; ++p) {
           const int kx = x - p * SW;
@@ -112,23 +115,28 @@ WALLE_INLINE void int8_strip(const IntDepthwiseRow& r, int64_t ox, int64_t valid
         const I32 w_lo = I32::load(w + kx * kPair), w_hi = I32::load(w + kx * kPair + I32::N);
 #pragma GCC unroll 8
         for (int p = 0; p < P; ++p) {
-          const int64_t x = p * stride + kx * dilation;
           I32 lo, hi;
-          zip_pairs(input(ky, x), both ? input(ky + 1, x) : I32::set(0), &lo, &hi);
+          columns(p * stride + kx * dilation, &lo, &hi);
           acc[p][0] = dot_pairs(lo, w_lo, acc[p][0]);
           acc[p][1] = dot_pairs(hi, w_hi, acc[p][1]);
         }
       }
     }
-  }
+    w += kw * kPair;
+  };
+  struct Yes { constexpr operator bool() const { return true; } };
+  struct No { constexpr operator bool() const { return false; } };
+  int64_t ky = 0;
+  for (; ky + 2 <= a.kh; ky += 2) rows(ky, Yes{});
+  if (ky < a.kh) rows(ky, No{});
   const F32 scale_lo = F32::load(r.scale), scale_hi = F32::load(r.scale + F32::N);
   const Requantise q = r.requantise;
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
-    if (kEdge && p >= valid) break;
+    if (kStrip != kInside && p >= valid) break;
     uint8_t* to = r.dst + (ox + p) * a.c;
     const I32 lo = q(mul(to_float(acc[p][0]), scale_lo)), hi = q(mul(to_float(acc[p][1]), scale_hi));
-    if (!kEdge || r.channels == kPair) {
+    if (kStrip != kNarrow) {
       store_zipped8(lo, hi, to);
     } else {
       uint8_t bytes[kPair];
@@ -144,9 +152,10 @@ template <bool kSigned, int KW, int SW> void int8_depthwise_row(const IntDepthwi
   const int64_t span = (a.kw - 1) * a.dilation_w;
   for (int64_t ox = 0; ox < a.ow; ox += P) {
     const int64_t ix = ox * a.stride_w - a.pad_left, valid = a.ow - ox < P ? a.ow - ox : P;
-    const bool inside = ix >= 0 && ix + (P - 1) * a.stride_w + span < a.w && valid == P && r.channels == kPair;
-    if (inside) int8_strip<kSigned, KW, SW, P, false>(r, ox, P);
-    else int8_strip<kSigned, KW, SW, P, true>(r, ox, valid);
+    const bool inside = ix >= 0 && ix + (P - 1) * a.stride_w + span < a.w && valid == P;
+    if (r.channels < kPair) int8_strip<kSigned, KW, SW, P, kNarrow>(r, ox, valid);
+    else if (inside) int8_strip<kSigned, KW, SW, P, kInside>(r, ox, P);
+    else int8_strip<kSigned, KW, SW, P, kEdge>(r, ox, valid);
   }
 }
 

@@ -22,6 +22,7 @@ template <bool kSigned> WALLE_INLINE I32 load8(const uint8_t* p, size_t n) {
   return load8<kSigned>(bytes);
 }
 inline void store_low8(I32 a, uint8_t* p, size_t n) {
+  if (n == size_t(I32::N)) return store_low8(a, p);
   uint8_t bytes[I32::N];
   store_low8(a, bytes);
   std::memcpy(p, bytes, n);
@@ -71,19 +72,20 @@ struct IntTile {
 __attribute__((noinline)) inline void int8_finish(const IntTile& t, const int32_t* sums, int height, int vectors,
                                                   const Requantise& requantise) {
   const Requantise q = requantise;
-  for (int v = 0; v < vectors; ++v) {
-    const int64_t left = t.cols - v * I32::N;
-    if (left <= 0) break;
-    const F32 scale = F32::load(t.scale + v * F32::N);
-    const int32_t* from = sums + v * I32::N;
+  const auto at = [&](int64_t i, F32 scale) __attribute__((always_inline)) {
+    return q(mul(to_float(I32::load(sums + i * I32::N)), scale));
+  };
+  int v = 0;
+  for (; v + 2 <= vectors && t.cols - v * I32::N >= kPair; v += 2) {
+    const F32 scale = F32::load(t.scale + v * F32::N), next = F32::load(t.scale + (v + 1) * F32::N);
     uint8_t* c = t.c + v * I32::N;
-    if (left >= I32::N) {
-      for (int r = 0; r < height; ++r, from += vectors * I32::N, c += t.ldc)
-        store_low8(q(mul(to_float(I32::load(from)), scale)), c);
-    } else {
-      for (int r = 0; r < height; ++r, from += vectors * I32::N, c += t.ldc)
-        store_low8(q(mul(to_float(I32::load(from)), scale)), c, size_t(left));
-    }
+    for (int r = 0; r < height; ++r, c += t.ldc) store_low8(at(r * vectors + v, scale), at(r * vectors + v + 1, next), c);
+  }
+  for (; v < vectors && t.cols > v * I32::N; ++v) {
+    const F32 scale = F32::load(t.scale + v * F32::N);
+    const int64_t left = t.cols - v * I32::N < I32::N ? t.cols - v * I32::N : I32::N;
+    uint8_t* c = t.c + v * I32::N;
+    for (int r = 0; r < height; ++r, c += t.ldc) store_low8(at(r * vectors + v, scale), c, size_t(left));
   }
 }
 

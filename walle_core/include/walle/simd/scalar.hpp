@@ -94,6 +94,7 @@ inline F32 pin(F32 a) { return a; }  // in a register from here on: not loaded a
 inline I32 load_u8(const uint8_t* p) { return {*p}; }                       // N bytes, zero extended
 inline I32 load_i8(const uint8_t* p) { return {int8_t(*p)}; }               // N bytes, sign extended
 inline void store_low8(I32 a, uint8_t* p) { *p = uint8_t(a.v); }            // the low byte of each lane
+inline void store_low8(I32 a, I32 b, uint8_t* p) { p[0] = uint8_t(a.v), p[1] = uint8_t(b.v); }  // of a, then of b
 inline I32 make_pairs(int32_t first, int32_t second) { return {int32_t((uint32_t(second) << 16) | (uint32_t(first) & 0xffffu))}; }
 inline I32 load_pairs_u8(const uint8_t* p) { return make_pairs(p[0], p[1]); }                  // 2N bytes
 inline I32 load_pairs_i8(const uint8_t* p) { return make_pairs(int8_t(p[0]), int8_t(p[1])); }  // 2N bytes

@@ -115,6 +115,12 @@ inline void store_low8(I32 a, uint8_t* p) {
   const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), both);
 }
+inline void store_low8(I32 a, I32 b, uint8_t* p) {
+  const __m256i mask = _mm256_set1_epi32(0xff);
+  const __m256i words = _mm256_packus_epi32(_mm256_and_si256(a.v, mask), _mm256_and_si256(b.v, mask));
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_shuffle_epi32(bytes, 0xd8));  // a, b, a, b: in fours
+}
 inline I32 load_pairs_u8(const uint8_t* p) { return {_mm256_cvtepu8_epi16(load_16(p))}; }
 inline I32 load_pairs_i8(const uint8_t* p) { return {_mm256_cvtepi8_epi16(load_16(p))}; }
 inline I32 sub_pairs(I32 a, I32 b) { return {_mm256_sub_epi16(a.v, b.v)}; }

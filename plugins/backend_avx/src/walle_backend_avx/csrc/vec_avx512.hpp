@@ -92,6 +92,10 @@ inline I32 load_i8(const uint8_t* p) { return {_mm512_cvtepi8_epi32(load_16(p))}
 inline void store_low8(I32 a, uint8_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
 }
+inline void store_low8(I32 a, I32 b, uint8_t* p) {
+  store_low8(a, p);
+  store_low8(b, p + 16);
+}
 inline I32 load_pairs_u8(const uint8_t* p) { return {_mm512_cvtepu8_epi16(load_32(p))}; }
 inline I32 load_pairs_i8(const uint8_t* p) { return {_mm512_cvtepi8_epi16(load_32(p))}; }
 inline I32 sub_pairs(I32 a, I32 b) { return {_mm512_sub_epi16(a.v, b.v)}; }
