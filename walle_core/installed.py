@@ -11,7 +11,7 @@ from typing import Any
 
 from walle_core.errors import CacheError
 
-METADATA = (".dist-info", ".egg-info")
+METADATA = ".dist-info"  # a source folder on the path may hold .egg-info, which installs nothing
 
 
 def _metadata() -> Iterator[os.DirEntry[str]]:
