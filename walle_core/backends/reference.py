@@ -197,6 +197,8 @@ def _rate(node: Node, op: OpDef, specs: Mapping[str, TensorSpec]) -> str:
     weight = specs.get(node.inputs[1]) if op.family == "convolution" and len(node.inputs) > 1 else None
     if weight is None or not weight.static or len(weight.sizes) < 3:
         return "gemm"
+    if node.op not in ("Conv", "FusedConv"):  # transposed and deformable ones go window by window
+        return "depthwise"
     if weight.sizes[1] == 1 and int(node.attrs.get("group", 1)) > 1:
         return "depthwise"
     return "convolution" if any(k > 1 for k in weight.sizes[2:]) else "gemm"

@@ -163,9 +163,7 @@ def _packed(em: Emitter, node: Node, direct: Direct) -> Operand:
     args = [direct.groups, direct.k, direct.c, direct.image.taps]
     kernel = em.require("pack_b", "conv")
     if em.is_constant(name):
-        packed = Tensor((units * tile.panel * direct.depth,), "float32", zero=False)
-        em.run_now(kernel, [packed, em.constant_tensor(name)], args, units)
-        return em.add_constant(packed)
+        return em.packed(kernel, name, args, units, units * tile.panel * direct.depth)
     out = em.scratch(4 * units * tile.panel * direct.depth)
     em.step(kernel, [out, em.value(name)], args, units, 1, node.name)
     return out

@@ -103,6 +103,7 @@ class Emitter:
         self._places: dict[str, Operand] = {n: Operand("input", i) for i, n in enumerate(graph.inputs)}
         self._outputs = {n: i for i, n in reversed(list(enumerate(graph.outputs)))}
         self._purpose = Work()
+        self._packed: dict[Any, Operand] = {}
 
     def spec(self, value: str) -> TensorSpec:
         """Spec of a value."""
@@ -210,6 +211,18 @@ class Emitter:
         self.steps.append(
             Step(kernel, tuple(operands), tuple(args), work, max(1, chunk), name, self._purpose)
         )
+
+    def packed(
+        self, kernel: Kernel | None, name: str, args: Sequence[int], work: int, floats: int
+    ) -> Operand:
+        """A constant packed at load; nodes that read it in the same form (the steps of a recurrent layer) share it."""
+        source = self.constant_tensor(name)
+        key = (id(source), kernel.family if kernel else "", kernel.op if kernel else "", tuple(args), work)
+        if key not in self._packed:
+            made = Tensor((floats,), "float32", zero=False)
+            self.run_now(kernel, [made, source], args, work)
+            self._packed[key] = self.add_constant(made)
+        return self._packed[key]
 
     def run_now(
         self, kernel: Kernel | None, tensors: Sequence[Tensor | None], args: Sequence[int], work: int

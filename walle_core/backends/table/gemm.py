@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 
-from walle_core._native import Tensor
 from walle_core.backends.table.activation import activation_args, supports_activation
 from walle_core.backends.table.cut import ALIAS_BYTES, TileShape, padded_ops, solve, stage_floats
 from walle_core.backends.table.emitter import NONE, Emitter, Operand, Rule, f64
@@ -212,9 +211,7 @@ def _packed(em: Emitter, node: Node, p: Product, alpha: float) -> Operand:
     units = prod(size for size, _ in dims) * panels
     kernel = em.require("pack_b", "gemm")
     if em.is_constant(name):
-        packed = Tensor((units * tile.panel * p.k,), "float32", zero=False)
-        em.run_now(kernel, [packed, em.constant_tensor(name)], args, units)
-        return em.add_constant(packed)
+        return em.packed(kernel, name, args, units, units * tile.panel * p.k)
     out = em.scratch(4 * units * tile.panel * p.k)
     em.step(
         kernel,

@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 
-from walle_core._native import Tensor
 from walle_core.backends.table.activation import activation_args, supports_activation
 from walle_core.backends.table.cut import CACHE_BYTES, TileShape
 from walle_core.backends.table.emitter import Emitter, Rule
@@ -149,9 +148,8 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
     assert image is not None
     unit = int(choice.params["unit"])
     tiling = Tiling.of(image, unit, em.lanes)
-    weights = Tensor((tiling.weight_bytes // 4,), "float32", zero=False)
     pack = em.require("winograd", f"pack_F{unit}")
-    em.run_now(pack, [weights, em.constant_tensor(node.inputs[1])], [image.k, image.c], tiling.panels)
+    weights = em.packed(pack, node.inputs[1], [image.k, image.c], tiling.panels, tiling.weight_bytes // 4)
     block, groups = tiling.schedule(em.threads)
     scratch = tiling.scratch_floats(block)
     shape = [
@@ -166,7 +164,7 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
     ]
     args = [*shape, block, groups, scratch, *activation_args(node.attrs)]
     operands = [
-        em.value(node.outputs[0]), em.value(node.inputs[0]), em.add_constant(weights),
+        em.value(node.outputs[0]), em.value(node.inputs[0]), weights,
         em.value(optional(node, 2)), em.value(optional(node, 3)), em.scratch(4 * scratch * em.threads),
     ]  # fmt: skip
     units = -(-tiling.tiles // block) * groups
