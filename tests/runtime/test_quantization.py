@@ -142,6 +142,15 @@ def test_the_command(tmp_path):
     code, text = command(model, "--calibration", folder, "--method", "percentile")
     assert code == 0 and "8 operators in 8-bit integers" in text, text
     assert len(walle.Session(tmp_path / "net.int8.walle").run(DATA[0])) == 1
+    pytest.importorskip("onnx")
+    code, text = command(model, "--calibration", folder, "--out", tmp_path / "out.onnx")
+    assert code == 0, text
+    ort = pytest.importorskip("onnxruntime")
+    (want,) = ort.InferenceSession(str(tmp_path / "out.onnx"), providers=["CPUExecutionProvider"]).run(
+        None, DATA[0]
+    )
+    (got,) = walle.Session(tmp_path / "out.onnx").run(DATA[0]).values()
+    assert np.abs(np.asarray(got) - want).max() < 0.05 * np.abs(want).max()
     np.save(folder / "c.npy", DATA[1]["x"][:1])
     code, text = command(model, "--calibration", folder)
     assert code and "c.npy" in text and "Traceback" not in text

@@ -19,7 +19,6 @@ from walle_core.cli.common import (
     walle_command,
 )
 from walle_core.errors import InputError
-from walle_core.frontends.walle_file import save
 
 LAYERS = 8  # of the worst ones that are shown
 
@@ -59,7 +58,10 @@ def batches(graph: Any, folder: str, limit: int) -> list[dict[str, Any]]:
     help="Folder with typical inputs: one .npz, .npy, image or sound per run.",
 )
 @click.option(
-    "--out", type=click.Path(dir_okay=False), default=None, help="Default: MODEL with the ending .int8.walle."
+    "--out",
+    type=click.Path(dir_okay=False),
+    default=None,
+    help="A .walle or .onnx file; default: MODEL with the ending .int8.walle.",
 )
 @click.option(
     "--method",
@@ -85,6 +87,7 @@ def command(
 ) -> None:  # fmt: skip
     """Quantise a float32 model to 8-bit integers with typical inputs, and say how close it stays."""
     from walle_core.quantization import quantize
+    from walle_core.quantization.save import save
     from walle_core.ranking import bind_shapes
 
     graph = bind_shapes(walle.load(model))
