@@ -38,7 +38,7 @@ def check(kernels, rule, op, operands, threads=1, constants=0, algorithm="", **a
     for offer in offers:
         em = Emitter(graph, kernels, threads)
         rule.emit(em, node, offer)
-        program, _ = em.finish()
+        program = em.finish()[0].program()
         (made,) = program.run([Tensor.wrap(v) for v in operands[:split]])
         (want,) = run_node(node, [Tensor.wrap(np.ascontiguousarray(v)) for v in operands])
         np.testing.assert_array_equal(np.asarray(made), np.asarray(want), err_msg=offer.algorithm)
