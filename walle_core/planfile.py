@@ -34,7 +34,9 @@ FORMAT = 1
 PREFIX = len(MAGIC) + 16  # then: length of the header, its checksum
 ALIGN, PAGE = 64, 4096
 MAX_HEADER = 1 << 28
-LIMIT_BYTES = 4 << 30  # of all plans, unless WALLE_CACHE_LIMIT (bytes) says otherwise
+LIMIT_BYTES = (
+    4 << 30
+)  # of all plans, unless WALLE_CACHE_LIMIT (bytes) says otherwise; 0: none are kept or read
 ENVIRONMENT = ("WALLE_ISA", "WALLE_PLUGINS_BLOCK", "WALLE_STRICT_PLUGINS")
 
 
@@ -111,6 +113,8 @@ def stamp(path: str) -> list[Any]:
 
 def find(request: Request) -> Found | None:
     """The kept plan; None if there is none that still holds."""
+    if not _limit():
+        return None
     try:
         with os.fdopen(open_regular(request.file), "rb", buffering=0) as file:
             header = _header(file)
@@ -216,7 +220,7 @@ def keep(
         sections.append([end, tensor.nbytes])
         end += -(-tensor.nbytes // ALIGN) * ALIGN
     limit = _limit()
-    if end > limit:
+    if not limit or end > limit:
         return
     checksum = 0
     for piece in _pieces(tensors):
@@ -240,7 +244,7 @@ def keep(
 
 def _limit() -> int:
     try:
-        return int(os.environ.get("WALLE_CACHE_LIMIT", LIMIT_BYTES))
+        return max(0, int(os.environ.get("WALLE_CACHE_LIMIT", LIMIT_BYTES)))
     except ValueError:
         return LIMIT_BYTES
 

@@ -32,7 +32,8 @@ class Session:
         precision: ``high`` computes in float32, ``low`` allows bfloat16 or float16 where a backend has it.
         check_finite: True refuses inputs with NaN or infinity (InputError).
         cache: True keeps the plan of a model file whose inputs have fixed shapes, packed weights included, in the cache
-            folder (WALLE_CACHE), and starts from there the next time. False neither reads nor writes it.
+            folder (WALLE_CACHE), and starts from there the next time. False neither reads nor writes it. A program that
+            defines operators outside an installed plugin keeps none.
         exact: True leaves out algorithms that round more than plain sums do. Winograd's F(6x6, 3x3), the coarsest of
             them, stays within 1e-3 of the output's scale.
 
@@ -123,12 +124,15 @@ class Session:
             self._keep(backend, list(dict.fromkeys(files)))
 
     def _keep(self, backend: Any, files: Sequence[str]) -> None:
+        from walle_core.ops import CATALOGUE
         from walle_core.planfile import keep
         from walle_core.plugins import load_plugins
 
         request, whole = self._request(backend), getattr(self._fixed, "whole", None)
         if request is None or whole is None or whole.inputs != self._names:
             return
+        if not set(CATALOGUE) <= set(load_plugins().operators):
+            return  # the program defines operators itself; a kept plan could not tell when they change
         inputs = [(n, s) for n, s in zip(self._names, self._specs, strict=True) if s is not None]
         keep(request, whole, load_plugins().backends[whole.backend], files, inputs, self._source)
 

@@ -14,6 +14,7 @@ import walle_core as walle
 from walle_core import cache, planfile
 from walle_core.frontends.walle_file import save
 from walle_core.graph.builder import Builder
+from walle_core.ops import CATALOGUE
 from walle_core.prepared import StoredPlan
 
 
@@ -25,6 +26,7 @@ def folder(tmp_path, monkeypatch):
     for rates in cache.cache_folder().glob("rates-*.json"):
         shutil.copy(rates, mine)
     monkeypatch.setenv("WALLE_CACHE", str(mine))
+    monkeypatch.delenv("WALLE_CACHE_LIMIT", raising=False)
     monkeypatch.setattr(cache, "_warned", [])
     return mine
 
@@ -87,6 +89,21 @@ def test_without_cache_nothing_is_read_or_written(path, folder):
     walle.Session(path)
     assert len(planfile.kept()) == 1
     assert not stored(walle.Session(path, cache=False))
+
+
+def test_a_limit_of_zero_keeps_and_reads_nothing(path, monkeypatch):
+    walle.Session(path)
+    monkeypatch.setenv("WALLE_CACHE_LIMIT", "0")
+    assert not stored(walle.Session(path))
+    assert not stored(walle.Session(path, threads=1))
+    assert len(planfile.kept()) == 1
+
+
+def test_a_program_with_operators_of_its_own_keeps_no_plan(path, monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "Mine", CATALOGUE["Softmax"])
+    for _ in range(2):
+        assert not stored(walle.Session(path))
+    assert not planfile.kept()
 
 
 def test_a_graph_in_memory_and_open_shapes_are_planned(tmp_path):

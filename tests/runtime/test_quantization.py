@@ -96,6 +96,16 @@ def test_excluded_operators_stay_in_float():
     assert report.quantised == 7 and f"{gemm}/weight/stored" not in made.constants
 
 
+def test_a_bias_that_is_no_constant_keeps_its_operator_in_float():
+    g = Builder()
+    x, bias = g.input("x", "float32", (1, 8)), g.input("b", "float32", (4,))
+    graph = g.graph([g.Gemm(g.Gemm(x, g.const(tensor(8, 8))), g.const(tensor(8, 4)), bias)])
+    data = [{"x": RNG.standard_normal((1, 8), dtype=np.float32), "b": np.full(4, 5, np.float32)}]
+    made, report = quantize(graph, data)
+    (got,) = walle.Session(made, backend="portable").run(data[0]).values()
+    assert report.quantised == 1 and np.asarray(got).mean() > 2
+
+
 def test_outliers_do_not_widen_the_range():
     seen, data = Range(), np.concatenate([RNG.standard_normal(100_000), [60.0]]).astype(np.float32)
     seen.see(data, "x")

@@ -18,7 +18,7 @@ def command(clear: bool, as_json: bool) -> None:
     """List the plans kept on disk, or remove them.
 
     A plan is kept when a Session is opened from a model file whose inputs have fixed shapes; the next start takes it
-    from here. WALLE_CACHE names the folder, WALLE_CACHE_LIMIT the bytes that all plans may take (4 GiB).
+    from here. WALLE_CACHE names the folder, WALLE_CACHE_LIMIT the bytes that all plans may take (4 GiB; 0 keeps none).
     """
     rows = [
         {"file": str(path), "bytes": size, "last_used": used, "model": model_of(path)}

@@ -23,7 +23,7 @@ PLACES = {
 }
 
 
-@walle_command("walle new-plugin backend npu\nwalle new-plugin backend npu --out ~/work/walle-backend-npu")
+@walle_command("walle new-plugin backend npu\nwalle new-plugin backend npu --out ~/walle-backend-npu")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder to write; default: walle-KIND-NAME.")

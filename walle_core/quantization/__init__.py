@@ -20,6 +20,8 @@ from walle_core.session import Session
 
 __all__ = ["METHODS", "Report", "quantize"]
 
+MAX_COMPARED = 32  # runs of both models
+
 
 @attrs.frozen
 class Report:
@@ -141,6 +143,3 @@ def _compare(
         same / rows if rows else None,
         tuple(layers),
     )
-
-
-MAX_COMPARED = 32  # runs of both models

@@ -28,6 +28,8 @@ def weight_axis(node: Node, graph: Graph) -> int | None:
     weights = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
     if node.op not in WEIGHTED or weights is None or weights.dtype != "float32":
         return None
+    if len(node.inputs) > 2 and node.inputs[2] and node.inputs[2] not in graph.constants:
+        return None
     if node.op == "Conv":
         return 0
     if len(weights.shape) != 2 or any(float(node.attrs.get(k, 1.0)) != 1.0 for k in ("alpha", "beta")):
@@ -157,10 +159,6 @@ class Insertion:
             integers = np.clip(np.rint(bias / factor.astype(np.float64)), -(2**31), 2**31 - 1)
             spec = TensorSpec(dtype("float32"), (len(scale),))
             inputs.append(self._dequantised(f"{node.name}/bias", integers, factor, "int32", 0, spec))
-        if node.op == "MatMul" and bias is not None:
-            return (
-                node.evolve(op="Gemm", inputs=tuple(inputs)) if len(self.specs[x].shape or ()) == 2 else node
-            )
         return node.evolve(inputs=tuple(inputs))
 
     def _dequantised(self, name: str, stored: Any, scale: Any, kind: str, axis: int, spec: TensorSpec) -> str:
@@ -179,8 +177,6 @@ class Insertion:
         of what rounding took from each weight times the mean of its input.
         """
         name = node.inputs[2] if len(node.inputs) > 2 else ""
-        if name and name not in self.graph.constants:
-            return None
         bias = np.array(self.graph.constants[name], np.float64).reshape(-1) if name else np.zeros(channels)
         mean = self.ranges[node.inputs[0]].mean
         if node.op == "MatMul" or bias.size not in (1, channels):
