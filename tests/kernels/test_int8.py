@@ -135,6 +135,19 @@ def test_deep_sums_of_extreme_values_are_exact(kernels):
     check(kernels, PRODUCT, "QuantizedMatMul", [x, w, scale], constants=2, y_scale=0.25, y_zero=200, x_zero=0)
 
 
+@pytest.mark.parametrize(
+    "most", [10, 60, 127]
+)  # sums of two quads, of one, and pairs, where 16-bit sums saturate
+@pytest.mark.parametrize("k", [3, 4, 20, 64, 73])
+def test_the_largest_activations_do_not_saturate(kernels, most, k):
+    rng = np.random.default_rng(k)
+    w = rng.integers(-most, most + 1, (37, k)).astype("int8")
+    w[5], w[6, :9] = most, -most
+    x = np.concatenate([np.full((2, k), 255, "uint8"), integers(rng, "uint8", 5, k)])
+    scale = np.full(37, 0.37 / (most * k), "float32")
+    check(kernels, PRODUCT, "QuantizedMatMul", [x, w, scale], constants=2, transB=1, y_zero=100, x_zero=3)
+
+
 @CASES
 @given(data=st.data())
 def test_add(kernels, data):

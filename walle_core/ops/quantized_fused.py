@@ -1,7 +1,8 @@
 """Operators on 8-bit integers with one scale and zero point per tensor: what QuantizeLinear(op(DequantizeLinear ...)) means.
 
-Sums are exact integers; one float32 scaling follows, then division by the result's scale, rounding half to even, and a
-clamp to [low, high], which also expresses Relu and Clip. Scales and zero points are attributes: they are known at load.
+Sums of products are exact integers; they are multiplied by scale / y_scale in float32, as are the operands of an addition.
+Rounding half to even follows, the zero point and a clamp to [low, high], which also expresses Relu and Clip; an average is
+divided by y_scale. Scales and zero points are attributes: they are known at load.
 """
 
 from __future__ import annotations
@@ -65,6 +66,18 @@ def requantised(x: Any, y_scale: float, y_zero: int, low: int, high: int, to: in
     return (np.clip(scaled, low - y_zero, high - y_zero) + y_zero).astype(np_dtype(element_type(to).name))
 
 
+def _scaled(sums: Any, scale: Any, y_scale: float, y_zero: int, low: int, high: int, to: int) -> Any:
+    """Exact sums times scale / y_scale as 8-bit integers."""
+    return requantised(sums.astype(np.float32) * (scale / np.float32(y_scale)), 1.0, y_zero, low, high, to)
+
+
+def _scaled_graph(
+    g: Any, sums: str, scale: str, y_scale: float, y_zero: int, low: int, high: int, to: int
+) -> str:
+    """Appends what `_scaled` does."""
+    return requantised_graph(g, g.Mul(sums, g.Div(scale, g.const(y_scale))), 1.0, y_zero, low, high, to)
+
+
 def requantised_graph(g: Any, x: str, y_scale: float, y_zero: int, low: int, high: int, to: int) -> str:
     """Appends what `requantised` does."""
     y = g.Add(g.Round(g.Div(x, g.const(y_scale))), g.const(float(y_zero)))
@@ -101,7 +114,7 @@ def quantized_conv(
     sums = conv_integer(x.astype(np.int32) - x_zero, w.astype(np.int32) - w_zero, **attributes)
     column = (-1, *[1] * (x.ndim - 2))
     sums = sums if bias is None else sums + bias.reshape(column)
-    y = requantised(sums.astype(np.float32) * scale.reshape(column), y_scale, y_zero, low, high, to)
+    y = _scaled(sums, scale.reshape(column), y_scale, y_zero, low, high, to)
     return np.ascontiguousarray(y.transpose(last_perm(y.ndim))) if last else y
 
 
@@ -139,8 +152,8 @@ def quantized_conv_graph(
         kernel_shape=kernel_shape, strides=strides, pads=pads, dilations=dilations, group=group, auto_pad=auto_pad,
         exact=1,
     )  # fmt: skip
-    y = g.Mul(sums, reshape(g, scale, 1, -1, *[1] * (rank - 2)))
-    return stored(g, requantised_graph(g, y, y_scale, y_zero, low, high, to), layout)
+    scales = reshape(g, scale, 1, -1, *[1] * (rank - 2))
+    return stored(g, _scaled_graph(g, sums, scales, y_scale, y_zero, low, high, to), layout)
 
 
 @rule
@@ -166,7 +179,7 @@ def quantized_matmul(
     w32 = w.astype(np.int32) - w_zero
     sums = np.matmul(x.astype(np.int32) - x_zero, w32.T if transB else w32)
     sums = sums if bias is None else sums + bias
-    return requantised(sums.astype(np.float32) * scale, y_scale, y_zero, low, high, to)
+    return _scaled(sums, scale, y_scale, y_zero, low, high, to)
 
 
 @composite(
@@ -191,7 +204,7 @@ def quantized_matmul_graph(
     weight = _centred(g, w, w_zero)
     sums = g.MatMul(_centred(g, x, x_zero), g.Transpose(weight, perm=(1, 0)) if transB else weight, exact=1)
     sums = g.Add(sums, g.Cast(bias, to=1)) if bias else sums
-    return requantised_graph(g, g.Mul(sums, scale), y_scale, y_zero, low, high, to)
+    return _scaled_graph(g, sums, scale, y_scale, y_zero, low, high, to)
 
 
 @rule
@@ -209,9 +222,9 @@ def quantized_add(
     y_scale: float = 1.0, y_zero: int = 0, low: int = 0, high: int = 255, to: int = 2,
 ) -> Any:  # fmt: skip
     """The sum of two dequantised values, quantised."""
-    x = (a.astype(np.int32) - a_zero).astype(np.float32) * np.float32(a_scale)
-    y = (b.astype(np.int32) - b_zero).astype(np.float32) * np.float32(b_scale)
-    return requantised(x + y, y_scale, y_zero, low, high, to)
+    x = (a.astype(np.int32) - a_zero).astype(np.float32) * np.float32(a_scale / y_scale)
+    y = (b.astype(np.int32) - b_zero).astype(np.float32) * np.float32(b_scale / y_scale)
+    return requantised(x + y, 1.0, y_zero, low, high, to)
 
 
 @composite(
@@ -228,9 +241,9 @@ def quantized_add_graph(
     y_scale: float = 1.0, y_zero: int = 0, low: int = 0, high: int = 255, to: int = 2,
 ) -> Any:  # fmt: skip
     """The sum of two dequantised 8-bit values of one shape, quantised."""
-    x = g.Mul(_centred(g, a, a_zero), g.const(a_scale))
-    y = g.Mul(_centred(g, b, b_zero), g.const(b_scale))
-    return requantised_graph(g, g.Add(x, y), y_scale, y_zero, low, high, to)
+    x = g.Mul(_centred(g, a, a_zero), g.const(a_scale / y_scale))
+    y = g.Mul(_centred(g, b, b_zero), g.const(b_scale / y_scale))
+    return requantised_graph(g, g.Add(x, y), 1.0, y_zero, low, high, to)
 
 
 @rule

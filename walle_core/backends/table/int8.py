@@ -1,39 +1,54 @@
-"""Convolution and matrix product of 8-bit integers: an implicit product on widened rows, or depthwise."""
+"""Convolution and matrix product of 8-bit integers: an implicit product of quads of bytes, or depthwise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import prod
 from typing import Any
 
 import attrs
 
 from walle_core._native import Tensor
-from walle_core.backends.table.cut import Cut, TileShape, padded_ops, solve, stage_floats
-from walle_core.backends.table.emitter import Emitter, Rule, f64
+from walle_core.backends.table.cut import Cut, TileShape, padded_ops, solve
+from walle_core.backends.table.emitter import NONE, Emitter, Rule, f64
 from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.image import BYTES, Image, conv_image, optional
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
 MAX_ROWS = 64  # kIntRows of int8_depthwise.hpp
+TILE_ROWS = {6: 4, 12: 10}  # kIntMr of int8_quads.hpp for kMr
 SCALES = (1e-25, 1e25)  # float32 arithmetic of the kernels neither overflows nor vanishes
 
 
+def narrow_args(node: Node) -> list[int]:
+    """The arguments of `narrow_make` in int8_tile.hpp: zero point and clamp of the result."""
+    return [int(node.attrs.get(n, default)) for n, default in (("y_zero", 0), ("low", 0), ("high", 255))]
+
+
 def result_args(node: Node) -> list[int]:
-    """The four arguments of `Requantise` in int8_tile.hpp."""
-    a = node.attrs
-    return [
-        f64(a.get("y_scale", 1.0)),
-        int(a.get("y_zero", 0)),
-        int(a.get("low", 0)),
-        int(a.get("high", 255)),
-    ]
+    """The arguments of `Requantise` in int8_tile.hpp: scale, zero point and clamp of the result."""
+    return [f64(node.attrs.get("y_scale", 1.0)), *narrow_args(node)]
 
 
 def scales_fit(node: Node, *names: str) -> bool:
     """True if the scales among a node's attributes are within the kernels' range."""
     return all(SCALES[0] < float(node.attrs.get(n, 1.0)) < SCALES[1] for n in (*names, "y_scale"))
+
+
+PAIRS, PAIRED = 1.2, 0.8  # time of two pairs, and of a quad of two that share a sum, in that of one quad
+
+
+def int_tile(lanes: int) -> TileShape:
+    """The register tile of a product of quads."""
+    tile = TileShape.of(lanes)
+    return TileShape(TILE_ROWS.get(tile.rows, tile.rows), tile.panel)
+
+
+def narrows(most: float) -> bool:
+    """True if floats up to this size become bytes by way of int32 (`Narrow` in simd/scalar.hpp)."""
+    return most < 2.0**31 - 1024
 
 
 @attrs.frozen
@@ -74,49 +89,70 @@ class IntProduct:
         return self.image.c // self.groups, self.image.k // self.groups
 
     @property
-    def pairs(self) -> int:
-        """Depth of a sum in pairs of neighbouring products: one pair takes a float's place in the tile."""
-        return (self.channels[0] * self.image.taps + 1) // 2
+    def depth(self) -> int:
+        """Products per sum."""
+        return self.channels[0] * self.image.taps
+
+    @property
+    def quads(self) -> int:
+        """Depth in quads of neighbouring products: one quad takes a float's place in the tile."""
+        return (self.depth + 3) // 4
 
     @property
     def depthwise(self) -> bool:
         """True if there is one filter per channel and the depthwise kernel takes it."""
         return self.groups == self.image.c == self.image.k and self.image.kernel[0] <= MAX_ROWS
 
-    def cut(self, tile: TileShape, threads: int) -> Cut:
+    def in_place(self, dtype: str) -> bool:
+        """True if the rows of the product are whole quads of the image and are read there."""
+        i = self.image
+        return i.taps == 1 and not any(i.pads) and self.channels[0] % 4 == 0 and dtype == "uint8"
+
+    def cut(self, tile: TileShape, threads: int, steps: int, staged: bool) -> Cut:
         """The solved cut; sums stay in registers, so the depth is one piece."""
         return solve(
-            self.image.pixels, self.channels[1], self.pairs, tile, threads, products=self.groups, piece=self.pairs,
-            staged=True,
+            self.image.pixels, self.channels[1], steps, tile, threads, products=self.groups, piece=steps,
+            staged=staged,
         )  # fmt: skip
 
 
 def candidates(
     kernels: Kernels, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
 ) -> Sequence[Candidate]:
-    """Products with constant weights: two multiply-adds take the place of one of float32."""
+    """Products with constant weights."""
     kind, stored = specs[node.inputs[0]].dtype.name, specs[node.inputs[1]].dtype.name
     if any(n not in constants for n in node.inputs[1:] if n) or not scales_fit(node):
         return []
-    if kernels.kernel("int8", "conv", kind) is None or kernels.kernel("int8", "pack", stored) is None:
+    if kernels.kernel("int8", "conv", kind) is None or kernels.kernel("int8", "quads_pack", stored) is None:
         return []
-    p, tile = IntProduct.of(node, specs), TileShape.of(kernels.lanes)
-    if p is None or p.pairs == 0 or p.image.pixels >= 1 << 32:
+    p, tile = IntProduct.of(node, specs), int_tile(kernels.lanes)
+    if p is None or p.quads == 0 or p.image.pixels >= 1 << 32:
+        return []
+    scale = max(map(abs, constants[node.inputs[2]].reshape(-1).tolist())) / float(
+        node.attrs.get("y_scale", 1.0)
+    )
+    if not narrows(scale * 2.0**31) and not narrows(scale * _largest_sum(node, constants, p)):
         return []
     moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
     offers = []
     if p.depthwise:
         ops = 2.0 * p.image.pixels * p.image.c * p.image.taps
         offers.append(Candidate("depthwise_int8", "depthwise_int8", ops, moved))
-    cut = p.cut(tile, 1)
+    cut = p.cut(tile, 1, p.quads, not p.in_place(kind))
     c, k = p.channels
     params = {"tile": (tile.rows, tile.panel), "block": cut.block_tiles}
-    ops = 2.0 * p.groups * padded_ops(p.image.pixels, k, p.pairs, tile)
+    ops = 4.0 * p.groups * padded_ops(p.image.pixels, k, p.quads, tile)
     name = "gemm_int8" if p.image.taps == 1 else "direct_int8"
     why = f"{p.image.pixels} pixels x {c * p.image.taps} x {k}" + (
         f", {p.groups} groups" if p.groups > 1 else ""
     )
     return [*offers, Candidate(name, name, ops, moved, 1, params, why)]
+
+
+def _largest_sum(node: Node, constants: Mapping[str, Any], p: IntProduct) -> float:
+    bias = optional(node, 3)
+    biases = constants[bias].reshape(-1).tolist() if bias else [0]
+    return 255.0 * 255.0 * p.depth + float(max(map(abs, biases)))
 
 
 def emit(em: Emitter, node: Node, choice: Candidate) -> None:
@@ -127,38 +163,64 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
 
 
 def _parameters(em: Emitter, node: Node, channels: int) -> tuple[list[int], list[float]]:
-    """Bias and scale per output channel."""
-    bias = optional(node, 3)
-    scales = em.constant_tensor(node.inputs[2]).reshape(-1).tolist()
+    """Bias and scale of the result per output channel."""
+    bias, y_scale = optional(node, 3), float(node.attrs.get("y_scale", 1.0))
+    scales = [v / y_scale for v in em.constant_tensor(node.inputs[2]).reshape(-1).tolist()]
     return em.constant_tensor(bias).reshape(-1).tolist() if bias else [0] * channels, scales
 
 
 def emit_product(em: Emitter, node: Node, p: IntProduct) -> None:
     """One step; biases and scales are padded to whole panels."""
-    tile, i = TileShape.of(em.lanes), p.image
+    tile, i, dtype = int_tile(em.lanes), p.image, em.spec(node.inputs[0]).dtype.name
     c, k = p.channels
     panels = -(-k // tile.panel)
-    units, width = p.groups * panels, panels * tile.panel
-    weights = em.constant_tensor(node.inputs[1])
-    packed = Tensor((units * p.pairs * tile.panel,), "int32", zero=False)
-    pack = [p.groups, k, c, i.taps, *p.strides, int(node.attrs.get("w_zero", 0))]
-    em.run_now(em.require("int8", "pack", str(weights.dtype)), [packed, weights], pack, units)
+    width = panels * tile.panel
     bias, scale = _parameters(em, node, i.k)
     biases, scales = ([v for g in range(p.groups) for v in (*values[g * k : (g + 1) * k], *[0] * (width - k))]
                       for values in (bias, scale))  # fmt: skip
-    cut = p.cut(tile, em.threads)
-    scratch = stage_floats(cut, tile)
+    x_zero = int(node.attrs.get("x_zero", 0))
+    packed = _pack(em, node, p, biases, x_zero + (128 if dtype == "int8" else 0))
+    quads = packed[2] is not None
+    steps, staged = p.quads if quads else (p.depth + 1) // 2, not (quads and p.in_place(dtype))
+    cut = p.cut(tile, em.threads, steps, staged)
+    scratch = cut.block_tiles * tile.rows * (-(-4 * steps // 64) * 64 + 64) if staged else 0
+    constants = [NONE if t is None else em.add_constant(t) for t in (*packed, Tensor.of(scales, "float32"))]
+    weights, biases_at, *plan, scales_at = constants
     operands = [
-        em.value(node.outputs[0]), em.value(node.inputs[0]), em.add_constant(packed),
-        em.add_constant(Tensor.of(biases, "int32")), em.add_constant(Tensor.of(scales, "float32")),
-        em.scratch(4 * scratch * em.threads),
+        em.value(node.outputs[0]), em.value(node.inputs[0]), weights, biases_at, scales_at, *plan,
+        em.scratch(scratch * em.threads) if scratch else NONE,
     ]  # fmt: skip
     args = [
-        i.pixels, k, *cut.args(), p.groups, c, i.c, i.k, scratch, int(node.attrs.get("x_zero", 0)), *result_args(node),
-        *i.size, *i.out, *i.kernel, *i.strides, *i.pads[:2], *i.dilations, em.spec(node.inputs[0]).size,
+        i.pixels, k, *cut.args(), p.groups, c, i.c, i.k, scratch, x_zero, *narrow_args(node), *i.size, *i.out,
+        *i.kernel, *i.strides, *i.pads[:2], *i.dilations, em.spec(node.inputs[0]).size,
     ]  # fmt: skip
-    kernel = em.require("int8", "conv", em.spec(node.inputs[0]).dtype.name)
-    em.step(kernel, operands, args, p.groups * cut.units, cut.grain, node.name)
+    em.step(em.require("int8", "conv", dtype), operands, args, p.groups * cut.units, cut.grain, node.name)
+
+
+def _pack(em: Emitter, node: Node, p: IntProduct, bias: list[int], x_zero: int) -> list[Tensor | None]:
+    """Weights, biases, and of quads the plan, the starts, extra quads and their places (int8_quads.hpp)."""
+    tile = int_tile(em.lanes)
+    weights = em.constant_tensor(node.inputs[1])
+    c, k = p.channels
+    units = len(bias) // tile.panel
+    args = [p.groups, k, c, p.image.taps, *p.strides, int(node.attrs.get("w_zero", 0)), x_zero]
+    plan, given = Tensor((units, 2), "int32"), Tensor.of(bias, "int32")
+    em.run_now(em.require("int8", "quads_plan", str(weights.dtype)), [plan, weights], args, units)
+    extras, paired = zip(*plan.tolist(), strict=True)
+    seconds = sum(extras) + p.quads * sum(PAIRED if shared else 1.0 for shared in paired)
+    if seconds > PAIRS * p.quads * units:
+        packed = Tensor((units * -(-p.depth // 2) * tile.panel,), "int32", zero=False)
+        em.run_now(em.require("int8", "pairs_pack", str(weights.dtype)), [packed, weights], args, units)
+        return [packed, given, None, None, None, None]
+    ends = list(accumulate(extras))
+    starts = Tensor.of([0, *ends[:-1]], "int32")
+    packed, extra = (
+        Tensor((max(1, n) * tile.panel,), "int32", zero=False) for n in (units * p.quads, ends[-1])
+    )
+    places, biases = Tensor((max(1, ends[-1]),), "int32"), Tensor((len(bias),), "int32")
+    tensors = [packed, weights, plan, starts, extra, places, biases, given]
+    em.run_now(em.require("int8", "quads_pack", str(weights.dtype)), tensors, args, units)
+    return [packed, biases, plan, starts, extra, places]
 
 
 def emit_depthwise(em: Emitter, node: Node, p: IntProduct) -> None:
@@ -172,7 +234,7 @@ def emit_depthwise(em: Emitter, node: Node, p: IntProduct) -> None:
     tensors = [packed, biases, scales, weights, Tensor.of(bias, "int32"), Tensor.of(scale, "float32")]
     pack = [i.c, *i.kernel, int(node.attrs.get("w_zero", 0))]
     em.run_now(em.require("int8", "depthwise_pack", str(weights.dtype)), tensors, pack, blocks)
-    args = [*i.args(), int(node.attrs.get("x_zero", 0)), *result_args(node)]
+    args = [*i.args(), int(node.attrs.get("x_zero", 0)), *narrow_args(node)]
     operands = [
         em.value(node.outputs[0]),
         em.value(node.inputs[0]),

@@ -9,7 +9,7 @@ from typing import Any
 from walle_core.backends.table.emitter import Emitter, Rule, f64
 from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.image import BYTES, channels_last, pool_image
-from walle_core.backends.table.int8 import SCALES, result_args, scales_fit
+from walle_core.backends.table.int8 import SCALES, narrow_args, narrows, result_args, scales_fit
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
@@ -50,7 +50,10 @@ def _runs(kernels: Kernels, node: Node, specs: Specs, constants: Constants) -> b
     if node.op == "DequantizeLinear":
         return made.dtype.name == "float32" and _affine(node, constants) is not None
     if node.op == "QuantizedAdd":
-        return specs[node.inputs[1]].dtype == source.dtype and scales_fit(node, "a_scale", "b_scale")
+        if specs[node.inputs[1]].dtype != source.dtype or not scales_fit(node, "a_scale", "b_scale"):
+            return False
+        a = node.attrs
+        return narrows(255 * (a.get("a_scale", 1.0) + a.get("b_scale", 1.0)) / a.get("y_scale", 1.0))
     if node.op == "MaxPool":
         return pool_image(node, specs, BYTES) is not None and not any(node.outputs[1:])
     if node.op == "QuantizedGlobalAveragePool":
@@ -79,8 +82,9 @@ def _arguments(em: Emitter, node: Node) -> list[int]:
             return [scale, zero]
         return [scale, zero, *((0, 255) if em.spec(node.outputs[0]).dtype.name == "uint8" else (-128, 127))]
     if node.op == "QuantizedAdd":
-        operands = [f64(a.get("a_scale", 1.0)), int(a.get("a_zero", 0))]
-        return [*operands, f64(a.get("b_scale", 1.0)), int(a.get("b_zero", 0)), *result_args(node)]
+        y_scale = float(a.get("y_scale", 1.0))
+        x, y = (f64(float(a.get(n, 1.0)) / y_scale) for n in ("a_scale", "b_scale"))
+        return [x, int(a.get("a_zero", 0)), y, int(a.get("b_zero", 0)), *narrow_args(node)]
     return []
 
 

@@ -14,17 +14,17 @@ constexpr int kTileTaps = 128;  // most (tiles * taps) of one piece: its pointer
 // How the rows and columns of a product are cut into units; solved by the emitter.
 struct Cut {
   int64_t rows, cols;
-  int64_t tiles;        // ceil(rows / kMr); heights differ by at most one
+  int64_t tiles;        // ceil(rows / height of a tile); heights differ by at most one
   int64_t panels;       // ceil(cols / kNr)
   int64_t block_tiles;  // tiles per unit
   int64_t group_panels; // panels per unit
   int64_t columns_first;  // 1: consecutive units share a panel group (weights stream once); 0: they share rows
 
   // arg: rows, cols, block_tiles, group_panels, columns_first
-  static Cut make(const int64_t* arg) {
+  static Cut make(const int64_t* arg, int64_t height = kMr) {
     Cut c;
     c.rows = arg[0], c.cols = arg[1], c.block_tiles = arg[2], c.group_panels = arg[3], c.columns_first = arg[4];
-    c.tiles = (c.rows + kMr - 1) / kMr;
+    c.tiles = (c.rows + height - 1) / height;
     c.panels = (c.cols + kNr - 1) / kNr;
     return c;
   }
@@ -38,6 +38,11 @@ struct Cut {
     return low() * tile + (tile < high ? tile : high);
   }
   int64_t low() const { return rows / tiles; }
+  // The end of the tiles that are as high as `tile`, at most `end`.
+  int64_t alike(int64_t tile, int64_t end) const {
+    const int64_t high = rows - low() * tiles;
+    return tile < high && high < end ? high : end;
+  }
 };
 
 // The operands of one product, apart from its rows.

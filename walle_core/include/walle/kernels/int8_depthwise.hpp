@@ -6,7 +6,7 @@
 //     ends with the last channel. Units: blocks = ceil(c / 2N).
 //
 // int8/depthwise:  dtype of x. buf dst, x, w', bias', scale'.
-//     arg n, h, w, c, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, x_zero, Requantise.
+//     arg n, h, w, c, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left, x_zero, y_zero, low, high.
 //     Units: rows of dst (n*oh).
 #ifndef WALLE_KERNELS_INT8_DEPTHWISE_HPP
 #define WALLE_KERNELS_INT8_DEPTHWISE_HPP
@@ -59,7 +59,7 @@ constexpr int kIntRows = 64;  // most kernel rows
 // the row is outside the image: `outside` then stands for every pixel).
 struct IntDepthwiseRow {
   const IntDepthwiseArgs& a;
-  const Requantise& requantise;
+  const Narrow& narrow;
   const uint8_t* rows[kIntRows];
   int64_t steps[kIntRows];
   const uint8_t* outside;  // kPair bytes of the zero point
@@ -130,17 +130,17 @@ __attribute__((noinline)) void int8_strip(const IntDepthwiseRow& r, int64_t ox, 
   for (; ky + 2 <= a.kh; ky += 2) rows(ky, Yes{});
   if (ky < a.kh) rows(ky, No{});
   const F32 scale_lo = F32::load(r.scale), scale_hi = F32::load(r.scale + F32::N);
-  const Requantise q = r.requantise;
+  const Narrow narrow = r.narrow;
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
     if (kStrip != kInside && p >= valid) break;
     uint8_t* to = r.dst + (ox + p) * a.c;
-    const I32 lo = q(mul(to_float(acc[p][0]), scale_lo)), hi = q(mul(to_float(acc[p][1]), scale_hi));
+    const F32 lo = mul(to_float(acc[p][0]), scale_lo), hi = mul(to_float(acc[p][1]), scale_hi);
     if (kStrip != kNarrow) {
-      store_zipped8(lo, hi, to);
+      store_zipped_narrow(lo, hi, narrow, to);
     } else {
       uint8_t bytes[kPair];
-      store_zipped8(lo, hi, bytes);
+      store_zipped_narrow(lo, hi, narrow, bytes);
       std::memcpy(to, bytes, size_t(r.channels));
     }
   }
@@ -161,7 +161,7 @@ template <bool kSigned, int KW, int SW> void int8_depthwise_row(const IntDepthwi
 
 template <bool kSigned> inline void int8_depthwise(const walle_call* call) {
   const IntDepthwiseArgs& a = *reinterpret_cast<const IntDepthwiseArgs*>(call->arg);
-  const Requantise requantise = Requantise::make(call->arg + sizeof(IntDepthwiseArgs) / sizeof(int64_t));
+  const Narrow narrow = narrow_make(call->arg + sizeof(IntDepthwiseArgs) / sizeof(int64_t));
   const int64_t blocks = (a.c + kPair - 1) / kPair, taps = (a.kh + 1) / 2 * a.kw;
   void (*run)(const IntDepthwiseRow&) = int8_depthwise_row<kSigned, 0, 0>;
   const int64_t shape = a.dilation_w == 1 ? a.kw * 10 + a.stride_w : 0;
@@ -171,7 +171,7 @@ template <bool kSigned> inline void int8_depthwise(const walle_call* call) {
   if (shape == 52) run = int8_depthwise_row<kSigned, 5, 2>;
   uint8_t outside[kPair];
   std::memset(outside, int(uint8_t(a.x_zero)), kPair);
-  IntDepthwiseRow r{a, requantise, {}, {}, outside, nullptr, nullptr, nullptr, nullptr, 0};
+  IntDepthwiseRow r{a, narrow, {}, {}, outside, nullptr, nullptr, nullptr, nullptr, 0};
   for (int64_t unit = call->begin; unit < call->end; ++unit) {
     const int64_t iy0 = unit % a.oh * a.stride_h - a.pad_top;
     const uint8_t* image = static_cast<const uint8_t*>(call->buf[1]) + unit / a.oh * a.h * a.w * a.c;

@@ -1,8 +1,10 @@
-// What the 8-bit integer kernels share: requantisation, and the register tile of an integer product.
+// What the 8-bit integer kernels share: bytes as integers, and how results become bytes.
 //
-// Activations are uint8 or int8 with one zero point; sums are exact in int32. A result is
-//   clamp(round(float(sum) * scale[channel] / y_scale), low - zero, high - zero) + zero,  round half to even,
-// the arithmetic of DequantizeLinear, an operator and QuantizeLinear in float32.
+// Activations are uint8 or int8 with one zero point; sums are exact in int32. A result of a product is
+//   clamp(round(float(sum) * scale[channel]) + zero, low, high),  round half to even,
+// where scale holds the scale of the result already; without products it is
+//   clamp(round(value / y_scale), low - zero, high - zero) + zero,
+// the arithmetic of QuantizeLinear in float32.
 #ifndef WALLE_KERNELS_INT8_TILE_HPP
 #define WALLE_KERNELS_INT8_TILE_HPP
 #ifndef WALLE_ISA
@@ -55,12 +57,25 @@ struct Requantise {
   WALLE_INLINE I32 operator()(F32 x) const { return add(to_int(min(hi, max(lo, quotient(x)))), zero); }
 };
 
-// One tile of a product: c[r][n] = requantise((bias[n] + sum over pairs of a[r] * b[n]) * scale[n]).
-struct IntTile {
-  const int32_t* a;      // rows of pairs
-  int64_t stride;        // pairs from row to row
-  int64_t pairs;
-  const int32_t* b;      // [pairs][kNr] pairs
+// arg: y_zero, low, high. Bytes are made signed; `flip` brings back the unsigned ones.
+inline Narrow narrow_make(const int64_t* arg) {
+  const int32_t centre = arg[1] < 0 ? 0 : 128;
+  return Narrow::make(int32_t(arg[0]) - centre, int32_t(arg[1]) - centre, int32_t(arg[2]) - centre, centre);
+}
+
+constexpr int kIntMr = kMr == 6 ? 4 : kMr == 12 ? 10 : kMr;  // rows of a tile: weights of two steps stay in registers too
+
+enum IntStep { kPairs, kQuads, kTwoQuads };  // what a step of a product multiplies: see int8_quads.hpp
+
+// Tiles of a product, one below the other: c[r][n] = narrow((bias[n] + sum over k of rows[r][k] * b[k][n]) * scale[n]).
+struct IntTiles {
+  const uint8_t* const* rows;
+  int64_t steps;         // of four bytes of a row: pairs or quads
+  const int32_t* b;      // [steps][kNr]
+  const int32_t* extra;  // [extras][kNr]
+  const int32_t* from;   // [extras]
+  int64_t extras;
+  IntStep step;
   uint8_t* c;
   int64_t ldc;
   const int32_t* bias;   // [kNr]
@@ -68,59 +83,89 @@ struct IntTile {
   int64_t cols;          // 1..kNr
 };
 
-// Requantises a spilled tile.
-__attribute__((noinline)) inline void int8_finish(const IntTile& t, const int32_t* sums, int height, int vectors,
-                                                  const Requantise& requantise) {
-  const Requantise q = requantise;
-  const auto at = [&](int64_t i, F32 scale) __attribute__((always_inline)) {
-    return q(mul(to_float(I32::load(sums + i * I32::N)), scale));
-  };
-  int v = 0;
-  for (; v + 2 <= vectors && t.cols - v * I32::N >= kPair; v += 2) {
-    const F32 scale = F32::load(t.scale + v * F32::N), next = F32::load(t.scale + (v + 1) * F32::N);
-    uint8_t* c = t.c + v * I32::N;
-    for (int r = 0; r < height; ++r, c += t.ldc) store_low8(at(r * vectors + v, scale), at(r * vectors + v + 1, next), c);
-  }
-  for (; v < vectors && t.cols > v * I32::N; ++v) {
-    const F32 scale = F32::load(t.scale + v * F32::N);
-    const int64_t left = t.cols - v * I32::N < I32::N ? t.cols - v * I32::N : I32::N;
-    uint8_t* c = t.c + v * I32::N;
-    for (int r = 0; r < height; ++r, c += t.ldc) store_low8(at(r * vectors + v, scale), c, size_t(left));
-  }
+WALLE_INLINE I32 four_bytes(const uint8_t* p) {
+  int32_t x;
+  std::memcpy(&x, p, 4);
+  return I32::set(x);
 }
 
-template <int R, int V>
-__attribute__((noinline)) void int8_tile(const IntTile& t, const Requantise& requantise) {
-  I32 acc[R][V];
-  for (int v = 0; v < V; ++v) {
-    const I32 init = I32::load(t.bias + v * I32::N);
-    for (int r = 0; r < R; ++r) acc[r][v] = init;
-  }
-  const int32_t* p[R];
-  for (int r = 0; r < R; ++r) p[r] = t.a + r * t.stride;
+// acc[r][v] += rows[r] * b, over all steps.
+template <int R, int V> WALLE_INLINE void int_sums(const IntTiles& t, const uint8_t* const* rows, I32 (&acc)[R][V]) {
+  const uint8_t* p[R];
+  for (int r = 0; r < R; ++r) p[r] = rows[r];
   const int32_t* b = t.b;
-  const int64_t pairs = t.pairs;
-  for (int64_t k = 0; k < pairs; ++k) {
+  const int64_t steps = t.steps;
+  int64_t k = 0;
+  const auto one = [&](int64_t at, const int32_t* w, auto dot) __attribute__((always_inline)) {
     I32 bv[V];
-    for (int v = 0; v < V; ++v) bv[v] = I32::load(b + k * kNr + v * I32::N);
+    for (int v = 0; v < V; ++v) bv[v] = I32::load(w + v * I32::N);
     for (int r = 0; r < R; ++r) {
-      const I32 a = I32::set(p[r][k]);
-      for (int v = 0; v < V; ++v) acc[r][v] = dot_pairs(a, bv[v], acc[r][v]);
+      const I32 a = four_bytes(p[r] + 4 * at);
+      for (int v = 0; v < V; ++v) acc[r][v] = dot(a, bv[v], acc[r][v]);
+    }
+  };
+  const auto quad = [](I32 a, I32 w, I32 c) __attribute__((always_inline)) { return dot_quads(a, w, c); };
+  if (t.step == kPairs) {
+    const auto pair = [](I32 a, I32 w, I32 c) __attribute__((always_inline)) { return dot_pairs(a, w, c); };
+    for (; k < steps; ++k, b += kNr) one(k, b, pair);
+    return;
+  }
+  if (kQuadLimit && t.step == kTwoQuads) {
+    for (; k + 2 <= steps; k += 2, b += 2 * kNr) {
+      I32 even[V], odd[V];
+      for (int v = 0; v < V; ++v) even[v] = I32::load(b + v * I32::N), odd[v] = I32::load(b + kNr + v * I32::N);
+      for (int r = 0; r < R; ++r) {
+        const I32 a = four_bytes(p[r] + 4 * k), next = four_bytes(p[r] + 4 * k + 4);
+        for (int v = 0; v < V; ++v) acc[r][v] = dot_quads(a, even[v], next, odd[v], acc[r][v]);
+      }
     }
   }
-  alignas(64) int32_t sums[R * V * I32::N];
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) acc[r][v].store(sums + (r * V + v) * I32::N);
-  int8_finish(t, sums, R, V, requantise);
+  for (; k < steps; ++k, b += kNr) one(k, b, quad);
+  const int32_t* extra = t.extra;
+  for (int64_t e = 0; e < t.extras; ++e, extra += kNr) one(t.from[e], extra, quad);
 }
 
-typedef void (*int8_tile_fn)(const IntTile&, const Requantise&);
+template <int R, int V> __attribute__((noinline)) void int_tiles(const IntTiles& t, int64_t count, const Narrow& narrow) {
+  constexpr int kStored = (V + 1) / 2 * 2;  // vectors are stored in twos
+  const Narrow n = narrow;
+  const bool whole = V == kStored && t.cols == V * I32::N;
+  const uint8_t* const* rows = t.rows;
+  uint8_t* c = t.c;
+  for (; count > 0; --count, rows += R) {
+    I32 acc[R][V];
+    for (int v = 0; v < V; ++v)
+      for (int r = 0; r < R; ++r) acc[r][v] = I32::load(t.bias + v * I32::N);
+    int_sums<R, V>(t, rows, acc);
+    int r = 0;
+    if (V == 2 && whole) {
+      const F32 scale = F32::load(t.scale), other = F32::load(t.scale + F32::N);
+      for (; r + 2 <= R; r += 2, c += 2 * t.ldc) {
+        const auto at = [&](int i, int v) __attribute__((always_inline)) {
+          return mul(to_float(acc[r + i < R ? r + i : r][v < V ? v : 0]), v ? other : scale);
+        };
+        store_narrow(at(0, 0), at(0, 1), at(1, 0), at(1, 1), n, c, c + t.ldc);
+      }
+    }
+    for (; r < R; ++r, c += t.ldc) {
+      uint8_t bytes[kStored * I32::N], *to = whole ? c : bytes;
+      for (int v = 0; v < V; v += 2) {
+        const int w = v + 1 < V ? v + 1 : v;
+        store_narrow(mul(to_float(acc[r][v]), F32::load(t.scale + v * F32::N)),
+                     mul(to_float(acc[r][w]), F32::load(t.scale + w * F32::N)), n, to + v * I32::N);
+      }
+      if (V == 1 && t.cols == I32::N) std::memcpy(c, bytes, I32::N);
+      else if (!whole) std::memcpy(c, bytes, size_t(t.cols));
+    }
+  }
+}
 
-inline int8_tile_fn int8_tile_select(int height, int64_t cols) {
-#define WALLE_TILE_ROW(R) {int8_tile<(R < kMr ? R : kMr), kNv / 2>, int8_tile<(R < kMr ? R : kMr), kNv>}
-  static const int8_tile_fn table[12][2] = {
-      WALLE_TILE_ROW(1), WALLE_TILE_ROW(2), WALLE_TILE_ROW(3), WALLE_TILE_ROW(4),  WALLE_TILE_ROW(5),  WALLE_TILE_ROW(6),
-      WALLE_TILE_ROW(7), WALLE_TILE_ROW(8), WALLE_TILE_ROW(9), WALLE_TILE_ROW(10), WALLE_TILE_ROW(11), WALLE_TILE_ROW(12)};
+typedef void (*int_tiles_fn)(const IntTiles&, int64_t, const Narrow&);
+
+inline int_tiles_fn int_tiles_select(int64_t height, int64_t cols) {
+#define WALLE_TILE_ROW(R) {int_tiles<(R < kIntMr ? R : kIntMr), kNv / 2>, int_tiles<(R < kIntMr ? R : kIntMr), kNv>}
+  static const int_tiles_fn table[10][2] = {
+      WALLE_TILE_ROW(1), WALLE_TILE_ROW(2), WALLE_TILE_ROW(3), WALLE_TILE_ROW(4), WALLE_TILE_ROW(5),
+      WALLE_TILE_ROW(6), WALLE_TILE_ROW(7), WALLE_TILE_ROW(8), WALLE_TILE_ROW(9), WALLE_TILE_ROW(10)};
 #undef WALLE_TILE_ROW
   return table[height - 1][cols > kNr / 2];
 }

@@ -2,7 +2,8 @@
 //
 // int8/quantize:    dtype of dst. buf dst, x (float32). arg Requantise. Units: elements.
 // int8/dequantize:  dtype of x. buf dst (float32), x. arg f(scale), zero. Units: elements.
-// int8/add:         dtype of a and b. buf dst, a, b. arg f(a_scale), a_zero, f(b_scale), b_zero, Requantise. Units: elements.
+// int8/add:         dtype of a and b. buf dst, a, b. arg f(a_scale / y_scale), a_zero, f(b_scale / y_scale), b_zero, y_zero,
+//                   low, high. Units: elements.
 // int8/lookup:      buf dst, x, table[256]. dst = table[bits of x]. Units: elements.
 // int8/max_pool:    buf dst, x. arg n, h, w, c, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top,
 //                   pad_left. Padding never wins; a window wholly in padding gives the smallest value. Units: n*oh.
@@ -47,15 +48,22 @@ template <bool kSigned> inline void int8_add(const walle_call* call) {
   const uint8_t *a = static_cast<const uint8_t*>(call->buf[1]), *b = static_cast<const uint8_t*>(call->buf[2]);
   const F32 a_scale = F32::set(float(walle_f64(arg[0]))), b_scale = F32::set(float(walle_f64(arg[2])));
   const I32 a_zero = I32::set(int32_t(arg[1])), b_zero = I32::set(int32_t(arg[3]));
-  const Requantise q = Requantise::make(arg + 4);
-  const auto one = [&](I32 p, I32 r) __attribute__((always_inline)) {
-    return q(add(mul(to_float(sub(p, a_zero)), a_scale), mul(to_float(sub(r, b_zero)), b_scale)));
+  const Narrow narrow = narrow_make(arg + 4);
+  const auto sum = [&](const uint8_t* p, const uint8_t* q, uint8_t* to) __attribute__((always_inline)) {
+    const auto one = [&](int v) __attribute__((always_inline)) {
+      const I32 x = sub(load8<kSigned>(p + v), a_zero), y = sub(load8<kSigned>(q + v), b_zero);
+      return add(mul(to_float(x), a_scale), mul(to_float(y), b_scale));
+    };
+    store_narrow(one(0), one(I32::N), narrow, to);
   };
   int64_t i = call->begin;
-  for (; i + I32::N <= call->end; i += I32::N) store_low8(one(load8<kSigned>(a + i), load8<kSigned>(b + i)), dst + i);
+  for (; i + kPair <= call->end; i += kPair) sum(a + i, b + i, dst + i);
   if (i < call->end) {
     const size_t n = size_t(call->end - i);
-    store_low8(one(load8<kSigned>(a + i, n), load8<kSigned>(b + i, n)), dst + i, n);
+    uint8_t p[kPair] = {}, q[kPair] = {}, to[kPair];
+    std::memcpy(p, a + i, n), std::memcpy(q, b + i, n);
+    sum(p, q, to);
+    std::memcpy(dst + i, to, n);
   }
 }
 

@@ -103,13 +103,40 @@ inline I32 sub_pairs(I32 a, I32 b) { return make_pairs(int16_t(a.v) - int16_t(b.
 inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   return {int32_t(uint32_t(c.v) + uint32_t(int32_t(int16_t(a.v)) * int16_t(b.v)) + uint32_t((a.v >> 16) * (b.v >> 16)))};
 }
+// Four bytes per int32 lane ("quads"), a unsigned and b signed: c + the sum of their products. Where kQuadLimit is not 0, two
+// neighbouring products (four, of two quads at once) are first summed in 16 bits: exact if the positive and the negative
+// factors of b in such a sum do not exceed kQuadLimit each.
+constexpr int kQuadLimit = 0;
+inline I32 dot_quads(I32 a, I32 b, I32 c) {
+  uint32_t sum = uint32_t(c.v);
+  for (int i = 0; i < 32; i += 8) sum += uint32_t((a.v >> i & 0xff) * int32_t(int8_t(b.v >> i)));
+  return {int32_t(sum)};
+}
+inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) { return dot_quads(a2, b2, dot_quads(a, b, c)); }
+// How floats within the range of int32 become bytes: rounded half to even, plus `zero`, clamped to low..high, all in
+// -128..127, then `flip` by xor.
+struct Narrow {
+  int32_t zero, low, high, flip;
+  static Narrow make(int32_t zero, int32_t low, int32_t high, int32_t flip) { return {zero, low, high, flip}; }
+};
+inline uint8_t narrow_one(F32 a, const Narrow& n) {
+  const float x = a.v < -32768.0f ? -32768.0f : a.v > 32767.0f ? 32767.0f : a.v;
+  const int32_t y = int32_t(std::nearbyint(x)) + n.zero;
+  return uint8_t((y < n.low ? n.low : y > n.high ? n.high : y) ^ n.flip);
+}
+inline void store_narrow(F32 a, F32 b, const Narrow& n, uint8_t* p) { p[0] = narrow_one(a, n), p[1] = narrow_one(b, n); }
+inline void store_narrow(F32 a, F32 b, F32 c, F32 d, const Narrow& n, uint8_t* p, uint8_t* q) {  // a, b to p; c, d to q
+  store_narrow(a, b, n, p);
+  store_narrow(c, d, n, q);
+}
+
 // The 2N int16 of a and of b, joined element by element into the 2N lanes of (lo, hi), in an order of the ISA's choice ...
 inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
   *lo = make_pairs(a.v, b.v);
   *hi = make_pairs(a.v >> 16, b.v >> 16);
 }
-// ... which this undoes: the low bytes of 2N lanes in the order of the elements.
-inline void store_zipped8(I32 lo, I32 hi, uint8_t* p) { p[0] = uint8_t(lo.v), p[1] = uint8_t(hi.v); }
+// ... which these undo: bytes of 2N lanes in the order of the elements.
+inline void store_zipped_narrow(F32 lo, F32 hi, const Narrow& n, uint8_t* p) { store_narrow(lo, hi, n, p); }
 
 inline F32 load_f16(const uint16_t* p) {
   const uint32_t sign = uint32_t(*p & 0x8000u) << 16, rest = *p & 0x7fffu;

@@ -130,15 +130,50 @@ inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   asm("vpaddd %1, %0, %0" : "+x"(c.v) : "x"(products));
   return c;
 }
+// vpmaddubsw: sums of two products in 16 bits, saturated; of two quads, four products without saturation.
+constexpr int kQuadLimit = 128;
+inline I32 add_words(I32 c, __m256i words) {
+  const __m256i sums = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+  asm("vpaddd %1, %0, %0" : "+x"(c.v) : "x"(sums));
+  return c;
+}
+inline I32 dot_quads(I32 a, I32 b, I32 c) { return add_words(c, _mm256_maddubs_epi16(a.v, b.v)); }
+inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) {
+  return add_words(c, _mm256_add_epi16(_mm256_maddubs_epi16(a.v, b.v), _mm256_maddubs_epi16(a2.v, b2.v)));
+}
+struct Narrow {
+  __m256i zero, low, high, flip;
+  static Narrow make(int32_t zero, int32_t low, int32_t high, int32_t flip) {
+    return {_mm256_set1_epi16(int16_t(zero)), _mm256_set1_epi8(char(low)), _mm256_set1_epi8(char(high)), _mm256_set1_epi8(char(flip))};
+  }
+  // In each half: four of a, four of b.
+  __m256i words(F32 a, F32 b) const {
+    return _mm256_adds_epi16(_mm256_packs_epi32(_mm256_cvtps_epi32(a.v), _mm256_cvtps_epi32(b.v)), zero);
+  }
+};
+// Four of a, four of b, four of a, four of b.
+inline __m128i narrow(F32 a, F32 b, const Narrow& n) {
+  const __m256i words = n.words(a, b);
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  const __m128i low = _mm256_castsi256_si128(n.low), high = _mm256_castsi256_si128(n.high);
+  return _mm_xor_si128(_mm_min_epi8(_mm_max_epi8(bytes, low), high), _mm256_castsi256_si128(n.flip));
+}
+inline void store_narrow(F32 a, F32 b, const Narrow& n, uint8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_shuffle_epi32(narrow(a, b, n), 0xd8));
+}
+inline void store_narrow(F32 a, F32 b, F32 c, F32 d, const Narrow& n, uint8_t* p, uint8_t* q) {
+  const __m256i mixed = _mm256_packs_epi16(n.words(a, b), n.words(c, d));  // a, b, c, d, a, b, c, d: in fours
+  const __m256i bytes = _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  const __m256i kept = _mm256_xor_si256(_mm256_min_epi8(_mm256_max_epi8(bytes, n.low), n.high), n.flip);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(kept));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm256_extracti128_si256(kept, 1));
+}
+inline void store_zipped_narrow(F32 lo, F32 hi, const Narrow& n, uint8_t* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow(lo, hi, n));
+}
 inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
   lo->v = _mm256_unpacklo_epi16(a.v, b.v);
   hi->v = _mm256_unpackhi_epi16(a.v, b.v);
-}
-inline void store_zipped8(I32 lo, I32 hi, uint8_t* p) {
-  const __m256i mask = _mm256_set1_epi32(0xff);
-  const __m256i words = _mm256_packus_epi32(_mm256_and_si256(lo.v, mask), _mm256_and_si256(hi.v, mask));
-  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
 inline float reduce_add(F32 a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));

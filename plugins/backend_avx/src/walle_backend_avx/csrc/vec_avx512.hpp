@@ -109,14 +109,50 @@ inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   return c;
 }
 #endif
+#ifdef __AVX512VNNI__
+constexpr int kQuadLimit = 0;
+inline I32 dot_quads(I32 a, I32 b, I32 c) { return {_mm512_dpbusd_epi32(c.v, a.v, b.v)}; }
+inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) { return dot_quads(a2, b2, dot_quads(a, b, c)); }
+#else
+// vpmaddubsw: sums of two products in 16 bits, saturated; of two quads, four products without saturation.
+constexpr int kQuadLimit = 128;
+inline I32 add_words(I32 c, __m512i words) {
+  const __m512i sums = _mm512_madd_epi16(words, _mm512_set1_epi16(1));
+  asm("vpaddd %1, %0, %0" : "+v"(c.v) : "v"(sums));
+  return c;
+}
+inline I32 dot_quads(I32 a, I32 b, I32 c) { return add_words(c, _mm512_maddubs_epi16(a.v, b.v)); }
+inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) {
+  return add_words(c, _mm512_add_epi16(_mm512_maddubs_epi16(a.v, b.v), _mm512_maddubs_epi16(a2.v, b2.v)));
+}
+#endif
+struct Narrow {
+  __m512i zero;
+  __m256i low, high, flip;
+  static Narrow make(int32_t zero, int32_t low, int32_t high, int32_t flip) {
+    return {_mm512_set1_epi16(int16_t(zero)), _mm256_set1_epi8(char(low)), _mm256_set1_epi8(char(high)), _mm256_set1_epi8(char(flip))};
+  }
+};
+// Four of a, four of b, and so on.
+inline __m256i narrow(F32 a, F32 b, const Narrow& n) {
+  const __m512i words = _mm512_packs_epi32(_mm512_cvtps_epi32(a.v), _mm512_cvtps_epi32(b.v));
+  const __m256i bytes = _mm512_cvtsepi16_epi8(_mm512_adds_epi16(words, n.zero));
+  return _mm256_xor_si256(_mm256_min_epi8(_mm256_max_epi8(bytes, n.low), n.high), n.flip);
+}
+inline void store_narrow(F32 a, F32 b, const Narrow& n, uint8_t* p) {
+  const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(narrow(a, b, n), order));
+}
+inline void store_narrow(F32 a, F32 b, F32 c, F32 d, const Narrow& n, uint8_t* p, uint8_t* q) {
+  store_narrow(a, b, n, p);
+  store_narrow(c, d, n, q);
+}
+inline void store_zipped_narrow(F32 lo, F32 hi, const Narrow& n, uint8_t* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(lo, hi, n));
+}
 inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
   lo->v = _mm512_unpacklo_epi16(a.v, b.v);
   hi->v = _mm512_unpackhi_epi16(a.v, b.v);
-}
-inline void store_zipped8(I32 lo, I32 hi, uint8_t* p) {
-  const __m512i mask = _mm512_set1_epi32(0xff);
-  const __m512i words = _mm512_packus_epi32(_mm512_and_si512(lo.v, mask), _mm512_and_si512(hi.v, mask));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi16_epi8(words));
 }
 inline float reduce_add(F32 a) { return _mm512_reduce_add_ps(a.v); }
 inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
