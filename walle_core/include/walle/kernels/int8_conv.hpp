@@ -145,11 +145,15 @@ template <bool kSigned, bool kWide> inline void int8_product(const walle_call* c
         t.from = static_cast<const int32_t*>(call->buf[8]) + starts[packed];
       }
       uint8_t* const c = static_cast<uint8_t*>(call->buf[0]) + g * O + n;
+      const int64_t bytes = t.steps * kNr * 4;
+      t.ahead = panel + 1 < panel1 ? reinterpret_cast<const char*>(t.b) + bytes : nullptr;
+      t.lines = (bytes / 64 + tile1 - tile0 - 1) / (tile1 - tile0);
       for (int64_t tile = tile0, next; tile < tile1; tile = next) {
         next = cut.alike(tile, tile1);
         const int64_t m = cut.row(tile);
         t.rows = rows + (m - first), t.c = c + m * t.ldc;
         int_tiles_select(cut.height(tile), t.cols)(t, next - tile, narrow);
+        if (t.ahead) t.ahead += 64 * t.lines * (next - tile);
       }
     }
   }

@@ -81,6 +81,8 @@ struct IntTiles {
   const int32_t* bias;   // [kNr]
   const float* scale;    // [kNr]
   int64_t cols;          // 1..kNr
+  const char* ahead;     // what the next tiles read from far away, or null ...
+  int64_t lines;         // ... and how many cache lines of it a tile fetches
 };
 
 WALLE_INLINE I32 four_bytes(const uint8_t* p) {
@@ -131,7 +133,10 @@ template <int R, int V> __attribute__((noinline)) void int_tiles(const IntTiles&
   const bool whole = V == kStored && t.cols == V * I32::N;
   const uint8_t* const* rows = t.rows;
   uint8_t* c = t.c;
+  const char* ahead = t.ahead;
   for (; count > 0; --count, rows += R) {
+    if (ahead)
+      for (int64_t i = 0; i < t.lines; ++i, ahead += 64) prefetch_far(ahead);
     I32 acc[R][V];
     for (int v = 0; v < V; ++v)
       for (int r = 0; r < R; ++r) acc[r][v] = I32::load(t.bias + v * I32::N);
