@@ -127,7 +127,83 @@ __attribute__((noinline)) void depthwise_strips(const DepthwiseRow& r, int64_t o
   }
 }
 
-template <int KW, int SW> void depthwise_row(const DepthwiseRow& r) {
+// The same for two output rows at once and a K x K kernel of stride 1, dilation 1, whose rows all lie inside the image: an
+// input row that both need is loaded once. (With larger strides they share too little.)
+template <int K, int P, bool kEdge>
+__attribute__((noinline)) void depthwise_pairs(const DepthwiseRow& r, int64_t ox, int64_t strips, int64_t valid,
+                                               int64_t c0, int64_t c1) {
+  const DepthwiseArgs& a = r.a;
+  const int64_t ix0 = ox - a.pad_left, w = a.w;
+  const int64_t ld = a.ld_src, ld_dst = a.ld_dst, ld_residual = a.ld_residual, tap_step = a.c;
+  const int64_t row_step = w * ld, dst_step = a.ow * ld_dst, residual_step = a.ow * ld_residual;
+  const float* origin = r.image + (r.iy0 * w + ix0) * ld;
+  const float* residual = r.residual ? r.residual + ox * ld_residual : nullptr;
+  const float *const bias = r.bias, *const weights = r.weights;
+  float* dst = r.dst + ox * ld_dst;
+  const Activation act = r.act;
+
+  const auto vector = [&](int64_t c, auto load, auto store) __attribute__((always_inline)) {
+    const F32 start = bias ? load(bias + c) : F32::set(0.0f);
+    F32 acc[2][P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) acc[0][p] = acc[1][p] = start;
+    const float* const weight = weights + c;
+    if (!kEdge) {  // of the next strip, the rows that no output row has read yet
+      const float* fresh = origin + c + K * row_step + (P - 1 + K) * ld;
+#pragma GCC unroll 2
+      for (int y = 0; y < 2; ++y, fresh -= row_step)
+#pragma GCC unroll 8
+        for (int x = 0; x < P; ++x) prefetch(fresh + x * ld);
+    }
+#pragma GCC unroll 8
+    for (int y = 0; y <= K; ++y) {
+      const float* row = origin + c + y * row_step;
+      F32 upper[K], lower[K];  // kernel rows of the upper and of the lower output row
+#pragma GCC unroll 8
+      for (int kx = 0; kx < K; ++kx) {
+        if (y < K) upper[kx] = load(weight + (y * K + kx) * tap_step);
+        if (y >= 1) lower[kx] = load(weight + ((y - 1) * K + kx) * tap_step);
+      }
+#pragma GCC unroll 32
+      for (int x = 0; x < P - 1 + K; ++x) {
+        const F32 v = pin(kEdge && uint64_t(ix0 + x) >= uint64_t(w) ? F32::set(0.0f) : load(row + x * ld));
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p) {
+          if (x - p < 0 || x - p >= K) continue;
+          if (y < K) acc[0][p] = madd(v, upper[x - p], acc[0][p]);
+          if (y >= 1) acc[1][p] = madd(v, lower[x - p], acc[1][p]);
+        }
+      }
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      if (residual) {
+#pragma GCC unroll 8
+        for (int p = 0; p < P; ++p)
+          if (!kEdge || p < valid) acc[i][p] = add(acc[i][p], load(residual + i * residual_step + p * ld_residual + c));
+      }
+      act.apply(acc[i]);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p)
+        if (!kEdge || p < valid) store(dst + i * dst_step + p * ld_dst + c, acc[i][p]);
+    }
+  };
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    int64_t c = c0;
+    for (; c + F32::N <= c1; c += F32::N)
+      vector(c, [](const float* p) { return F32::load(p); }, [](float* p, F32 v) { v.store(p); });
+    if (c < c1) {
+      const size_t n = size_t(c1 - c);
+      vector(c, [n](const float* p) { return F32::load(p, n); }, [n](float* p, F32 v) { v.store(p, n); });
+    }
+    origin += P * ld;
+    dst += P * ld_dst;
+    if (residual) residual += P * ld_residual;
+  }
+}
+
+// One output row, or two.
+template <int KW, int SW, bool kTwo> void depthwise_row(const DepthwiseRow& r) {
   constexpr int P = F32::N >= 16 ? 8 / (SW == 1 || SW == 0 ? 1 : 2) : 4;
   const DepthwiseArgs& a = r.a;
   const int64_t span = (a.kw - 1) * a.dilation_w;
@@ -143,14 +219,17 @@ template <int KW, int SW> void depthwise_row(const DepthwiseRow& r) {
     const int64_t c1 = c0 + block < a.c ? c0 + block : a.c;
     for (int64_t s = 0; s < strips; ++s) {
       const int64_t ox = s * P, valid = a.ow - ox < P ? a.ow - ox : P;
-      if (s == first && first < last) {
-        depthwise_strips<KW, SW, P, false>(r, ox, last - first, P, c0, c1);
-        s = last - 1;
-      } else if (valid > P / 2) {
-        depthwise_strips<KW, SW, P, true>(r, ox, 1, valid, c0, c1);
+      const bool inside = s == first && first < last;
+      if constexpr (kTwo) {
+        if (inside) depthwise_pairs<KW, P, false>(r, ox, last - first, P, c0, c1);
+        else if (valid > P / 2) depthwise_pairs<KW, P, true>(r, ox, 1, valid, c0, c1);
+        else depthwise_pairs<KW, P / 2, true>(r, ox, 1, valid, c0, c1);
       } else {
-        depthwise_strips<KW, SW, P / 2, true>(r, ox, 1, valid, c0, c1);
+        if (inside) depthwise_strips<KW, SW, P, false>(r, ox, last - first, P, c0, c1);
+        else if (valid > P / 2) depthwise_strips<KW, SW, P, true>(r, ox, 1, valid, c0, c1);
+        else depthwise_strips<KW, SW, P / 2, true>(r, ox, 1, valid, c0, c1);
       }
+      if (inside) s = last - 1;
     }
   }
 }
@@ -161,12 +240,14 @@ inline void depthwise(const walle_call* call) {
   float* dst = static_cast<float*>(call->buf[0]);
   const float* src = static_cast<const float*>(call->buf[1]);
   const float* residual = static_cast<const float*>(call->buf[4]);
-  void (*run)(const DepthwiseRow&) = depthwise_row<0, 0>;
+  typedef void (*row_fn)(const DepthwiseRow&);
+  row_fn run = depthwise_row<0, 0, false>, two = nullptr;
   const int64_t shape = a.dilation_w == 1 ? a.kw * 10 + a.stride_w : 0;
-  if (shape == 31) run = depthwise_row<3, 1>;
-  if (shape == 32) run = depthwise_row<3, 2>;
-  if (shape == 51) run = depthwise_row<5, 1>;
-  if (shape == 52) run = depthwise_row<5, 2>;
+  if (shape == 31) run = depthwise_row<3, 1, false>;
+  if (shape == 32) run = depthwise_row<3, 2, false>;
+  if (shape == 51) run = depthwise_row<5, 1, false>;
+  if (shape == 52) run = depthwise_row<5, 2, false>;
+  if (shape == 31 && a.kh == 3 && a.stride_h == 1 && a.dilation_h == 1) two = depthwise_row<3, 1, true>;
   const float* weights = static_cast<const float*>(call->buf[2]);
   const float* bias = static_cast<const float*>(call->buf[3]);
   for (int64_t unit = call->begin; unit < call->end; ++unit) {
@@ -177,7 +258,9 @@ inline void depthwise(const walle_call* call) {
     const DepthwiseRow row = {a, act, src + unit / a.oh * a.h * a.w * a.ld_src, weights, bias,
                               residual ? residual + unit * a.ow * a.ld_residual : nullptr,
                               dst + unit * a.ow * a.ld_dst, iy0, ky0, ky1};
-    run(row);
+    const bool both = two && unit + 1 < call->end && oy + 1 < a.oh && ky0 == 0 && iy0 + a.stride_h + a.kh <= a.h;
+    both ? two(row) : run(row);
+    unit += both;
   }
 }
 
