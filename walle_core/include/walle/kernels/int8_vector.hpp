@@ -77,6 +77,8 @@ struct IntPoolArgs {
   int64_t n, h, w, c, oh, ow, kh, kw, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
 };
 
+constexpr int kBytes = 4 * I32::N;  // in a vector
+
 template <bool kSigned> inline void int8_max_pool(const walle_call* call) {
   const IntPoolArgs& a = *reinterpret_cast<const IntPoolArgs*>(call->arg);
   for (int64_t unit = call->begin; unit < call->end; ++unit) {
@@ -85,22 +87,25 @@ template <bool kSigned> inline void int8_max_pool(const walle_call* call) {
     for (int64_t ox = 0; ox < a.ow; ++ox) {
       const int64_t ix = ox * a.stride_w - a.pad_left;
       uint8_t* dst = static_cast<uint8_t*>(call->buf[0]) + (unit * a.ow + ox) * a.c;
-      for (int64_t c = 0; c < a.c; c += I32::N) {
-        const int64_t left = a.c - c;
-        I32 best = I32::set(kSigned ? -128 : 0);
+      const auto block = [&](int64_t c, size_t size) __attribute__((always_inline)) {
+        I32 best = I32::set(kSigned ? int32_t(0x80808080u) : 0);
         for (int64_t ky = 0; ky < a.kh; ++ky) {
           const int64_t y = iy + ky * a.dilation_h;
           if (uint64_t(y) >= uint64_t(a.h)) continue;
           for (int64_t kx = 0; kx < a.kw; ++kx) {
             const int64_t x = ix + kx * a.dilation_w;
             if (uint64_t(x) >= uint64_t(a.w)) continue;
-            const uint8_t* p = image + (y * a.w + x) * a.c + c;
-            best = max(best, left >= I32::N ? load8<kSigned>(p) : load8<kSigned>(p, size_t(left)));
+            I32 bytes = I32::set(0);
+            std::memcpy(&bytes, image + (y * a.w + x) * a.c + c, size);
+            best = max_bytes<kSigned>(best, bytes);
           }
         }
-        if (left >= I32::N) store_low8(best, dst + c);
-        else store_low8(best, dst + c, size_t(left));
-      }
+        std::memcpy(dst + c, &best, size);
+      };
+      int64_t c = 0;
+      for (; c + kBytes <= a.c; c += kBytes) block(c, kBytes);
+      if (c < a.c && a.c >= kBytes) block(a.c - kBytes, kBytes);  // some channels twice
+      else if (c < a.c) block(c, size_t(a.c - c));
     }
   }
 }

@@ -103,6 +103,14 @@ inline I32 sub_pairs(I32 a, I32 b) { return make_pairs(int16_t(a.v) - int16_t(b.
 inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   return {int32_t(uint32_t(c.v) + uint32_t(int32_t(int16_t(a.v)) * int16_t(b.v)) + uint32_t((a.v >> 16) * (b.v >> 16)))};
 }
+template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {                 // of each of the four bytes of a lane
+  uint32_t made = 0;
+  for (int i = 0; i < 32; i += 8) {
+    const int32_t x = kSigned ? int8_t(a.v >> i) : uint8_t(a.v >> i), y = kSigned ? int8_t(b.v >> i) : uint8_t(b.v >> i);
+    made |= (uint32_t(x > y ? x : y) & 0xffu) << i;
+  }
+  return {int32_t(made)};
+}
 // Four bytes per int32 lane ("quads"), a unsigned and b signed: c + the sum of their products. Where kQuadLimit is not 0, two
 // neighbouring products (four, of two quads at once) are first summed in 16 bits: exact if the positive and the negative
 // factors of b in such a sum do not exceed kQuadLimit each.

@@ -130,6 +130,9 @@ inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   asm("vpaddd %1, %0, %0" : "+x"(c.v) : "x"(products));
   return c;
 }
+template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {
+  return {kSigned ? _mm256_max_epi8(a.v, b.v) : _mm256_max_epu8(a.v, b.v)};
+}
 // vpmaddubsw: sums of two products in 16 bits, saturated; of two quads, four products without saturation.
 constexpr int kQuadLimit = 128;
 inline I32 add_words(I32 c, __m256i words) {

@@ -109,6 +109,9 @@ inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   return c;
 }
 #endif
+template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {
+  return {kSigned ? _mm512_max_epi8(a.v, b.v) : _mm512_max_epu8(a.v, b.v)};
+}
 #ifdef __AVX512VNNI__
 constexpr int kQuadLimit = 0;
 inline I32 dot_quads(I32 a, I32 b, I32 c) { return {_mm512_dpbusd_epi32(c.v, a.v, b.v)}; }
