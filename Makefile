@@ -23,13 +23,13 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/dev.stamp .venv-peers/stamp
-	$(BIN)/python benchmarks/peers.py --python .venv-peers/bin/python --json build/peers.json --plot build/peers.png \
-	    --markdown docs/benchmarks.md --readme README.md $(BENCH)
+bench: .venv/dev.stamp .venv-peers/stamp .venv-litert/stamp
+	$(BIN)/python benchmarks/peers.py --python .venv-peers/bin/python --python litert=.venv-litert/bin/python \
+	    --json build/peers.json --plot build/peers.png --markdown docs/benchmarks.md --readme README.md $(BENCH)
 
-.venv-peers/stamp: benchmarks/requirements.txt
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install -q -r $< numpy
+.venv-%/stamp: benchmarks/requirements-%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install -q -r $< numpy
 	@touch $@
 
 .venv/%.stamp: $(SOURCES)
@@ -39,5 +39,5 @@ bench: .venv/dev.stamp .venv-peers/stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-peers build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
+	rm -rf .venv .venv-peers .venv-litert build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
 	find walle_core plugins -name '*.so' -delete

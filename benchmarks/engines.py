@@ -2,8 +2,8 @@
 
     python benchmarks/engines.py ENGINE MODEL.onnx THREADS FOLDER OUTPUT...
 
-FOLDER keeps converted models; OUTPUT are the names of the model's outputs. Prints one JSON line when the model is ready ({"load_s", "rss_mib"} or {"error"}), then for
-each line on standard input: ``check FILE`` writes the outputs to an .npz file, ``time SECONDS`` prints the seconds of
+FOLDER keeps converted models (conversions.py); OUTPUT are the names of the model's outputs. Prints one JSON line when the
+model is ready ({"load_s", "rss_mib"} or {"error"}), then for each line on standard input: ``check FILE`` writes the outputs to an .npz file, ``time SECONDS`` prints the seconds of
 every run. How each engine is set follows its own documentation for low latency in float32.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,14 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conversions import CONVERSIONS, import_onnx2torch, load_arrays, to_litert, to_mnn, to_ncnn, to_pytorch
 
 Run = Callable[[], Sequence[np.ndarray]]
-
-
-def load_arrays(model: Path) -> dict[str, np.ndarray]:
-    """Inputs stored beside a model."""
-    with np.load(model.with_suffix(".npz"), allow_pickle=False) as data:
-        return {k[3:]: data[k] for k in data.files if k.startswith("in_")}
 
 
 def walle(model: Path, threads: int, folder: Path) -> Run:
@@ -67,29 +61,6 @@ def openvino(model: Path, threads: int, folder: Path) -> Run:
     return run
 
 
-def converted(model: Path, folder: Path, suffix: str, command: Sequence[str]) -> Path:
-    """The model in another engine's format, converted once."""
-    target = folder / f"{model.stem}{suffix}"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        if not target.exists():
-            raise RuntimeError(f"conversion failed: {(done.stdout + done.stderr)[-300:]}")
-    return target
-
-
-def to_mnn(model: Path, folder: Path) -> Path:
-    tool = str(Path(sys.executable).parent / "mnnconvert")
-    target = folder / f"{model.stem}.mnn"
-    command = [
-        tool, "-f", "ONNX", "--modelFile", str(model.resolve()), "--MNNModel", str(target.resolve()), "--bizCode", "walle",
-    ]  # fmt: skip
-    return converted(model, folder, ".mnn", command)
-
-
 def mnn(model: Path, threads: int, folder: Path) -> Run:
     target = to_mnn(model, folder)
     import MNN
@@ -114,18 +85,6 @@ def mnn(model: Path, threads: int, folder: Path) -> Run:
         return [np.array(v.read()) for v in net.forward(places)]
 
     return run
-
-
-def to_ncnn(model: Path, folder: Path) -> Path:
-    inputs = load_arrays(model)
-    codes = {"float32": "f32", "int64": "i64", "int32": "i32"}
-    shapes = ",".join(f"[{','.join(map(str, v.shape))}]{codes[v.dtype.name]}" for v in inputs.values())
-    copy = folder / f"{model.stem}.onnx"  # the converter writes beside its input
-    folder.mkdir(parents=True, exist_ok=True)
-    if not copy.exists():
-        copy.symlink_to(model.resolve())
-    tool = str(Path(sys.executable).parent / "pnnx")
-    return converted(model, folder, ".ncnn.param", [tool, copy.name, f"inputshape={shapes}", "fp16=0"])
 
 
 def ncnn(model: Path, threads: int, folder: Path) -> Run:
@@ -156,8 +115,57 @@ def ncnn(model: Path, threads: int, folder: Path) -> Run:
     return run
 
 
-CONVERSIONS = {"mnn": to_mnn, "ncnn": to_ncnn}  # done before the clock of loading starts
-ENGINES = {f.__name__: f for f in (walle, onnxruntime, openvino, mnn, ncnn)}
+def in_layout(value: np.ndarray, shape: Sequence[int], source: int, target: int) -> np.ndarray:
+    """The value with its channels moved from axis `source` to `target`, if it has that shape only then."""
+    if value.shape == tuple(shape) or value.ndim < 3:
+        return value
+    moved = np.moveaxis(value, source, target)
+    return np.ascontiguousarray(moved) if moved.shape == tuple(shape) else value
+
+
+def litert(model: Path, threads: int, folder: Path) -> Run:
+    """Its models are channels last: the inputs are moved before the clock starts, outputs as part of a run."""
+    file = to_litert(model, folder)
+    from ai_edge_litert.interpreter import Interpreter
+
+    inputs, wanted = load_arrays(model), [v.shape for v in load_arrays(model, ("out_", "torch_")).values()]
+    net = Interpreter(model_path=str(file), num_threads=threads)  # its default operators apply XNNPACK
+    net.allocate_tensors()
+    given = []
+    for detail in net.get_input_details():
+        value = inputs[detail["name"].removeprefix("serving_default_").partition(":")[0]]
+        given.append((detail["index"], in_layout(value, detail["shape"], 1, -1).astype(detail["dtype"])))
+    details = sorted(net.get_output_details(), key=lambda d: (len(d["name"]), d["name"]))
+    results = [d["index"] for d in details]  # Identity, Identity_1, ... in the model's order
+    wanted = wanted or [()] * len(results)
+
+    def run() -> Sequence[np.ndarray]:
+        for index, value in given:
+            net.set_tensor(index, value)
+        net.invoke()
+        return [in_layout(net.get_tensor(i), shape, -1, 1) for i, shape in zip(results, wanted, strict=True)]
+
+    return run
+
+
+def pytorch(model: Path, threads: int, folder: Path) -> Run:
+    """Eager execution, one call per node of the ONNX file (onnx2torch's module: GELU is five); onnx2torch is loaded as well,
+    which takes a tenth of what torch takes."""
+    file = to_pytorch(model, folder)
+    _, torch = import_onnx2torch()  # the module is made of its classes
+    torch.set_num_threads(threads)
+    net = torch.load(file, weights_only=False).eval()
+    inputs = [torch.from_numpy(v) for v in load_arrays(model).values()]
+
+    def run() -> Sequence[np.ndarray]:
+        with torch.inference_mode():
+            made = net(*inputs)
+        return [v.numpy() for v in (made if isinstance(made, tuple | list) else [made])]
+
+    return run
+
+
+ENGINES = {f.__name__: f for f in (walle, onnxruntime, openvino, mnn, ncnn, litert, pytorch)}
 
 
 def peak_mib() -> float:

@@ -1,7 +1,8 @@
 """Latency of Walle against other engines, every model, 1 and 2 threads, interleaved in one run.
 
-    make bench                 # creates .venv-peers with the other engines, then runs this
+    make bench     # creates .venv-peers and .venv-litert with the other engines, then runs this
     python benchmarks/peers.py --paper build/paper --threads 1 2 --engines onnxruntime,openvino --json out.json
+    python benchmarks/peers.py --python .venv-peers/bin/python --python litert=.venv-litert/bin/python
 
 Every (engine, model) runs in a process of its own (engines.py); rounds rotate among the engines, each running for at
 least `--slice` seconds per round, and the figure is the median over all runs of all rounds. A slice during which other
@@ -103,13 +104,16 @@ def compare(model: Path, threads: int, options: argparse.Namespace) -> dict[str,
     workers, rows = [], {}
     try:
         for engine in ["walle", *options.engines]:
-            python = sys.executable if engine == "walle" else options.python
+            python = options.python.get(engine, options.python[""])
             start = (engine, model, threads, options.folder, python, graph.outputs)
-            Worker(*start).close()  # load time and memory are those of a second start
             worker = Worker(*start)
+            if "error" not in worker.facts:
+                worker.close()  # load time and memory are those of a second start
+                worker = Worker(*start)
             rows[engine] = dict(worker.facts)
             if "error" in worker.facts:
                 worker.close()
+                print(f"{engine} cannot run {model.stem}: {worker.facts['error']}", flush=True)
             else:
                 workers.append(worker)
         made = {w.engine: w.outputs() for w in workers}
@@ -144,6 +148,17 @@ def calm_slice(worker: Worker, seconds: float) -> list[float]:
     return values
 
 
+def interpreters(values: Sequence[str]) -> dict[str, str]:
+    """Interpreter per engine from PATH or ENGINE=PATH; "" stands for the engines not named."""
+    found = {"": sys.executable}
+    for value in values:
+        engine, equals, path = value.partition("=")
+        if equals and engine not in ENGINES:
+            raise SystemExit(f"--python {value}: no engine {engine}; there are {', '.join(ENGINES)}")
+        found[engine if equals else ""] = path if equals else value
+    return {**found, "walle": found.get("walle", sys.executable)}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -154,7 +169,10 @@ def main() -> int:
         "--paper", type=Path, default=Path("build/paper"), help="folder of the paper's models"
     )
     parser.add_argument("--folder", type=Path, default=Path("build/peers"), help="keeps converted models")
-    parser.add_argument("--python", default=sys.executable, help="interpreter that has the other engines")
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="[ENGINE=]PATH",
+        help="interpreter that has the other engines, or that one (repeatable)",
+    )  # fmt: skip
     parser.add_argument(
         "--engines", default=",".join(e for e in ENGINES if e != "walle"), help="comma-separated"
     )
@@ -167,6 +185,7 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, help="write a bar chart here")
     parser.add_argument("--readme", type=Path, help="write a short table into this front page")
     options = parser.parse_args()
+    options.python = interpreters(options.python)
     options.engines = [e for e in options.engines.split(",") if e]
     engines = ["walle", *options.engines]
     wanted = set(filter(None, options.only.split(",")))
