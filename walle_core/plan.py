@@ -16,6 +16,7 @@ import attrs
 from walle_core._native import Tensor
 from walle_core.errors import InputError, ModelError, UnsupportedError
 from walle_core.evaluate import evaluate
+from walle_core.graph.concatenation import shrink_concatenations
 from walle_core.graph.control import check_control, check_trips, condition_of, trips_of
 from walle_core.graph.epilogue import fuse_epilogues
 from walle_core.graph.fold import fold
@@ -64,7 +65,7 @@ def simplify(graph: Graph) -> Graph:
             break
         graph = inlined
     graph = fold_batch_norm(graph, evaluate)
-    graph = infer(recognise(graph))
+    graph = infer(shrink_concatenations(infer(recognise(graph)), evaluate))
     return infer(fuse_epilogues(graph)).pruned()
 
 
