@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from walle_core import Tensor
 from walle_core.backends.reference import run_node
-from walle_core.backends.table import int8, int8_vector
+from walle_core.backends.table import dot, int8, int8_vector
 from walle_core.backends.table.emitter import Emitter
 from walle_core.graph.builder import Builder
 
 CASES = settings(max_examples=60, deadline=None)
-(PRODUCT,) = int8.rules()
-(VECTOR,) = int8_vector.rules()
+PRODUCT = (*int8.rules(), dot.rules()[0])  # by pairs, and by words of four where the table has rows for them
+VECTOR = tuple(int8_vector.rules())
 RANGES = {"uint8": (0, 255), "int8": (-128, 127)}
 NUMBER = {"uint8": 2, "int8": 3}
 
@@ -25,7 +25,7 @@ def integers(rng, dtype, *shape):
     return np.where(rng.random(shape) < 0.2, rng.choice([low, high], shape), values).astype(dtype)
 
 
-def check(kernels, rule, op, operands, threads=1, constants=0, algorithm="", **attributes):
+def check(kernels, rules, op, operands, threads=1, constants=0, **attributes):
     """Runs one node of which the last `constants` operands are constant, and compares bit for bit."""
     g = Builder()
     split = len(operands) - constants
@@ -33,15 +33,16 @@ def check(kernels, rule, op, operands, threads=1, constants=0, algorithm="", **a
     names += [g.const(Tensor.wrap(v)) for v in operands[split:]]
     graph = g.graph([g.op(op, *names, **attributes)])
     (node,) = graph.nodes
-    offers = rule.candidates(kernels, node, graph.specs, graph.constants)
+    offers = [(r, c) for r in rules for c in r.candidates(kernels, node, graph.specs, graph.constants)]
     assert offers
-    for offer in offers:
+    for rule, offer in offers:
         em = Emitter(graph, kernels, threads)
         rule.emit(em, node, offer)
         program = em.finish()[0].program()
         (made,) = program.run([Tensor.wrap(v) for v in operands[:split]])
         (want,) = run_node(node, [Tensor.wrap(np.ascontiguousarray(v)) for v in operands])
         np.testing.assert_array_equal(np.asarray(made), np.asarray(want), err_msg=offer.algorithm)
+    return {offer.algorithm for _, offer in offers}
 
 
 def result(draw, dtype):
@@ -79,7 +80,7 @@ def test_convolution(kernels, data):
         operands.append(rng.integers(-9000, 9000, k).astype("int32"))
     check(
         kernels, PRODUCT, "QuantizedConv", operands, draw(st.sampled_from([1, 3])), len(operands) - 1, layout="NHWC",
-        x_zero=draw(st.integers(*RANGES[kind])), w_zero=draw(st.sampled_from([0, RANGES[stored][0], 3])), group=group,
+        x_zero=draw(st.integers(*RANGES[kind])), w_zero=draw(st.sampled_from([0, RANGES[stored][0], 128 if stored == "uint8" else 0, 3])), group=group,
         strides=(draw(st.integers(1, 3)), draw(st.integers(1, 3))), dilations=dilations, pads=pads,
         **result(draw, made),
     )  # fmt: skip
@@ -132,7 +133,34 @@ def test_deep_sums_of_extreme_values_are_exact(kernels):
     x, w = np.full((3, 9001), 255, "uint8"), np.full((9001, 5), -128, "int8")
     w[:, 1] = 127
     scale = np.full(5, 1e-7, "float32")
-    check(kernels, PRODUCT, "QuantizedMatMul", [x, w, scale], constants=2, y_scale=0.25, y_zero=200, x_zero=0)
+    found = check(
+        kernels, PRODUCT, "QuantizedMatMul", [x, w, scale], constants=2, y_scale=0.25, y_zero=200, x_zero=0
+    )
+    assert found == {"gemm_int8"} | {"gemm_int8_dot" for row in kernels.rows() if row.family == "int8_dot"}
+
+
+@pytest.mark.parametrize("kind", RANGES)
+@pytest.mark.parametrize("stored", RANGES)
+def test_words_of_four_take_every_activation_and_symmetric_weights(kernels, kind, stored):
+    """Padding, zero points at the ends of the range, depths of every remainder; other weight zero points go by pairs."""
+    rng = np.random.default_rng(3)
+    for c, zero in ((1, RANGES[kind][0]), (3, RANGES[kind][1]), (5, 7), (6, 0)):
+        x, w = integers(rng, kind, 1, 6, 5, c), integers(rng, stored, 9, c, 3, 2)
+        operands = [x, w, np.full(9, 1e-3, "float32"), rng.integers(-99, 99, 9).astype("int32")]
+        options = {
+            "layout": "NHWC",
+            "pads": (1, 1, 2, 1),
+            "x_zero": zero,
+            "y_scale": 0.02,
+            "y_zero": 9,
+            "to": 2,
+        }
+        symmetric = {"int8": 0, "uint8": 128}[stored]
+        found = check(kernels, PRODUCT, "QuantizedConv", operands, 1, 3, **options, w_zero=symmetric)
+        assert ("direct_int8_dot" in found) == (kernels.kernel("int8_dot", "conv", kind) is not None)
+        assert "direct_int8_dot" not in check(
+            kernels, PRODUCT, "QuantizedConv", operands, 1, 3, **options, w_zero=1
+        )
 
 
 @CASES

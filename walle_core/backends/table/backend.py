@@ -14,6 +14,7 @@ from walle_core._native import Tensor, scalar_table
 from walle_core.backends.table import (
     conv,
     depthwise,
+    dot,
     elementwise,
     gemm,
     int8,
@@ -79,7 +80,7 @@ class TableBackend:
                 capsules = list(self._tables())
                 self._usable = bool(capsules)
                 self._kernels = Kernels([*capsules, scalar_table()])
-                families = [gemm, conv, winograd, depthwise, pool, reduction, movement, int8, int8_vector]
+                families = [gemm, conv, winograd, depthwise, pool, reduction, movement, int8, int8_vector, dot]
                 rules = [rule for family in families for rule in family.rules()] + elementwise.rules(
                     self._kernels
                 )

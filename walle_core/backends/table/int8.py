@@ -133,6 +133,14 @@ def _parameters(em: Emitter, node: Node, channels: int) -> tuple[list[int], list
     return em.constant_tensor(bias).reshape(-1).tolist() if bias else [0] * channels, scales
 
 
+def padded_parameters(em: Emitter, node: Node, channels: int, groups: int, width: int) -> tuple[Tensor, Tensor]:
+    """Bias (int32) and scale (float32), each group's padded with zeros to `width` channels."""
+    k = channels // groups
+    biases, scales = ([v for g in range(groups) for v in (*values[g * k : (g + 1) * k], *[0] * (width - k))]
+                      for values in _parameters(em, node, channels))  # fmt: skip
+    return Tensor.of(biases, "int32"), Tensor.of(scales, "float32")
+
+
 def emit_product(em: Emitter, node: Node, p: IntProduct) -> None:
     """One step; biases and scales are padded to whole panels."""
     tile, i = TileShape.of(em.lanes), p.image
@@ -143,14 +151,12 @@ def emit_product(em: Emitter, node: Node, p: IntProduct) -> None:
     packed = Tensor((units * p.pairs * tile.panel,), "int32", zero=False)
     pack = [p.groups, k, c, i.taps, *p.strides, int(node.attrs.get("w_zero", 0))]
     em.run_now(em.require("int8", "pack", str(weights.dtype)), [packed, weights], pack, units)
-    bias, scale = _parameters(em, node, i.k)
-    biases, scales = ([v for g in range(p.groups) for v in (*values[g * k : (g + 1) * k], *[0] * (width - k))]
-                      for values in (bias, scale))  # fmt: skip
+    biases, scales = padded_parameters(em, node, i.k, p.groups, width)
     cut = p.cut(tile, em.threads)
     scratch = stage_floats(cut, tile)
     operands = [
         em.value(node.outputs[0]), em.value(node.inputs[0]), em.add_constant(packed),
-        em.add_constant(Tensor.of(biases, "int32")), em.add_constant(Tensor.of(scales, "float32")),
+        em.add_constant(biases), em.add_constant(scales),
         em.scratch(4 * scratch * em.threads),
     ]  # fmt: skip
     args = [

@@ -1,4 +1,4 @@
-// The vector interface of walle/simd/scalar.hpp with 8 lanes: AVX2 and FMA.
+// The vector interface of walle/simd/scalar.hpp with 8 lanes: AVX2 and FMA; AVX-VNNI where the object asks for it.
 #ifndef WALLE_VEC_AVX2_HPP
 #define WALLE_VEC_AVX2_HPP
 #ifndef WALLE_ISA
@@ -124,12 +124,17 @@ inline void store_low8(I32 a, I32 b, uint8_t* p) {
 inline I32 load_pairs_u8(const uint8_t* p) { return {_mm256_cvtepu8_epi16(load_16(p))}; }
 inline I32 load_pairs_i8(const uint8_t* p) { return {_mm256_cvtepi8_epi16(load_16(p))}; }
 inline I32 sub_pairs(I32 a, I32 b) { return {_mm256_sub_epi16(a.v, b.v)}; }
+#ifdef WALLE_AVX_VNNI  // the object is for processors with these instructions
+inline I32 dot_pairs(I32 a, I32 b, I32 c) { return {_mm256_dpwssd_avx_epi32(c.v, a.v, b.v)}; }
+inline I32 dot_quads(I32 a, I32 b, I32 c) { return {_mm256_dpbusd_avx_epi32(c.v, a.v, b.v)}; }
+#else
 // The sum stays in its register: of a plain intrinsic, GCC keeps a second copy of every sum of a tile on the stack.
 inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   const __m256i products = _mm256_madd_epi16(a.v, b.v);
   asm("vpaddd %1, %0, %0" : "+x"(c.v) : "x"(products));
   return c;
 }
+#endif
 inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
   lo->v = _mm256_unpacklo_epi16(a.v, b.v);
   hi->v = _mm256_unpackhi_epi16(a.v, b.v);
