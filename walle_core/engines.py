@@ -17,8 +17,9 @@ def engines_for(
     threads: int,
     measured: bool,
     progress: Callable[[str], None] = lambda _: None,
+    precision: str = "high",
 ) -> list[Engine]:
-    """Engines of the installed backends; the named ones first.
+    """Engines of the installed backends; the named ones first. `precision` is that of Session.
 
     Raises UnsupportedError if a named backend is not installed or has no device here.
     """
@@ -37,7 +38,7 @@ def engines_for(
         for device in devices[:1]:
             known = measured or name in names
             rates = rates_of(found, device, threads, progress) if known else GUESS
-            engines[name] = Engine(found, device, evaluate, rates)
+            engines[name] = Engine(found, device, evaluate, rates, precision=precision)
     return list(engines.values())
 
 

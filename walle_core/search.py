@@ -37,6 +37,7 @@ class Engine:
         rates: measured, or the guess.
         model: predicts seconds.
         exact: approximate candidates are not taken.
+        precision: ``high`` takes no candidate of low precision; ``low`` takes those that are predicted to be faster.
         evaluate: computes nodes with constant inputs.
     """
 
@@ -46,6 +47,7 @@ class Engine:
     rates: DeviceRates = GUESS
     model: CostModel = attrs.field(factory=LinearCost)
     exact: bool = False
+    precision: str = "high"
     _picked: dict[Any, Candidate | None] = attrs.field(factory=dict)
     _costs: dict[Any, float] = attrs.field(factory=dict)
 
@@ -60,6 +62,8 @@ class Engine:
             offers = self.backend.candidates(node, specs, constants)
             if self.exact:
                 offers = [c for c in offers if not c.approximate]
+            if self.precision != "low":
+                offers = [c for c in offers if c.precision != "low"]
             self._picked[key] = min(offers, key=self.seconds, default=None)
         return self._picked[key]
 

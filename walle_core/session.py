@@ -29,7 +29,8 @@ class Session:
         backend: None lets the search choose (the devices are calibrated at first use, at most 2 s each, once); a name
             makes that backend run every node that it can; a list restricts the search.
         threads: threads per run.
-        precision: ``high`` computes in float32, ``low`` allows bfloat16 or float16 where a backend has it.
+        precision: ``high`` computes in float32. ``low`` lets products round their operands to bfloat16 where a device has
+            dot products of it and they are predicted to be faster; sums, and all else, stay in float32.
         check_finite: True refuses inputs with NaN or infinity (InputError).
         cache: True keeps the plan of a model file whose inputs have fixed shapes, packed weights included, in the cache
             folder (WALLE_CACHE), and starts from there the next time. False neither reads nor writes it. A program that
@@ -110,7 +111,7 @@ class Session:
         self._names, self._index = graph.inputs, {n: i for i, n in enumerate(graph.inputs)}
         self._specs = [graph.specs.get(n) for n in self._names]
         forced = isinstance(backend, str)
-        engines = engines_for(backend, self.threads, measured=not forced)
+        engines = engines_for(backend, self.threads, measured=not forced, precision=self.precision)
         if backend is not None and not forced:
             engines = engines[: len(backend)]
         for engine in engines:

@@ -127,6 +127,7 @@ class Candidate:
         params: solved parameters (tile sizes, layouts) that `prepare` needs.
         why: one short clause for people.
         approximate: True if it rounds more than sums in the order of the operator's definition do (Winograd).
+        precision: ``low`` if operands are first rounded to bfloat16 or float16: only a Session of that precision takes it.
     """
 
     algorithm: str
@@ -137,6 +138,7 @@ class Candidate:
     params: Mapping[str, Any] = attrs.field(factory=dict)
     why: str = ""
     approximate: bool = False
+    precision: str = "high"
 
 
 @attrs.frozen

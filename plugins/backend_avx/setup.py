@@ -19,9 +19,24 @@ VENDORED = CSRC / "_vendor"
 
 # Best first. The probe at run time asks the CPU for exactly the features that the compiler was allowed to use.
 ISA_FEATURES = {
+    "avx512bf16": (
+        "avx2",
+        "fma",
+        "f16c",
+        "avx512f",
+        "avx512dq",
+        "avx512bw",
+        "avx512vl",
+        "avx512vnni",
+        "avx512bf16",
+    ),
+    "avx512vnni": ("avx2", "fma", "f16c", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512vnni"),
     "avx512": ("avx2", "fma", "f16c", "avx512f", "avx512dq", "avx512bw", "avx512vl"),
+    "avxvnni": ("avx2", "fma", "f16c", "avxvnni"),
     "avx2": ("avx2", "fma", "f16c"),
 }
+# An ISA whose table has only the rows that its further features change, and the ISA that it takes the others from.
+ISA_EXTENDS = {"avx512bf16": "avx512vnni", "avx512vnni": "avx512", "avxvnni": "avx2"}
 FLAGS = ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-Wno-unused-function"]
 MACROS = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
 
@@ -72,7 +87,10 @@ libraries = [
     )
     for isa, features in isas.items()
 ]
-rows = " ".join(f"ROW({isa}, {' && '.join(f'HAS({f})' for f in features)})" for isa, features in isas.items())
+rows = " ".join(
+    f"ROW({isa}, {ISA_EXTENDS.get(isa, '')}, {' && '.join(f'HAS({f})' for f in features)})"
+    for isa, features in isas.items()
+)
 
 setup(
     libraries=libraries,

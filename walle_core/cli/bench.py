@@ -12,6 +12,7 @@ from walle_core.cli.common import (
     json_option,
     milliseconds,
     model_argument,
+    precision_option,
     print_json,
     print_table,
     progress,
@@ -41,6 +42,7 @@ walle bench model.onnx --trace run.json   # open it in ui.perfetto.dev"""
 @click.option(
     "--trace", type=click.Path(dir_okay=False, writable=True), help="Write a Perfetto trace of its steps."
 )
+@precision_option
 @threads_option
 @json_option
 def command(
@@ -50,6 +52,7 @@ def command(
     seconds: float,
     profile: bool,
     trace: str | None,
+    precision: str,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -73,7 +76,7 @@ def command(
         for name in wanted:
             step(f"preparing {name}")
             try:
-                sessions[name] = walle.Session(graph, backend=name, threads=threads)
+                sessions[name] = walle.Session(graph, backend=name, threads=threads, precision=precision)
                 sessions[name].run(feeds)
             except WalleError as error:
                 if backends:
@@ -95,7 +98,13 @@ def command(
         roof.write_trace(steps, trace)
     if as_json:
         print_json(
-            {"model": model, "threads": threads, "backends": rows, **({"steps": steps} if profile else {})}
+            {
+                "model": model,
+                "threads": threads,
+                "precision": precision,
+                "backends": rows,
+                **({"steps": steps} if profile else {}),
+            }
         )
         return
     print_table(
@@ -109,7 +118,7 @@ def command(
             )
             for r in rows
         ],
-        title=f"{model}, {threads} thread{'s' * (threads > 1)}",
+        title=f"{model}, {threads} thread{'s' * (threads > 1)}{', low precision' * (precision == 'low')}",
     )
     if profile and steps:
         backend = registry[first]

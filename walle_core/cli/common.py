@@ -29,6 +29,14 @@ backend_option = click.option(
     help="Use this backend instead of the one that the search finds fastest.",
 )
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["high", "low"]),
+    default="high",
+    show_default=True,
+    help="low: products may round their operands to bfloat16, where that is faster.",
+)
+
 
 def walle_command(epilog: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """A click command whose help ends with `epilog`, lines kept: the examples."""

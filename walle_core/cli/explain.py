@@ -14,6 +14,7 @@ from walle_core.cli.common import (
     json_option,
     milliseconds,
     model_argument,
+    precision_option,
     print_json,
     print_table,
     progress,
@@ -28,14 +29,18 @@ from walle_core.graph.ir import Graph
     """walle explain model.onnx                      # operators before and after, and where time is expected to go
 walle explain model.onnx --backend reference
 walle explain model.onnx --steps              # every step of the plan
+walle explain model.onnx --precision low      # which products would run on bfloat16
 walle explain model.onnx --json"""
 )
 @model_argument
 @click.option("--steps", is_flag=True, help="List every step of the plan, in order.")
 @backend_option
+@precision_option
 @threads_option
 @json_option
-def command(model: str, steps: bool, backend: str | None, threads: int, as_json: bool) -> None:
+def command(
+    model: str, steps: bool, backend: str | None, precision: str, threads: int, as_json: bool
+) -> None:
     """Show MODEL before and after decomposition and merging, and the plan that a run follows.
 
     Stages: loaded; simplified (constants folded, normalisation folded, epilogues fused); atomic (every composite
@@ -46,7 +51,7 @@ def command(model: str, steps: bool, backend: str | None, threads: int, as_json:
 
     graph = walle.load(model)
     with progress("explain") as step, locating(model):
-        found = explain(graph, backend, threads, step)
+        found = explain(graph, backend, threads, step, precision)
     if as_json:
         print_json({"model": model, **found})
         return
@@ -100,7 +105,9 @@ def _stage(name: str, graph: Graph) -> dict[str, Any]:
     return {"stage": name, "operators": dict(Counter(n.op for n in graph.nodes).most_common())}
 
 
-def explain(graph: Graph, backend: str | None, threads: int, step: Any = lambda _: None) -> dict[str, Any]:
+def explain(
+    graph: Graph, backend: str | None, threads: int, step: Any = lambda _: None, precision: str = "high"
+) -> dict[str, Any]:
     """Stages of a graph (operator counts), the merging report, and the parts of the plan with their nodes."""
     from walle_core.engines import engines_for
     from walle_core.graph.decompose import decompose
@@ -114,7 +121,7 @@ def explain(graph: Graph, backend: str | None, threads: int, step: Any = lambda 
     static, barrier, _ = split(simple)
     step("lowering")
     atomic, report = lower(decompose(static, lambda *_: False))
-    engines = engines_for(backend, threads, measured=True, progress=step)
+    engines = engines_for(backend, threads, measured=True, progress=step, precision=precision)
     step("searching")
     stages = [_stage("loaded", graph), _stage("simplified", simple), _stage("atomic", atomic)]
     parts = []
@@ -124,6 +131,7 @@ def explain(graph: Graph, backend: str | None, threads: int, step: Any = lambda 
         nodes = [
             {
                 "node": n.name, "op": n.op, "algorithm": lowered.choices[n.name].algorithm,
+                "precision": lowered.choices[n.name].precision,
                 "predicted_s": engine.seconds(lowered.choices[n.name]), "why": lowered.choices[n.name].why,
             }
             for n in lowered.graph.nodes

@@ -14,6 +14,7 @@ from walle_core.cli.common import (
     json_option,
     milliseconds,
     model_argument,
+    precision_option,
     print_json,
     print_table,
     progress,
@@ -92,12 +93,13 @@ walle run model.onnx --input ids=ids.npy --input mask=mask.npy --set temperature
     help="To the model's size.",
 )
 @backend_option
+@precision_option
 @threads_option
 @json_option
 def command(
     model: str, files: tuple[str, ...], bundle: str | None, values: tuple[str, ...], zeros: bool, outputs: str | None,
     labels: str | None, top: int, mean: tuple[float, ...] | None, scale: tuple[float, ...] | None, layout: str | None,
-    channels: str, fit: str, backend: str | None, threads: int, as_json: bool,
+    channels: str, fit: str, backend: str | None, precision: str, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Run MODEL once on files and show its outputs; a classifier's as its most likely classes."""
     import walle_core as walle
@@ -109,7 +111,7 @@ def command(
     )
     with progress("run") as step:
         step("preparing")
-        session = walle.Session(graph, backend=backend, threads=threads)
+        session = walle.Session(graph, backend=backend, threads=threads, precision=precision)
         step("running")
         start = time.perf_counter()
         made = session.run(feeds)

@@ -12,13 +12,21 @@ import pytest
 import walle_backend_avx
 from walle_backend_avx import _tables
 
-from walle_core._native import load_table
+from walle_core._native import load_table, scalar_table
 from walle_core.errors import PluginError
 from walle_core.plugins import load_plugins
 
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
-FEATURES = {"avx2": ("avx2", "fma", "f16c"), "avx512": ("avx512f", "avx512dq", "avx512bw", "avx512vl")}
-LANES = {"scalar": 1, "avx2": 8, "avx512": 16}
+AVX512 = ("avx512f", "avx512dq", "avx512bw", "avx512vl")
+FEATURES = {  # as Linux names them
+    "avx512bf16": (*AVX512, "avx512_vnni", "avx512_bf16"), "avx512vnni": (*AVX512, "avx512_vnni"), "avx512": AVX512,
+    "avxvnni": ("avx_vnni",), "avx2": ("avx2", "fma", "f16c"),
+}  # fmt: skip
+CHAINS = {
+    "scalar": ["scalar"], "avx2": ["avx2"], "avxvnni": ["avxvnni", "avx2"], "avx512": ["avx512"],
+    "avx512vnni": ["avx512vnni", "avx512"], "avx512bf16": ["avx512bf16", "avx512vnni", "avx512"],
+}  # fmt: skip
+LANES = {"scalar": 1, "avx2": 8, "avxvnni": 8, "avx512": 16, "avx512vnni": 16, "avx512bf16": 16}
 
 
 def cpu_flags() -> set[str]:
@@ -27,7 +35,8 @@ def cpu_flags() -> set[str]:
 
 
 def test_build_holds_the_isas_of_this_architecture() -> None:
-    assert _tables.compiled() == (["avx512", "avx2"] if X86 else [])
+    assert _tables.compiled() == (list(FEATURES) if X86 else [])
+    assert all([isa, *CHAINS[base]] == CHAINS[isa] for isa, base in _tables.extends().items())
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the oracle is /proc/cpuinfo")
@@ -37,18 +46,20 @@ def test_probe_agrees_with_the_operating_system() -> None:
     assert list(_tables.usable()) == expected
 
 
-def test_tables_are_best_first_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_isa_is_taken_with_what_it_extends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WALLE_ISA", raising=False)
     kernels = [load_table(capsule) for capsule in walle_backend_avx.tables()]
-    assert [rows[0].isa for rows in kernels] == list(_tables.usable())
-    assert len({frozenset((k.family, k.op, k.dtype) for k in rows) for rows in kernels}) <= 1
+    best = walle_backend_avx.usable()[:1]
+    assert [rows[0].isa for rows in kernels] == (CHAINS[best[0]] if best else [])
+    portable = {(k.family, k.op, k.dtype) for k in load_table(scalar_table())}
+    assert not kernels or {(k.family, k.op, k.dtype) for k in kernels[-1]} == portable
 
 
 @pytest.mark.parametrize("isa", ["scalar", *_tables.usable()])
 def test_isa_can_be_forced(monkeypatch: pytest.MonkeyPatch, isa: str) -> None:
     monkeypatch.setenv("WALLE_ISA", isa)
-    (rows,) = (load_table(capsule) for capsule in walle_backend_avx.tables())
-    assert {(k.isa, k.lanes) for k in rows} == {(isa, LANES[isa])}
+    tables = [load_table(capsule) for capsule in walle_backend_avx.tables()]
+    assert [{(k.isa, k.lanes) for k in rows} for rows in tables] == [{(n, LANES[isa])} for n in CHAINS[isa]]
 
 
 def test_unknown_isa_is_refused_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import attrs
 
 from walle_core._native import Tensor, scalar_table
 from walle_core.backends.table import (
+    bf16,
     conv,
     depthwise,
     elementwise,
@@ -79,7 +80,18 @@ class TableBackend:
                 capsules = list(self._tables())
                 self._usable = bool(capsules)
                 self._kernels = Kernels([*capsules, scalar_table()])
-                families = [gemm, conv, winograd, depthwise, pool, reduction, movement, int8, int8_vector]
+                families = [
+                    gemm,
+                    conv,
+                    winograd,
+                    depthwise,
+                    pool,
+                    reduction,
+                    movement,
+                    int8,
+                    int8_vector,
+                    bf16,
+                ]
                 rules = [rule for family in families for rule in family.rules()] + elementwise.rules(
                     self._kernels
                 )

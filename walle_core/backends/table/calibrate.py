@@ -38,11 +38,11 @@ def _shortest(run: Callable[[], Any], budget: float = BUDGET_S) -> float:
 
 
 def _seconds(backend: TableBackend, graph: Graph, threads: int, only: str = "") -> tuple[float, float]:
-    """(seconds of one run, elementary operations) of a probe graph; `only` names the algorithm to take."""
+    """(seconds of one run, elementary operations) of a probe graph; `only` names the rate class to take."""
 
     def pick(node: Any, specs: Any, constants: Any) -> Candidate | None:
         offers = backend.candidates(node, specs, constants)
-        wanted = [c for c in offers if only in c.algorithm] or offers
+        wanted = [c for c in offers if only in ("", c.rate)] or offers
         return wanted[0] if wanted else None
 
     lowered = lower(graph, pick, backend.traits, lambda node, inputs: None)
@@ -128,6 +128,8 @@ def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]
             ("direct_int8", lambda: _conv_int8(28, 64, 3), "direct_int8"),
             ("depthwise_int8", lambda: _conv_int8(28, 64, 3, 64), "depthwise_int8"),
         ]
+    if backend.kernels.kernel("bf16_dot", "conv") is not None:
+        probes += [("gemm_bf16", _gemm, "gemm_bf16"), ("direct_bf16", lambda: _conv(False), "direct_bf16")]
     for name, graph, only in probes:
         progress(name)
         rates[name] = rate(graph(), only)

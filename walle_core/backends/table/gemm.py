@@ -96,8 +96,8 @@ def _optional(node: Node, index: int) -> str:
     return node.inputs[index] if len(node.inputs) > index else ""
 
 
-def _epilogue(node: Node, specs: Mapping[str, TensorSpec]) -> tuple[str, str] | None:
-    """(bias, residual) names; None where an addend is neither a row vector nor of the result's shape."""
+def epilogue(node: Node, specs: Mapping[str, TensorSpec]) -> tuple[str, str] | None:
+    """Names of (bias, residual); None where an addend is neither a row vector nor of the result's shape."""
     out, bias, residual = specs[node.outputs[0]], _optional(node, 2), _optional(node, 3)
     n = out.sizes[-1] if out.sizes else 1
     if bias and not (specs[bias].sizes and specs[bias].sizes[-1] == n == specs[bias].size):
@@ -121,7 +121,7 @@ def candidates(
         or 0 in out.sizes
     ):
         return []
-    if kernels.kernel("gemm", "gemm") is None or _epilogue(node, specs) is None:
+    if kernels.kernel("gemm", "gemm") is None or epilogue(node, specs) is None:
         return []
     if node.op == "Gemm" and _optional(node, 2) and float(node.attrs.get("beta", 1.0)) != 1.0:
         return []
@@ -144,7 +144,7 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
     """Packs B (at load or as a step), copies a transposed A, multiplies."""
     del choice
     p = product_of(node, em.graph.specs)
-    names = _epilogue(node, em.graph.specs)
+    names = epilogue(node, em.graph.specs)
     assert names is not None
     alpha = float(node.attrs.get("alpha", 1.0)) if node.op != "MatMul" else 1.0
     packed = _packed(em, node, p, alpha)

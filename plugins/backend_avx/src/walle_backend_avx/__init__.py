@@ -1,4 +1,4 @@
-"""x86 compute backend: kernel tables for AVX2+FMA and AVX-512, the best one that this CPU can run."""
+"""x86 compute backend: kernel tables for AVX2+FMA and AVX-512, and for their dot products of 8-bit integers and bfloat16."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ if TYPE_CHECKING:
     from walle_core.protocols import Backend
     from walle_core.registry import Registry
 
-__all__ = ["tables", "targets", "walle_register_backends"]
+__all__ = ["tables", "targets", "usable", "walle_register_backends"]
 
 
-def tables() -> list[object]:
-    """Capsules of the kernel tables to use, best first.
+def tables(isa: str = "") -> list[object]:
+    """Capsules of the kernel tables of one ISA: its own, then those that it extends.
 
-    ``WALLE_ISA=scalar|avx2|avx512`` forces one. Raises PluginError if the forced one is unknown or cannot run here.
+    Args:
+        isa: which; default: ``WALLE_ISA`` (scalar, avx2, avxvnni, avx512, avx512vnni, avx512bf16), else the best one that
+            this CPU can run.
+
+    Raises:
+        PluginError: it is unknown or cannot run here.
     """
     from walle_backend_avx import _tables
 
-    found = _tables.usable()
-    forced = os.environ.get("WALLE_ISA", "")
+    found, behind = _tables.usable(), _tables.extends()
+    forced = isa or os.environ.get("WALLE_ISA", "") or next(iter(found), "")
     if not forced:
-        return list(found.values())
+        return []
     if forced == "scalar":
         from walle_core._native import scalar_table
 
@@ -36,7 +41,17 @@ def tables() -> list[object]:
             "this CPU cannot run it" if forced in _tables.compiled() else "there is no such ISA in this build"
         )
         raise PluginError(f"WALLE_ISA={forced}: {why}; choose one of: {have}")
-    return [found[forced]]
+    chosen = [forced]
+    while chosen[-1] in behind:
+        chosen.append(behind[chosen[-1]])
+    return [found[name] for name in chosen]
+
+
+def usable() -> list[str]:
+    """Instruction sets that this CPU can run, best first."""
+    from walle_backend_avx import _tables
+
+    return list(_tables.usable())
 
 
 def targets() -> list[str]:

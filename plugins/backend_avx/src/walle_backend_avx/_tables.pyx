@@ -10,6 +10,7 @@ cdef extern from "probe.hpp" nogil:
     ctypedef bint (*usable_fn)() noexcept nogil
     ctypedef struct walle_choice:
         const char* isa
+        const char* extends
         const walle_kernel_table* table
         usable_fn usable
     const walle_choice* walle_choices
@@ -24,6 +25,17 @@ def compiled():
         names.append(choice.isa.decode())
         choice += 1
     return names
+
+
+def extends():
+    """{ISA: the ISA whose rows stand behind its own}, of those whose tables are not complete."""
+    cdef const walle_choice* choice = walle_choices
+    found = {}
+    while choice.table != NULL:
+        if choice.extends[0]:
+            found[choice.isa.decode()] = choice.extends.decode()
+        choice += 1
+    return found
 
 
 def usable():

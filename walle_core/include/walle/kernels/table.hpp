@@ -6,13 +6,13 @@
 #ifndef WALLE_ISA
 #error "compile an isa_*.cpp, not this header"
 #endif
-#include "walle/abi.h"
 #include "walle/kernels/binary.hpp"
 #include "walle/kernels/conv.hpp"
 #include "walle/kernels/convert.hpp"
 #include "walle/kernels/cumsum.hpp"
 #include "walle/kernels/depthwise.hpp"
 #include "walle/kernels/expression.hpp"
+#include "walle/kernels/export.hpp"
 #include "walle/kernels/fill.hpp"
 #include "walle/kernels/gather.hpp"
 #include "walle/kernels/gemm.hpp"
@@ -30,22 +30,12 @@
 #include "walle/kernels/unary.hpp"
 #include "walle/kernels/winograd.hpp"
 
-#define WALLE_STR_(x) #x
-#define WALLE_STR(x) WALLE_STR_(x)
-
 #define WALLE_EXPORT_TABLE(symbol)                                                        \
-  namespace walle { namespace WALLE_ISA { namespace {                                     \
-  const walle_kernel walle_rows[] = {                                                     \
+  WALLE_EXPORT_ROWS(symbol,                                                               \
   WALLE_UNARY_ROWS WALLE_BINARY_ROWS                                                      \
   WALLE_DEPTHWISE_ROWS WALLE_POOL_ROWS WALLE_WINOGRAD_ROWS WALLE_EXPRESSION_ROWS          \
   WALLE_GEMM_ROWS WALLE_CONV_ROWS WALLE_SOFTMAX_ROWS WALLE_NORM_ROWS WALLE_GATHER_ROWS    \
   WALLE_CUMSUM_ROWS WALLE_CONVERT_ROWS WALLE_FILL_ROWS WALLE_RASTER_ROWS                  \
   WALLE_SELECT_ROWS WALLE_REDUCE_ROWS WALLE_TOPK_ROWS WALLE_PROBE_ROWS                    \
-  WALLE_INT8_CONV_ROWS WALLE_INT8_DEPTHWISE_ROWS WALLE_INT8_VECTOR_ROWS                   \
-  };                                                                                      \
-  }}}                                                                                     \
-  extern "C" __attribute__((visibility("default"))) const walle_kernel_table symbol = {   \
-      WALLE_KERNEL_ABI, sizeof(walle_kernel), WALLE_STR(WALLE_ISA),                       \
-      sizeof(walle::WALLE_ISA::walle_rows) / sizeof(walle_kernel),                        \
-      walle::WALLE_ISA::walle_rows, WALLE_LANES};
+  WALLE_INT8_CONV_ROWS WALLE_INT8_DEPTHWISE_ROWS WALLE_INT8_VECTOR_ROWS)
 #endif

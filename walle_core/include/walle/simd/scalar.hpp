@@ -146,6 +146,21 @@ inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
 // ... which these undo: bytes of 2N lanes in the order of the elements.
 inline void store_zipped_narrow(F32 lo, F32 hi, const Narrow& n, uint8_t* p) { store_narrow(lo, hi, n, p); }
 
+// The 2N bfloat16 of a, then of b, rounded to nearest even (subnormal ones may become zero) ...
+inline I32 pack_bf16(F32 a, F32 b) {
+  const auto bits = [](F32 x) {
+    const uint32_t whole = uint32_t(as_int(x).v);
+    return x.v != x.v ? whole >> 16 | 0x40u : (whole + 0x7fffu + (whole >> 16 & 1u)) >> 16;
+  };
+  return {int32_t(bits(b) << 16 | bits(a))};
+}
+// ... and c + the sum of two products of bfloat16, in float32.
+inline F32 dot_bf16(I32 a, I32 b, F32 c) {
+  const auto number = [](uint32_t bits) { return as_float({int32_t(bits & 0xffff0000u)}).v; };
+  const float first = number(uint32_t(a.v) << 16) * number(uint32_t(b.v) << 16);
+  return {c.v + first + number(uint32_t(a.v)) * number(uint32_t(b.v))};
+}
+
 inline F32 load_f16(const uint16_t* p) {
   const uint32_t sign = uint32_t(*p & 0x8000u) << 16, rest = *p & 0x7fffu;
   if (rest >= 0x7c00u) return as_float({int32_t(sign | 0x7f800000u | (rest & 0x3ffu) << 13 | (rest > 0x7c00u) << 22)});

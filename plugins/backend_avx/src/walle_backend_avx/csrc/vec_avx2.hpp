@@ -1,4 +1,4 @@
-// The vector interface of walle/simd/scalar.hpp with 8 lanes: AVX2 and FMA.
+// The vector interface of walle/simd/scalar.hpp with 8 lanes: AVX2 and FMA; AVX-VNNI where the object asks for it.
 #ifndef WALLE_VEC_AVX2_HPP
 #define WALLE_VEC_AVX2_HPP
 #ifndef WALLE_ISA
@@ -124,15 +124,24 @@ inline void store_low8(I32 a, I32 b, uint8_t* p) {
 inline I32 load_pairs_u8(const uint8_t* p) { return {_mm256_cvtepu8_epi16(load_16(p))}; }
 inline I32 load_pairs_i8(const uint8_t* p) { return {_mm256_cvtepi8_epi16(load_16(p))}; }
 inline I32 sub_pairs(I32 a, I32 b) { return {_mm256_sub_epi16(a.v, b.v)}; }
+#ifdef WALLE_AVX_VNNI  // the object is for processors with these instructions
+inline I32 dot_pairs(I32 a, I32 b, I32 c) { return {_mm256_dpwssd_avx_epi32(c.v, a.v, b.v)}; }
+#else
 // The sum stays in its register: of a plain intrinsic, GCC keeps a second copy of every sum of a tile on the stack.
 inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   const __m256i products = _mm256_madd_epi16(a.v, b.v);
   asm("vpaddd %1, %0, %0" : "+x"(c.v) : "x"(products));
   return c;
 }
+#endif
 template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {
   return {kSigned ? _mm256_max_epi8(a.v, b.v) : _mm256_max_epu8(a.v, b.v)};
 }
+#ifdef WALLE_AVX_VNNI
+constexpr int kQuadLimit = 0;
+inline I32 dot_quads(I32 a, I32 b, I32 c) { return {_mm256_dpbusd_avx_epi32(c.v, a.v, b.v)}; }
+inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) { return dot_quads(a2, b2, dot_quads(a, b, c)); }
+#else
 // vpmaddubsw: sums of two products in 16 bits, saturated; of two quads, four products without saturation.
 constexpr int kQuadLimit = 128;
 inline I32 add_words(I32 c, __m256i words) {
@@ -144,6 +153,7 @@ inline I32 dot_quads(I32 a, I32 b, I32 c) { return add_words(c, _mm256_maddubs_e
 inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) {
   return add_words(c, _mm256_add_epi16(_mm256_maddubs_epi16(a.v, b.v), _mm256_maddubs_epi16(a2.v, b2.v)));
 }
+#endif
 struct Narrow {
   __m256i zero, low, high, flip;
   static Narrow make(int32_t zero, int32_t low, int32_t high, int32_t flip) {

@@ -1,4 +1,4 @@
-// The vector interface of walle/simd/scalar.hpp with 16 lanes: AVX-512 F, DQ, BW and VL.
+// The vector interface of walle/simd/scalar.hpp with 16 lanes: AVX-512 F, DQ, BW and VL; VNNI and BF16 where the object asks for them.
 #ifndef WALLE_VEC_AVX512_HPP
 #define WALLE_VEC_AVX512_HPP
 #ifndef WALLE_ISA
@@ -99,20 +99,24 @@ inline void store_low8(I32 a, I32 b, uint8_t* p) {
 inline I32 load_pairs_u8(const uint8_t* p) { return {_mm512_cvtepu8_epi16(load_32(p))}; }
 inline I32 load_pairs_i8(const uint8_t* p) { return {_mm512_cvtepi8_epi16(load_32(p))}; }
 inline I32 sub_pairs(I32 a, I32 b) { return {_mm512_sub_epi16(a.v, b.v)}; }
-#ifdef __AVX512VNNI__
+#ifdef WALLE_AVX512_VNNI  // the object is for processors with these instructions
 inline I32 dot_pairs(I32 a, I32 b, I32 c) { return {_mm512_dpwssd_epi32(c.v, a.v, b.v)}; }
 #else
 // The sum stays in its register: of a plain intrinsic, GCC copies the sums of a tile.
 inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   const __m512i products = _mm512_madd_epi16(a.v, b.v);
+#ifdef __AVX512F__
   asm("vpaddd %1, %0, %0" : "+v"(c.v) : "v"(products));
   return c;
+#else
+  return {_mm512_add_epi32(c.v, products)};
+#endif
 }
 #endif
 template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {
   return {kSigned ? _mm512_max_epi8(a.v, b.v) : _mm512_max_epu8(a.v, b.v)};
 }
-#ifdef __AVX512VNNI__
+#ifdef WALLE_AVX512_VNNI
 constexpr int kQuadLimit = 0;
 inline I32 dot_quads(I32 a, I32 b, I32 c) { return {_mm512_dpbusd_epi32(c.v, a.v, b.v)}; }
 inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) { return dot_quads(a2, b2, dot_quads(a, b, c)); }
@@ -121,8 +125,12 @@ inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) { return dot_quads(a2,
 constexpr int kQuadLimit = 128;
 inline I32 add_words(I32 c, __m512i words) {
   const __m512i sums = _mm512_madd_epi16(words, _mm512_set1_epi16(1));
+#ifdef __AVX512F__
   asm("vpaddd %1, %0, %0" : "+v"(c.v) : "v"(sums));
   return c;
+#else
+  return {_mm512_add_epi32(c.v, sums)};
+#endif
 }
 inline I32 dot_quads(I32 a, I32 b, I32 c) { return add_words(c, _mm512_maddubs_epi16(a.v, b.v)); }
 inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) {
@@ -153,6 +161,10 @@ inline void store_narrow(F32 a, F32 b, F32 c, F32 d, const Narrow& n, uint8_t* p
 inline void store_zipped_narrow(F32 lo, F32 hi, const Narrow& n, uint8_t* p) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(lo, hi, n));
 }
+#ifdef WALLE_AVX512_BF16
+inline I32 pack_bf16(F32 a, F32 b) { return {__m512i(_mm512_cvtne2ps_pbh(b.v, a.v))}; }
+inline F32 dot_bf16(I32 a, I32 b, F32 c) { return {_mm512_dpbf16_ps(c.v, __m512bh(a.v), __m512bh(b.v))}; }
+#endif
 inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
   lo->v = _mm512_unpacklo_epi16(a.v, b.v);
   hi->v = _mm512_unpackhi_epi16(a.v, b.v);
@@ -162,7 +174,11 @@ inline float reduce_max(F32 a) { return _mm512_reduce_max_ps(a.v); }
 inline float reduce_min(F32 a) { return _mm512_reduce_min_ps(a.v); }
 inline __attribute__((always_inline)) void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 inline __attribute__((always_inline)) void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+#ifdef __AVX512F__
 inline F32 pin(F32 a) { asm("" : "+v"(a.v)); return a; }
+#else  // emulated: no register holds a vector
+inline F32 pin(F32 a) { return a; }
+#endif
 inline void transpose(F32* r) {  // pairs, quarters, then 128-bit blocks twice
   __m512 t[16], u[16];
   for (int i = 0; i < 16; i += 2) {
