@@ -1,4 +1,4 @@
-"""Backends over emulated tables, registered like installed ones."""
+"""Backends over emulated tables, registered like installed ones while the tests of this folder run."""
 
 from contextlib import contextmanager
 
@@ -35,14 +35,14 @@ def registered(name, capsules):
         del registry._items[name], registry._adders[name]
 
 
-@pytest.fixture(scope="session", params=["avx512bf16", "avxvnni"])
+@pytest.fixture(scope="module", params=["avx512bf16", "avxvnni"])
 def backend(request):
     """A backend over the emulated tables of one instruction set."""
     with registered(f"emulated-{request.param}", emulated.tables(request.param)) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def portable():
     """A backend over the portable table alone."""
     with registered("portable-alone", [scalar_table()]) as made:
