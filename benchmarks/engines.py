@@ -1,10 +1,10 @@
 """One engine and one model in a process of their own, told what to do line by line: the worker of peers.py.
 
-    python benchmarks/engines.py ENGINE MODEL.onnx THREADS FOLDER OUTPUT...
+    python benchmarks/engines.py ENGINE MODEL.onnx THREADS FOLDER PRECISION OUTPUT...
 
-FOLDER keeps converted models (conversions.py); OUTPUT are the names of the model's outputs. Prints one JSON line when the
+PRECISION is high (float32) or low (bfloat16 products in the engines that have them on this processor). FOLDER keeps converted models (conversions.py); OUTPUT are the names of the model's outputs. Prints one JSON line when the
 model is ready ({"load_s", "rss_mib"} or {"error"}), then for each line on standard input: ``check FILE`` writes the outputs to an .npz file, ``time SECONDS`` prints the seconds of
-every run. How each engine is set follows its own documentation for low latency in float32.
+every run. How each engine is set follows its own documentation for low latency.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from conversions import CONVERSIONS, import_onnx2torch, load_arrays, to_litert, to_mnn, to_ncnn, to_pytorch
 
 Run = Callable[[], Sequence[np.ndarray]]
+LOW = sys.argv[5:6] == ["low"]
 
 
 def walle(model: Path, threads: int, folder: Path) -> Run:
@@ -29,7 +30,7 @@ def walle(model: Path, threads: int, folder: Path) -> Run:
     del folder
     inputs = load_arrays(model)
     backend = os.environ.get("WALLE_BENCH_BACKEND") or None
-    session = walle_core.Session(model, backend=backend, threads=threads)
+    session = walle_core.Session(model, backend=backend, threads=threads, precision=sys.argv[5])
     return lambda: [np.asarray(v) for v in session.run(inputs).values()]
 
 
@@ -50,7 +51,7 @@ def openvino(model: Path, threads: int, folder: Path) -> Run:
 
     inputs = load_arrays(model)
     settings = {
-        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if LOW else "f32", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": threads,
         "CACHE_DIR": str(folder / "openvino"),
     }  # fmt: skip
     request = ov.Core().compile_model(str(model), "CPU", settings).create_infer_request()
@@ -67,8 +68,9 @@ def mnn(model: Path, threads: int, folder: Path) -> Run:
     import MNN.expr
     import MNN.nn
 
-    inputs, outputs = load_arrays(model), sys.argv[5:]
-    manager = MNN.nn.create_runtime_manager(({"backend": "CPU", "numThread": threads, "precision": "high"},))
+    inputs, outputs = load_arrays(model), sys.argv[6:]
+    settings = {"backend": "CPU", "numThread": threads, "precision": "low" if LOW else "high"}
+    manager = MNN.nn.create_runtime_manager((settings,))
     net = MNN.nn.load_module_from_file(
         str(target), list(inputs), outputs, runtime_manager=manager, shape_mutable=False
     )
@@ -89,13 +91,14 @@ def mnn(model: Path, threads: int, folder: Path) -> Run:
 
 def ncnn(model: Path, threads: int, folder: Path) -> Run:
     param = to_ncnn(model, folder)
-    inputs, outputs = load_arrays(model), sys.argv[5:]
+    inputs, outputs = load_arrays(model), sys.argv[6:]
     import ncnn as lib
 
     net = lib.Net()
     net.opt.num_threads = threads
-    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
         setattr(net.opt, option, False)
+    net.opt.use_bf16_storage = LOW
     if net.load_param(str(param)) or net.load_model(str(param.with_suffix(".bin"))):
         raise RuntimeError("ncnn lacks a layer of this model")
     values = [

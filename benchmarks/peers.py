@@ -8,7 +8,8 @@ Every (engine, model) runs in a process of its own (engines.py); rounds rotate a
 least `--slice` seconds per round, and the figure is the median over all runs of all rounds. A slice during which other
 processes took more than 20 % of a core is measured again, at most as many times as there are rounds. Outputs are
 compared with ONNX Runtime's in the same run; an engine whose error exceeds 5e-3 of the scale counts as wrong and is no
-peer for that model.
+peer for that model. With `--precision low` engines that have bfloat16 products use them, ONNX Runtime stays in float32, and
+an engine whose outputs' cosine with ONNX Runtime's is below 0.999 is wrong.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from report import figures, geometric_mean, line, markdown, plot
 import walle_core as walle
 
 WRONG = 5e-3  # of the output's scale
+SIMILAR = 0.999  # least cosine at low precision
 QUANTISED = 0.1  # for models that round between layers; see tests/runtime/test_models.py
 
 
@@ -47,10 +49,11 @@ class Worker:
     """One engine with one model in its own process."""
 
     def __init__(
-        self, engine: str, model: Path, threads: int, folder: Path, python: str, outputs: Sequence[str]
-    ) -> None:
+        self, engine: str, model: Path, threads: int, folder: Path, python: str, outputs: Sequence[str],
+        precision: str = "high",
+    ) -> None:  # fmt: skip
         script = Path(__file__).with_name("engines.py")
-        command = [python, str(script), engine, str(model), str(threads), str(folder), *outputs]
+        command = [python, str(script), engine, str(model), str(threads), str(folder), precision, *outputs]
         self.engine = engine
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -97,6 +100,18 @@ def error_of(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> float:
     return worst
 
 
+def cosine_of(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> float:
+    """Least cosine between outputs of real numbers."""
+    least = 1.0
+    for a, b in zip(got, want, strict=True):
+        if b.dtype.kind == "f" and b.size:
+            x, y = np.ravel(a).astype(np.float64), np.ravel(b).astype(np.float64)
+            same = x.size == y.size
+            scale = float(np.linalg.norm(x) * np.linalg.norm(y))
+            least = min(least, float(x @ y) / max(scale, 1e-30) if same else -1.0)
+    return least
+
+
 def compare(model: Path, threads: int, options: argparse.Namespace) -> dict[str, Any]:
     """Per engine: median seconds, error against ONNX Runtime, load seconds, peak memory; or why it cannot."""
     graph = walle.load(model)
@@ -105,7 +120,7 @@ def compare(model: Path, threads: int, options: argparse.Namespace) -> dict[str,
     try:
         for engine in ["walle", *options.engines]:
             python = options.python.get(engine, options.python[""])
-            start = (engine, model, threads, options.folder, python, graph.outputs)
+            start = (engine, model, threads, options.folder, python, graph.outputs, options.precision)
             worker = Worker(*start)
             if "error" not in worker.facts:
                 worker.close()  # load time and memory are those of a second start
@@ -118,10 +133,12 @@ def compare(model: Path, threads: int, options: argparse.Namespace) -> dict[str,
                 workers.append(worker)
         made = {w.engine: w.outputs() for w in workers}
         for worker in workers:
-            rows[worker.engine]["difference"] = error_of(
-                made[worker.engine], made.get("onnxruntime", made["walle"])
+            row, want = rows[worker.engine], made.get("onnxruntime", made["walle"])
+            row["difference"] = error_of(made[worker.engine], want)
+            row["cosine"] = cosine_of(made[worker.engine], want)
+            row["wrong"] = (
+                row["cosine"] < SIMILAR if options.precision == "low" else row["difference"] > limit
             )
-            rows[worker.engine]["wrong"] = rows[worker.engine]["difference"] > limit
         times = {w.engine: [] for w in workers}
         for round_ in range(options.rounds):
             for worker in workers[round_ % len(workers) :] + workers[: round_ % len(workers)]:
@@ -180,6 +197,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slice", type=float, default=0.3, help="seconds per engine and round")
+    parser.add_argument("--precision", choices=["high", "low"], default="high")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path, help="write the tables here (docs/benchmarks.md)")
     parser.add_argument("--plot", type=Path, help="write a bar chart here")

@@ -39,7 +39,7 @@ def markdown(rows: Sequence[dict[str, Any]], engines: Sequence[str], options: ar
         "# Benchmarks", "",
         f"Made by `python benchmarks/peers.py` on {date.today()}: {device}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}.",
-        f"Median latency in milliseconds per run, batch 1, float32, {options.rounds} interleaved rounds of {options.slice} s; "
+        f"Median latency in milliseconds per run, batch 1, precision {options.precision}, {options.rounds} interleaved rounds of {options.slice} s; "
         "ratio: Walle's against the fastest engine whose output is right.", "",
     ]  # fmt: skip
     heads = ["model", "threads", *engines, "ratio", "fastest peer"]
