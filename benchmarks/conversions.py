@@ -61,7 +61,12 @@ def reason(text: str) -> str:
 
 
 def to_mnn(model: Path, folder: Path) -> Path:
-    tool = str(Path(sys.executable).parent / "mnnconvert")
+    tool = (
+        shutil.which(
+            "mnnconvert", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        )
+        or "mnnconvert"
+    )
     target = folder / f"{model.stem}.mnn"
     command = [
         tool, "-f", "ONNX", "--modelFile", str(model.resolve()), "--MNNModel", str(target.resolve()), "--bizCode", "walle",

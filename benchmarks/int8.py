@@ -2,8 +2,9 @@
 
     python benchmarks/int8.py --python .venv-peers/bin/python [--paper build/paper] [--seconds 1] [--threads 1 2]
 
-Latency: ONNX Runtime's QDQ file in ONNX Runtime, OpenVINO and Walle, and Walle's own QDQ file in Walle, each engine in a
-process of its own, timed in turns; the ratio is Walle (of the same file) to the fastest other engine. Agreement: the float
+Latency: ONNX Runtime's QDQ file, with weights of 8 and of 7 bits (its reduce_range), in ONNX Runtime, OpenVINO and Walle, and
+Walle's own QDQ file in Walle, each engine in a process of its own, timed in turns; the ratio is Walle (of the same file) to the
+fastest other engine. Agreement: the float
 network and Walle's QDQ network on 200 seeded crops and colour changes of the sample photos, of which calibration saw others.
 Needs the packages onnx, onnxruntime and Pillow here, and the engines where --python is.
 """
@@ -16,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from walle_core.quantization import quantize
 from walle_core.quantization.save import save
 
 ROUNDS = 7  # every engine is timed so often, in turns
+NAMES = ("walle8", "walle7", "onnxruntime8", "onnxruntime7", "float")
 CROPS, SHOWN = 200, 32  # for agreement and for calibration
 PHOTOS = (
     "onnx_tutorials_cat.jpg",
@@ -56,7 +59,7 @@ def crops(folder: Path, seed: int, count: int) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
 
 
-def onnxruntime_quantised(model: Path, out: Path, name: str, data: list[np.ndarray]) -> None:
+def onnxruntime_quantised(model: Path, out: Path, name: str, data: list[np.ndarray], bits: int) -> None:
     """ONNX Runtime's static quantisation: QDQ, uint8 activations, int8 weights per channel."""
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -73,18 +76,25 @@ def onnxruntime_quantised(model: Path, out: Path, name: str, data: list[np.ndarr
         prepared = Path(folder, "prepared.onnx")
         quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
         quantize_static(
-            str(prepared), str(out), Reader(), per_channel=True, reduce_range=False,
+            str(prepared), str(out), Reader(), per_channel=True, reduce_range=bits == 7,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
 
 
 def latency(
-    files: dict[str, Path], outputs: tuple[str, ...], threads: int, python: str, seconds: float, folder: Path
+    files: dict[str, Path],
+    bits: int,
+    outputs: tuple[str, ...],
+    threads: int,
+    python: str,
+    seconds: float,
+    folder: Path,
 ) -> str:
     """One line: milliseconds per engine (the median of its rounds' medians), and the ratio."""
+    theirs, own = files[f"onnxruntime{bits}"], files[f"walle{bits}"]
     jobs = {
-        "onnxruntime": ("onnxruntime", files["onnxruntime"], python), "openvino": ("openvino", files["onnxruntime"], python),
-        "walle": ("walle", files["onnxruntime"], sys.executable), "walle, own file": ("walle", files["walle"], sys.executable),
+        "onnxruntime": ("onnxruntime", theirs, python), "openvino": ("openvino", theirs, python),
+        "walle": ("walle", theirs, sys.executable), "walle, own file": ("walle", own, sys.executable),
         "walle, float": ("walle", files["float"], sys.executable),
     }  # fmt: skip
     workers = {
@@ -101,7 +111,7 @@ def latency(
     medians = {k: 1e3 * float(np.median(v)) for k, v in times.items()}
     peer = min(medians.get(k, float("inf")) for k in ("onnxruntime", "openvino"))
     shown = "  ".join(f"{k} {v:.2f} ms" for k, v in medians.items())
-    return f"{threads} threads: {shown}  ratio {medians['walle'] / peer:.2f}"
+    return f"{bits}-bit weights, {threads} threads: {shown}  ratio {medians['walle'] / peer:.2f}"
 
 
 def main() -> None:
@@ -127,24 +137,27 @@ def main() -> None:
     for model in (m for m in chosen if not options.only or m.stem in options.only):
         graph = walle_core.load(model)
         (name,) = (n for n in graph.inputs if n not in graph.constants)
-        files = {k: options.folder / f"{model.stem}_{k}.onnx" for k in ("onnxruntime", "walle", "float")}
+        files = {k: options.folder / f"{model.stem}_{k}.onnx" for k in NAMES}
         if not all(f.exists() for f in files.values()):
             shown = list(crops(photos, 1, SHOWN))
-            onnxruntime_quantised(model, files["onnxruntime"], name, shown)
-            save(quantize(graph, [{name: x} for x in shown])[0], files["walle"])
+            for bits in (8, 7):
+                onnxruntime_quantised(model, files[f"onnxruntime{bits}"], name, shown, bits)
+                save(quantize(graph, [{name: x} for x in shown], weight_bits=bits)[0], files[f"walle{bits}"])
             shutil.copyfile(model, files["float"])
         for file in files.values():
             shutil.copyfile(model.with_suffix(".npz"), file.with_suffix(".npz"))
         print(model.stem)
-        for key in ("walle", "onnxruntime") if model.parent.name == "real" else ():  # trained
+        for key in NAMES[:-1] if model.parent.name == "real" else ():  # trained
             real, made = (walle_core.Session(str(files[k])) for k in ("float", key))
             same = 0
             for x in crops(photos, 2, CROPS):
                 a, b = (np.asarray(next(iter(s.run({name: x}).values()))) for s in (real, made))
                 same += int(a.argmax() == b.argmax())
             print(f"  same top-1 as float32, quantised by {key}: {100 * same / CROPS:.1f} % of {CROPS}")
-        for threads in options.threads:
-            line = latency(files, graph.outputs, threads, options.python, options.seconds, options.folder)
+        for bits, threads in product((8, 7), options.threads):
+            line = latency(
+                files, bits, graph.outputs, threads, options.python, options.seconds, options.folder
+            )
             print(f"  {line}", flush=True)
 
 

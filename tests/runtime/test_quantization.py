@@ -76,6 +76,18 @@ def test_weights_are_per_channel_and_symmetric():
         assert array.dtype == np.int8 and array.min() >= -127 and np.abs(array).max() == 127
 
 
+def test_seven_bit_weights():
+    made, report = quantize(GRAPH, DATA, weight_bits=7)
+    stored = [np.asarray(v) for k, v in made.constants.items() if k.endswith("/weight/stored")]
+    assert [np.abs(v).max() for v in stored] == [63] * 5 and report.cosine > 0.98
+
+
+def test_sensitive_operators_stay_in_float_until_the_noise_is_as_low_as_asked():
+    reports = [quantize(GRAPH, DATA, sqnr_db=db)[1] for db in (10.0, 52.0)]
+    assert reports[0].quantised == 8 > reports[1].quantised > 0
+    assert reports[1].sqnr_db > max(50, reports[0].sqnr_db)  # the errors of the operators add up
+
+
 def test_bias_correction_keeps_the_mean():
     errors = []
     for correct in (False, True):
@@ -122,6 +134,9 @@ def test_outliers_do_not_widen_the_range():
         ({"batches": []}, "calibration data"),
         ({"method": "best"}, "one of mse"),
         ({"percentile": 20}, "percentile"),
+        ({"weight_bits": 4}, "7 or 8 bits"),
+        ({"sqnr_db": -1.0}, "sqnr_db"),
+        ({"sqnr_db": 100.0}, "ask for less"),
         ({"exclude": ["nobody"]}, "no operator 'nobody'"),
         ({"batches": [{"x": np.full((2, 3, 16, 16), np.nan, np.float32)}]}, "not finite"),
         ({"batches": [{"x": np.zeros((1, 3, 16, 16), np.float32)}]}, "needs"),

@@ -48,7 +48,8 @@ def batches(graph: Any, folder: str, limit: int) -> list[dict[str, Any]]:
 
 @walle_command(
     "walle quantize net.onnx --calibration photos/ --out net.int8.walle\n"
-    "walle quantize net.onnx --calibration photos/ --method entropy --exclude /head/Gemm"
+    "walle quantize net.onnx --calibration photos/ --method entropy --exclude /head/Gemm\n"
+    "walle quantize net.onnx --calibration photos/ --weight-bits 7 --sqnr 22"
 )
 @model_argument
 @click.option(
@@ -77,13 +78,27 @@ def batches(graph: Any, folder: str, limit: int) -> list[dict[str, Any]]:
 )
 @click.option("--bias-correction/--no-bias-correction", default=True, show_default=True)
 @click.option(
+    "--weight-bits",
+    type=click.Choice(["7", "8"]),
+    default="8",
+    show_default=True,
+    help="7 is faster on x86 processors without VNNI.",
+)
+@click.option(
+    "--sqnr",
+    type=float,
+    default=None,
+    metavar="DB",
+    help="Keep the most sensitive operators in float32, until the outputs are so far above the noise.",
+)
+@click.option(
     "--limit", type=click.IntRange(1), default=256, show_default=True, help="Files to take at most."
 )
 @threads_option
 @json_option
 def command(
     model: str, calibration: str, out: str | None, method: str, percentile: float, exclude: tuple[str, ...],
-    bias_correction: bool, limit: int, threads: int, as_json: bool,
+    bias_correction: bool, weight_bits: str, sqnr: float | None, limit: int, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Quantise a float32 model to 8-bit integers with typical inputs, and say how close it stays."""
     from walle_core.quantization import quantize
@@ -96,7 +111,7 @@ def command(
     with progress("quantise") as step:
         made, report = quantize(
             graph, data, method=method, percentile=percentile, exclude=exclude, bias_correction=bias_correction,
-            threads=threads, progress=step,
+            weight_bits=int(weight_bits), sqnr_db=sqnr, threads=threads, progress=step,
         )  # fmt: skip
     save(made, target)
     before, after = Path(model).stat().st_size, target.stat().st_size

@@ -82,12 +82,14 @@ class Insertion:
         ranges: of `activations(nodes)`.
         limits: (low, high) per activation.
         correct: adds to the biases what rounding the weights takes from the mean of the sums.
+        weight_bits: of the stored weights, 8 or 7.
     """
 
     def __init__(
         self, graph: Graph, nodes: Mapping[str, Node], ranges: Mapping[str, Range],
-        limits: Mapping[str, tuple[float, float]], correct: bool,
+        limits: Mapping[str, tuple[float, float]], correct: bool, weight_bits: int = 8,
     ) -> None:  # fmt: skip
+        self.levels = 2 ** (weight_bits - 1) - 1
         self.graph, self.nodes, self.ranges, self.limits, self.correct = (
             graph,
             nodes,
@@ -145,9 +147,9 @@ class Insertion:
         assert axis is not None
         w = np.array(self.graph.constants[node.inputs[1]])
         others = tuple(i for i in range(w.ndim) if i != axis)
-        scale = np.maximum(np.abs(w).max(axis=others), 1e-12).astype(np.float32) / np.float32(127)
+        scale = np.maximum(np.abs(w).max(axis=others), 1e-12).astype(np.float32) / np.float32(self.levels)
         column = scale.reshape([-1 if i == axis else 1 for i in range(w.ndim)])
-        stored = np.clip(np.rint(w / column), -127, 127)
+        stored = np.clip(np.rint(w / column), -self.levels, self.levels)
         operand = self._pair(x)
         bias = self._bias(node, w - stored * column, axis, len(scale))
         inputs = [
