@@ -32,10 +32,22 @@ struct Step {
   int64_t chunk;  // units per claim; work <= chunk runs on the calling thread alone
 };
 
-// Jobs are claimed by compare-and-swap on one word (epoch << 32 | next chunk): a late worker cannot claim from a
-// finished job, because the epoch has moved on, so a job's fields stay unchanged while any claim can succeed.
+inline int64_t now_ns() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return int64_t(t.tv_sec) * 1000000000 + t.tv_nsec;
+}
+
+// A job is cut into chunks, and every thread owns the same share of each job's chunks, so that the values of one step lie
+// in the caches of the core that needs them in the next; who has finished its share takes from the end of another's.
+//
+// A share is one word: epoch << 32 | front << 16 | back, changed by compare-and-swap. A late worker cannot claim from a
+// finished job, because the epoch has moved on, so a job's fields stay unchanged while any claim can succeed. Whoever
+// first meets a share of an older epoch opens it; a job ends only after all its shares were opened.
 class Pool {
  public:
+  static constexpr int64_t kMaxChunks = 0xffff;  // of one step
+
   static Pool& instance() {
     static std::mutex guard;
     static Pool* pool = nullptr;
@@ -48,18 +60,20 @@ class Pool {
     if (!owner_.try_lock()) return false;
     while (workers_ < threads - 1 && workers_ < kMaxWorkers) {
       int index = ++workers_;
-      uint32_t epoch = uint32_t(ticket_.load() >> 32);
-      if (!start(index, epoch)) {  // fewer threads are slower, not wrong
+      if (!start(index, epoch_.load())) {  // fewer threads are slower, not wrong
         --workers_;
         break;
       }
     }
+    // A share that no job used for 2^32 jobs could carry the epoch of the next one.
+    const uint64_t empty = uint64_t(epoch_.load(std::memory_order_relaxed)) << 32;
+    for (int t = 0; t < threads && t <= kMaxWorkers; ++t) shares_[t].word.store(empty, std::memory_order_relaxed);
     wanted_.store(threads - 1, std::memory_order_relaxed);
-    {
-      std::lock_guard<std::mutex> hold(sleep_);
-      active_.store(true, std::memory_order_release);
+    active_.store(true);
+    if (sleepers_.load()) {
+      { std::lock_guard<std::mutex> hold(sleep_); }
+      wake_.notify_all();
     }
-    wake_.notify_all();
     return true;
   }
 
@@ -69,14 +83,14 @@ class Pool {
   }
 
   void run(const Step& step, int threads) {
-    uint32_t epoch = uint32_t(ticket_.load(std::memory_order_relaxed) >> 32) + 1;
+    const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
     Job& job = jobs_[epoch & 1];
     job.step = &step;
     job.chunks = uint32_t((step.work + step.chunk - 1) / step.chunk);
-    job.threads = threads;
+    job.threads = threads <= kMaxWorkers ? threads : kMaxWorkers + 1;
     job.done.store(0, std::memory_order_relaxed);
-    ticket_.store(uint64_t(epoch) << 32, std::memory_order_release);
-    uint32_t mine = drain(epoch, 0);
+    epoch_.store(epoch, std::memory_order_release);
+    const uint32_t mine = drain(epoch, 0);
     if (mine) job.done.fetch_add(mine, std::memory_order_acq_rel);
     for (int spins = 0; job.done.load(std::memory_order_acquire) < job.chunks;) {
       WALLE_PAUSE();
@@ -115,66 +129,100 @@ class Pool {
   }
 
   static constexpr int kMaxWorkers = 63;
-  struct Job {
+  static constexpr int kSpins = 2048;            // pauses before a waiting worker offers its core to others
+  static constexpr int64_t kLinger = 100 * 1000;  // ns after a run before a worker sleeps: waking it takes as long
+  struct alignas(64) Job {
     const Step* step;
     uint32_t chunks;
     int threads;
-    std::atomic<uint32_t> done{0};
+    alignas(64) std::atomic<uint32_t> done{0};
+  };
+  struct alignas(64) Share {
+    std::atomic<uint64_t> word{0};
   };
 
+  // The chunks of `epoch` that `thread` gets done: its own from the front, then the others' from the back.
   uint32_t drain(uint32_t epoch, int thread) {
-    uint32_t did = 0;
     Job& job = jobs_[epoch & 1];
-    uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    for (;;) {
-      const Step* step = job.step;
-      uint32_t chunks = job.chunks, next = uint32_t(ticket);
-      int threads = job.threads;
-      if (uint32_t(ticket >> 32) != epoch || next >= chunks || thread >= threads) return did;
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
-      int64_t begin = int64_t(next) * step->chunk, end = begin + step->chunk;
-      walle_call call = {step->buf, step->arg, begin, end < step->work ? end : step->work, thread, threads};
-      step->fn(&call);
-      ++did;
-      ticket = ticket_.load(std::memory_order_acquire);
+    const Step* const step = job.step;
+    const uint32_t chunks = job.chunks;
+    const int threads = job.threads;
+    uint32_t did = 0;
+    if (thread >= threads) return did;
+    for (int i = 0; i < threads; ++i) {
+      const int owner = thread + i < threads ? thread + i : thread + i - threads;
+      const uint32_t first = uint32_t(uint64_t(chunks) * owner / threads);
+      const uint32_t last = uint32_t(uint64_t(chunks) * (owner + 1) / threads);
+      std::atomic<uint64_t>& word = shares_[owner].word;
+      uint64_t now = word.load(std::memory_order_acquire);
+      for (;;) {
+        const bool opened = uint32_t(now >> 32) == epoch;
+        if (!opened && int32_t(uint32_t(now >> 32) - epoch) > 0) return did;  // the job is over
+        uint32_t front = opened ? uint32_t(now >> 16) & 0xffff : 0;
+        uint32_t back = opened ? uint32_t(now) & 0xffff : last - first;
+        if (front == back && opened) break;
+        uint32_t chunk = first;
+        if (front < back) chunk += i ? --back : front++;
+        const bool empty = first == last;
+        if (!word.compare_exchange_weak(now, uint64_t(epoch) << 32 | front << 16 | back, std::memory_order_acq_rel))
+          continue;
+        if (empty) break;
+        const int64_t begin = int64_t(chunk) * step->chunk, end = begin + step->chunk;
+        walle_call call = {step->buf, step->arg, begin, end < step->work ? end : step->work, thread, threads};
+        step->fn(&call);
+        ++did;
+        now = word.load(std::memory_order_acquire);
+      }
     }
+    return did;
   }
 
   void loop(int index, uint32_t seen) {
-    for (int idle = 0;;) {
-      uint64_t ticket = ticket_.load(std::memory_order_acquire);
-      uint32_t epoch = uint32_t(ticket >> 32);
-      if (epoch != seen && index <= wanted_.load(std::memory_order_relaxed)) {
+    int idle = 0;
+    int64_t since = 0;
+    for (;;) {
+      const uint32_t epoch = epoch_.load(std::memory_order_acquire);
+      const bool wanted = index <= wanted_.load(std::memory_order_relaxed);
+      if (epoch != seen && wanted) {
         seen = epoch;
-        uint32_t did = drain(epoch, index);
+        const uint32_t did = drain(epoch, index);
         if (did) jobs_[epoch & 1].done.fetch_add(did, std::memory_order_acq_rel);
         idle = 0;
-      } else if (active_.load(std::memory_order_acquire) && index <= wanted_.load(std::memory_order_relaxed)) {
-        WALLE_PAUSE();
-        if (++idle > 2048) sched_yield();
-      } else {
-        std::unique_lock<std::mutex> hold(sleep_);
-        wake_.wait(hold, [&] { return active_.load() && index <= wanted_.load(); });
-        idle = 0;
+        continue;
+      }
+      WALLE_PAUSE();
+      if (++idle > kSpins) sched_yield();
+      if (active_.load(std::memory_order_acquire) && wanted) {
+        since = 0;
+      } else if (idle % 64 == 0) {
+        const int64_t now = now_ns();
+        if (!since) since = now;
+        if (now - since > kLinger) {
+          sleep(index);
+          idle = 0;
+          since = 0;
+        }
       }
     }
+  }
+
+  void sleep(int index) {
+    std::unique_lock<std::mutex> hold(sleep_);
+    sleepers_.fetch_add(1);  // before the last look at active_: acquire() looks at both in the other order
+    wake_.wait(hold, [&] { return active_.load() && index <= wanted_.load(); });
+    sleepers_.fetch_sub(1);
   }
 
   pid_t pid_ = getpid();
   std::mutex owner_, sleep_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> ticket_{0};
   std::atomic<bool> active_{false};
-  std::atomic<int> wanted_{0};
-  Job jobs_[2];
+  std::atomic<int> wanted_{0}, sleepers_{0};
   int workers_ = 0;
+  alignas(64) std::atomic<uint32_t> epoch_{0};
+  Job jobs_[2];
+  Share shares_[kMaxWorkers + 1];
 };
-
-inline int64_t now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t(t.tv_sec) * 1000000000 + t.tv_nsec;
-}
 
 // `times`, if given, receives the nanoseconds of each step. When another run holds the pool, this one does all
 // chunks itself: it never waits for a competitor.

@@ -57,10 +57,12 @@ cdef extern from *:
     extern "C" const walle_kernel_table walle_kernels_scalar;
     static const walle_kernel_table* walle_scalar_table() { return &walle_kernels_scalar; }
     static int walle_pool_workers() { return walle::Pool::instance().workers(); }
+    static const int64_t walle_max_chunks = walle::Pool::kMaxChunks;
     static Py_ssize_t walle_refcount(PyObject* o) { return Py_REFCNT(o); }
     """
     const walle_kernel_table* walle_scalar_table() nogil
     int walle_pool_workers() nogil
+    const int64_t MAX_CHUNKS "walle_max_chunks"
     Py_ssize_t walle_refcount(PyObject* o) nogil
     cdef cppclass mutex "std::mutex":
         void lock() nogil
@@ -207,7 +209,7 @@ cdef class Program:
             self.steps[i].buf = self.pointers + p
             self.steps[i].arg = self.args + a
             self.steps[i].work = work
-            self.steps[i].chunk = max(1, chunk)
+            self.steps[i].chunk = max(1, chunk, -(-work // MAX_CHUNKS))
             if work > chunk:
                 self.parallel = True
             for space, first, second in operands:

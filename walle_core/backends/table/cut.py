@@ -31,7 +31,7 @@ MIN_PIECE = 512  # shorter passes over the sums cost more than they save
 STREAM_OPS = 0.5  # operations in the time of one byte of rows or of B that a unit reads
 UNIT_OPS = 8192.0  # starting a unit, in the operations that would fit into that time
 TAIL = 0.25  # of a chunk: how long the other threads wait for the one that was disturbed
-GRAIN_OPS = 1 << 19  # fewer operations than this are not worth another thread
+GRAIN_OPS = 1 << 17  # fewer operations than this are not worth another thread
 ALIAS_BYTES = 2048  # rows at multiples of this distance share few sets of the first-level cache
 
 

@@ -13,7 +13,7 @@ from walle_core.ops import convolution, find, pooling
 from walle_core.ops.rules import Window, text, to_channels_first
 from walle_core.types import TensorSpec
 
-GRAIN_BYTES = 1 << 15  # results smaller than this are not worth another thread
+GRAIN_BYTES = 1 << 13  # results smaller than this are not worth another thread
 
 
 @attrs.frozen
