@@ -1,0 +1,1 @@
+"""Backends of devices with memory and kernels of their own: OpenCL, Vulkan, Metal (docs/device-kernels.md, ADR 18)."""
