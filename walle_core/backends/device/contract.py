@@ -23,18 +23,20 @@ class Limits:
         lanes: widths W of the vectors that kernels may be built for, ascending, 1 among them.
         tiles: True if work groups share work through local memory (GPUs); False if one item does a vector's work
             without barriers (processors).
+        units: items, or groups that share local memory, that run at once.
         registers: float32 that an item may keep in registers for sums.
         group_items: most items of a work group; group_sizes: most per axis.
         groups: most work groups per axis.
         local_bytes: local memory of a work group.
         align: bytes that the start of a place in a buffer must be a multiple of.
         buffer_bytes: largest buffer.
-        dtypes: element types that kernels may use as numbers: float32 and int32 always; int64, int8, uint8 perhaps.
+        dtypes: element types that kernels may use: float32 and int32 always; int64, int8, uint8 and uint16 perhaps.
         subnormals: False if float32 results below 1.2e-38 are flushed to zero.
     """
 
     lanes: tuple[int, ...] = (1,)
     tiles: bool = False
+    units: int = 1
     registers: int = 64
     group_items: int = 256
     group_sizes: tuple[int, int, int] = (256, 256, 64)
@@ -51,7 +53,7 @@ class Place:
     """Bytes in one of an image's memories.
 
     Attributes:
-        space: ``arena``, ``constant`` (filled by uploads and setup launches), ``input`` or ``output``.
+        space: ``arena``, ``constant`` (filled by uploads), ``input`` or ``output``.
         index: which input or output; 0 for the others.
         offset, nbytes: where; the offset is a multiple of `Limits.align`.
     """
@@ -108,7 +110,6 @@ class Image:
     Attributes:
         arena, constants: bytes of the two memories, neither of which is shared with another image.
         uploads: (offset into the constants, what lies there), written once at load.
-        setup: launches that run once after the uploads (weights are brought into their order).
         launches: what every run does, in order.
         inputs, outputs: (dtype name, sizes).
     """
@@ -116,7 +117,6 @@ class Image:
     arena: int
     constants: int
     uploads: Sequence[tuple[int, Tensor]]
-    setup: Sequence[Launch]
     launches: Sequence[Launch]
     inputs: Sequence[tuple[str, tuple[int, ...]]]
     outputs: Sequence[tuple[str, tuple[int, ...]]]
@@ -144,4 +144,4 @@ class OpenDevice(Protocol):
     limits: Limits
 
     def load(self, image: Image) -> Loaded:
-        """Builds what is not built, allocates, uploads, runs the setup. Raises BackendError or DeviceError."""
+        """Builds what is not built, allocates, uploads. Raises BackendError or DeviceError."""

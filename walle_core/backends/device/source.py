@@ -78,7 +78,7 @@ class Source:
 
 
 _HEADER = re.compile(r"^kernel (\w+)\n((?:    [^\n]*\n)*)\{\n(.*?)^\}\n", re.MULTILINE | re.DOTALL)
-_NAMED = re.compile(r"\bOP_\w+")
+_NAMED = re.compile(r"\bOP_([A-Z]\w+)")
 
 
 def _items(text: str) -> list[str]:
@@ -122,12 +122,12 @@ def _file(name: str) -> str:
 def functions(name: str) -> str:
     """The functions of one file: its text without kernels, with the numbers of its OP_ names defined first."""
     text = _HEADER.sub("", _file(name))
-    return "".join(f"#define {op} {number}\n" for op, number in operations(name).items()) + text
+    return "".join(f"#define OP_{op} {number}\n" for op, number in operations(name).items()) + text
 
 
 @cache
 def operations(name: str) -> Mapping[str, int]:
-    """The OP_ names of a file in order of appearance -> their numbers, from 1."""
+    """The names after OP_ of a file in order of appearance -> their numbers, from 1."""
     names = dict.fromkeys(_NAMED.findall(_file(name)))
     return {op: number for number, op in enumerate(names, 1)}
 

@@ -26,13 +26,13 @@ from walle_core.backends.table import (
     winograd,
 )
 from walle_core.backends.table.calibrate import measure
-from walle_core.backends.table.chain import Item, fuse_chains
+from walle_core.backends.table.chain import fuse_chains
 from walle_core.backends.table.emitter import Emitter, Rule
-from walle_core.backends.table.executable import Kernels, TableExecutable, Work
+from walle_core.backends.table.executable import Kernels, TableExecutable
 from walle_core.backends.table.slices import find_slices
+from walle_core.backends.work import work_of
 from walle_core.errors import BackendError
 from walle_core.graph.ir import Graph, Node
-from walle_core.graph.shapes import operations
 from walle_core.protocols import BackendTraits, Executable
 from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
 
@@ -135,7 +135,7 @@ class TableBackend:
 
         em = Emitter(graph, self.kernels, threads, find_slices(graph, places_rows))
         for item in fuse_chains(graph, choices, self.kernels):
-            em.purpose(_work(item, graph, choices))
+            em.purpose(work_of(item.nodes or (item.node,), item.algorithm, graph, choices))
             item.emit(em) if item.emit is not None else self._emit(em, item.node, choices)
         image, arena = em.finish()
         steps = tuple(
@@ -162,20 +162,6 @@ class TableBackend:
     def calibrate(self, device: Device, threads: int, progress: Callable[[str], None]) -> DeviceRates:
         """Measures rates with short runs of the real kernels."""
         return measure(self, threads, progress)
-
-
-def _work(item: Item, graph: Graph, choices: Mapping[str, Candidate]) -> Work:
-    """What an item's steps will be for. A chain moves its outer operands only; its inner ones stay in the cache."""
-    nodes = item.nodes or (item.node,)
-    taken = [choices[n.name] for n in nodes]
-    moved = sum(c.bytes for c in taken)
-    if len(nodes) > 1:
-        made = {o for n in nodes[:-1] for o in n.outputs}
-        outer = {n for node in nodes for n in node.inputs if n and n not in made} | {*nodes[-1].outputs}
-        moved = float(sum(graph.specs[n].nbytes for n in outer if n in graph.specs))
-    params = {k: v for k, v in taken[0].params.items() if k != "rule"}
-    flops = sum(operations(n, graph.specs, graph.constants) for n in nodes)
-    return Work(item.algorithm or taken[0].algorithm, params, sum(c.ops for c in taken), moved, flops)
 
 
 def _processor() -> str:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import Any, Protocol
 
 import attrs
 
 from walle_core._native import Kernel
 from walle_core.backends.table.elementwise import GRAIN, parameters, row_of
 from walle_core.backends.table.emitter import Emitter
-from walle_core.backends.table.executable import Kernels
 from walle_core.graph.ir import Graph, Node
 from walle_core.types import Candidate
 
 MAX_REGISTERS, MAX_OPERANDS, MAX_NODES = 8, 16, 24  # Chain::kRegisters, kOperands; the last bounds the search
 DENSE, SCALAR, ROW, COLUMN = range(4)  # Chain::Mode
+
+
+class Rows(Protocol):
+    """Whatever tells which kernels exist: true for a row that does."""
+
+    def kernel(self, family: str, op: str, dtype: str = "float32") -> Any:
+        """The row, or something false."""
 
 
 @attrs.frozen(eq=False)
@@ -25,7 +32,7 @@ class Item:
     node: Node
     algorithm: str = ""
     nodes: tuple[Node, ...] = ()
-    emit: Callable[[Emitter], None] | None = None
+    emit: Callable[[Any], None] | None = None
 
 
 def operand_mode(out: Sequence[int], shape: Sequence[int]) -> tuple[int, int] | None:
@@ -45,9 +52,19 @@ def operand_mode(out: Sequence[int], shape: Sequence[int]) -> tuple[int, int] | 
 
 
 @attrs.define(eq=False)
-class _Group:
+class Group:
+    """A chain that grows.
+
+    Attributes:
+        graph, shape: of all its results.
+        most: outer operands and nodes.
+        nodes: in order.
+        inputs: outer operands with their (mode, inner).
+    """
+
     graph: Graph
     shape: tuple[int, ...]
+    most: tuple[int, int]
     nodes: list[Node] = attrs.field(factory=list)
     inputs: dict[str, tuple[int, int]] = attrs.field(factory=dict)
 
@@ -62,7 +79,7 @@ class _Group:
             if mode is None:
                 return False
             added[name] = mode
-        if len(self.inputs) + len(added) > MAX_OPERANDS or len(self.nodes) >= MAX_NODES:
+        if len(self.inputs) + len(added) > self.most[0] or len(self.nodes) >= self.most[1]:
             return False
         self.inputs.update(added)
         self.nodes.append(node)
@@ -75,8 +92,8 @@ def _sizes(graph: Graph, name: str) -> tuple[int, ...]:
     return tuple(graph.constants[name].shape)
 
 
-def _row(node: Node, graph: Graph, kernels: Kernels) -> Kernel | None:
-    """The float32 row of an elementwise node with one float32 output; None for all else."""
+def _row(node: Node, graph: Graph, kernels: Rows) -> tuple[str, str, str] | None:
+    """The key of the float32 row of an elementwise node with one float32 output; None for all else."""
     if (
         len(node.outputs) != 1
         or graph.specs[node.outputs[0]].dtype.name != "float32"
@@ -87,30 +104,41 @@ def _row(node: Node, graph: Graph, kernels: Kernels) -> Kernel | None:
     if not 1 <= len(data) <= 2 or not all(data) or any(_dtype(graph, n) != "float32" for n in data):
         return None
     row = row_of(node, "float32")
-    return kernels.kernel(*row) if row is not None and row[0] in ("unary", "binary") else None
+    known = row is not None and row[0] in ("unary", "binary") and kernels.kernel(*row)
+    return row if known else None
 
 
 def _dtype(graph: Graph, name: str) -> str:
     return graph.specs[name].dtype.name if name in graph.specs else str(graph.constants[name].dtype)
 
 
-def fuse_chains(graph: Graph, choices: Mapping[str, Candidate], kernels: Kernels) -> list[Item]:
+def fuse_chains(
+    graph: Graph, choices: Mapping[str, Candidate], kernels: Rows, most: tuple[int, int] = (MAX_OPERANDS, MAX_NODES),
+    emitter: Callable[[Group], Callable[[Any], None]] | None = None,
+) -> list[Item]:  # fmt: skip
     """The nodes in order; elementwise nodes whose results only the next ones read are joined.
 
     A chain grows along single readers: node after node of the same shape, each reading the one before or values that
     exist when the chain's last node runs.
+
+    Args:
+        graph, choices: lowered, with what runs each node.
+        kernels: rows to choose from.
+        most: outer operands and nodes of a chain.
+        emitter: gives the function that emits a chain; default: a step of the expression kernel.
     """
     chain = kernels.kernel("expression", "Chain", "float32")
+    emitter = emitter or _emitter
     uses = graph.consumers()
     position = {n.name: i for i, n in enumerate(graph.nodes)}
     absorbed: set[str] = set()
-    groups: dict[str, _Group] = {}
-    for node in graph.nodes if chain is not None else ():
+    groups: dict[str, Group] = {}
+    for node in graph.nodes if chain else ():
         if node.name in absorbed or choices[node.name].params.get("rule") != "elementwise":
             continue
         if _row(node, graph, kernels) is None:
             continue
-        group = _Group(graph, graph.specs[node.outputs[0]].sizes)
+        group = Group(graph, graph.specs[node.outputs[0]].sizes, most)
         if not group.take(node):
             continue
         _grow(group, node, uses, choices, kernels, absorbed, position)
@@ -122,14 +150,14 @@ def fuse_chains(graph: Graph, choices: Mapping[str, Candidate], kernels: Kernels
         if node.name in groups:
             group = groups[node.name]
             names = "+".join(n.op for n in group.nodes)
-            items.append(Item(node, f"chain {names}", tuple(group.nodes), _emitter(group, kernels)))
+            items.append(Item(node, f"chain {names}", tuple(group.nodes), emitter(group)))
         elif node.name not in absorbed:
             items.append(Item(node))
     return items
 
 
 def _grow(
-    group: _Group, node: Node, uses: Mapping[str, Sequence[Node]], choices: Mapping[str, Candidate], kernels: Kernels,
+    group: Group, node: Node, uses: Mapping[str, Sequence[Node]], choices: Mapping[str, Candidate], kernels: Rows,
     absorbed: set[str], position: Mapping[str, int],
 ) -> None:  # fmt: skip
     graph = group.graph
@@ -150,7 +178,7 @@ def _grow(
         node = follower
 
 
-def _emitter(group: _Group, kernels: Kernels) -> Callable[[Emitter], None]:
+def _emitter(group: Group) -> Callable[[Emitter], None]:
     def emit(em: Emitter) -> None:
         graph = group.graph
         operands = list(group.inputs)
@@ -159,8 +187,9 @@ def _emitter(group: _Group, kernels: Kernels) -> Callable[[Emitter], None]:
         free = list(range(MAX_REGISTERS - 1, -1, -1))
         code: list[int | Kernel] = []
         for i, node in enumerate(group.nodes):
-            row = _row(node, graph, kernels)
-            assert row is not None
+            key = _row(node, graph, em.kernels)
+            assert key is not None
+            row = em.require(*key)
             names = node.inputs[:1] if node.op == "Clip" else node.inputs
             sources = [register[n] if n in register else -1 - operands.index(n) for n in names]
             for n in dict.fromkeys(names):

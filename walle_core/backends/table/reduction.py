@@ -39,10 +39,15 @@ def reduce_candidates(
     data = specs[node.inputs[0]]
     if kernels.kernel("reduce", REDUCE[node.op], data.dtype.name) is None or data.size == 0:
         return []
-    axes = _axes(node, len(data.sizes), constants)
-    if not axes or _split(data.sizes, axes) is None:
+    if split_of(node, data.sizes, constants) is None:
         return []
     return [Candidate("reduce", "elementwise", float(data.size), data.nbytes + specs[node.outputs[0]].nbytes)]
+
+
+def split_of(node: Node, shape: Sequence[int], constants: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """(outer, n, inner) of a reduction over adjacent axes that are known; else None."""
+    axes = _axes(node, len(shape), constants)
+    return _split(shape, axes) if axes else None
 
 
 def _split(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, int, int] | None:
@@ -58,8 +63,7 @@ def emit_reduce(em: Emitter, node: Node, choice: Candidate) -> None:
     """One step over [outer, n, inner]."""
     del choice
     data = em.spec(node.inputs[0])
-    axes = _axes(node, len(data.sizes), em.graph.constants) or []
-    split = _split(data.sizes, axes)
+    split = split_of(node, data.sizes, em.graph.constants)
     assert split is not None
     outer, n, inner = split
     args = [outer, n, inner]

@@ -1,0 +1,92 @@
+"""Programs built once and kept on disk: by device, driver and source, checked when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyopencl as cl
+
+from walle_backend_opencl.writer import program, width
+from walle_core.backends.device.contract import Built
+from walle_core.cache import cache_folder, warn_once, write_atomically
+from walle_core.errors import BackendError, CacheError
+from walle_core.files import read_regular
+
+OPTIONS = ("-cl-std=CL1.2", "-cl-fp32-correctly-rounded-divide-sqrt")
+MAX_BYTES = 1 << 28
+DIGEST = 32  # bytes of the hash that a file begins with
+
+
+class Programs:
+    """Kernels of one device.
+
+    Args:
+        context, device: where they run.
+        key: names device and driver; what is kept belongs to it.
+    """
+
+    def __init__(self, context: Any, device: Any, key: str) -> None:
+        self.context, self.device = context, device
+        self._key = f"{key} {platform.machine()} {cl.VERSION_TEXT}"
+        rounded = device.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT
+        self._options = list(OPTIONS if rounded else OPTIONS[:1])
+
+    def kernels(self, builts: Sequence[Built]) -> dict[Built, tuple[Any, str]]:
+        """Built -> (program, kernel name). Raises BackendError with the compiler's message."""
+        found: dict[Built, tuple[Any, str]] = {}
+        by_width: dict[str, list[Built]] = {}
+        for built in dict.fromkeys(builts):
+            by_width.setdefault(width(built), []).append(built)
+        for group in by_width.values():
+            made = self._program(program(group))
+            found.update({built: (made, f"k{i}") for i, built in enumerate(group)})
+        return found
+
+    def _program(self, source: str) -> Any:
+        name = hashlib.sha256("\0".join([self._key, *self._options, source]).encode()).hexdigest()
+        path = cache_folder() / "opencl" / f"{name[:40]}.bin"
+        kept = _read(path)
+        if kept is not None:
+            try:
+                return cl.Program(self.context, [self.device], [kept]).build(self._options, cache_dir=False)
+            except cl.Error:  # another driver under the same name: built again
+                pass
+        made = cl.Program(self.context, source)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", cl.CompilerWarning)
+                made.build(self._options, [self.device], cache_dir=False)
+        except cl.Error as error:
+            raise BackendError(
+                f"OpenCL device {self.device.name.strip()}: its compiler refuses a kernel: {error}; update the driver, or "
+                f"leave the device out with WALLE_OPENCL_DEVICE=none"
+            ) from error
+        _keep(path, made, self.device)
+        return made
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        data = read_regular(path, MAX_BYTES)
+    except (OSError, CacheError):
+        return None
+    body = data[DIGEST:]
+    return body if body and hashlib.sha256(body).digest() == data[:DIGEST] else None
+
+
+def _keep(path: Path, made: Any, device: Any) -> None:
+    try:
+        binary = made.get_info(cl.program_info.BINARIES)[list(made.devices).index(device)]
+        if binary:
+            write_atomically(path, [hashlib.sha256(binary).digest(), binary])
+    except OSError as error:
+        warn_once(
+            f"cannot keep built kernels in {cache_folder()} ({error}); they will be built again next time"
+        )
+    except (cl.Error, ValueError):  # a driver that gives no binaries
+        pass
