@@ -21,7 +21,9 @@ def network():
     rng = np.random.default_rng(1)
     g = Builder()
     x, late = g.input("x", "float32", (256, 512)), g.input("late", "float32", (256, 128))
-    w = [g.const(walle.Tensor.wrap(rng.uniform(-1, 1, s).astype(np.float32))) for s in ((512, 384), (384, 128))]
+    w = [
+        g.const(walle.Tensor.wrap(rng.uniform(-1, 1, s).astype(np.float32))) for s in ((512, 384), (384, 128))
+    ]
     y = g.Softplus(g.MatMul(x, w[0]))
     return g.graph([g.Add(g.MatMul(y, w[1]), late)])
 
@@ -41,7 +43,9 @@ def expected():
 
 
 def ops_of(session):
-    return [(row["backend"], row["op"]) for row in session.describe() if "op" in row and row["op"] != "transfer"]
+    return [
+        (row["backend"], row["op"]) for row in session.describe() if "op" in row and row["op"] != "transfer"
+    ]
 
 
 def test_all_of_it_on_one_device_copies_inputs_and_outputs_only(expected):
@@ -63,13 +67,18 @@ def test_what_a_device_lacks_another_backend_runs_between_two_copies(expected):
         assert [first.backend, middle.backend, last.backend] == ["toy", "reference", "toy"]
         assert not middle.transfers  # it reads the host's memory
         (y,), (z,) = first.outputs, middle.outputs
-        assert [(t.value, t.to_device, t.nbytes) for t in first.transfers] == [("x", True, INPUT), (y, False, MIDDLE)]
+        assert [(t.value, t.to_device, t.nbytes) for t in first.transfers] == [
+            ("x", True, INPUT),
+            (y, False, MIDDLE),
+        ]
         assert {(t.value, t.to_device, t.nbytes) for t in last.transfers} == {
             (z, True, MIDDLE), ("late", True, OUTPUT), (last.outputs[0], False, OUTPUT),
         }  # fmt: skip
         assert toy.calls["upload"] == 3
         assert toy.calls["download"] == 2
-        rows = [(r["backend"], r["name"], r["algorithm"]) for r in session.describe() if r.get("op") == "transfer"]
+        rows = [
+            (r["backend"], r["name"], r["algorithm"]) for r in session.describe() if r.get("op") == "transfer"
+        ]
         assert rows[:2] == [("toy", "x", "to the device"), ("toy", y, "to the host")]
 
 
@@ -78,7 +87,9 @@ def test_what_a_device_is_slow_at_another_backend_runs(expected, slow):
     with installed(ToyDevice(slow={"Softplus": slow})):
         session = walle.Session(network(), backend=["toy", "reference"])
         np.testing.assert_allclose(result(session), expected, rtol=1e-5, atol=1e-4)
-        assert [p.backend for p in session.plan.parts] == (["toy", "reference", "toy"] if slow == 1 else ["toy"])
+        assert [p.backend for p in session.plan.parts] == (
+            ["toy", "reference", "toy"] if slow == 1 else ["toy"]
+        )
 
 
 def test_a_device_behind_a_slow_line_is_used_for_nothing(expected):
