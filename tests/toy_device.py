@@ -22,7 +22,7 @@ class ToyDevice:
     Args:
         name: of the backend.
         lacks: operators that it does not offer; any other that the NumPy references have, it does.
-        slow: operator -> seconds that it is predicted to take; 1e-9 for the others.
+        slow: operator -> seconds that it is predicted to take; "" for the others, else 1e-9.
         transfer: bytes/s to and from its memory.
 
     Attributes:
@@ -67,7 +67,7 @@ class ToyDevice:
         self.reach("candidates")
         if node.op in self.lacks or not self._offers.candidates(node, specs, constants):
             return []
-        return [Candidate("toy", "any", 1e9 * self.slow.get(node.op, 1e-9), 0.0)]
+        return [Candidate("toy", "any", 1e9 * self.slow.get(node.op, self.slow.get("", 1e-9)), 0.0)]
 
     def prepare(self, graph, choices, threads, precision):
         self.reach("prepare")
