@@ -91,7 +91,8 @@ def _operations(limits: Limits, work: Work, tile: Tile) -> float:
     """Multiply-adds, counted twice, of all items with their padding, as if the busiest unit set the pace."""
     items = work.count * -(-work.m // tile.rows) * -(-work.n // tile.panel)
     paced = -(-items // limits.units) * limits.units if items < 64 * limits.units else items
-    return 2.0 * paced * tile.rows * tile.panel * work.k / tile.efficiency
+    narrow = max(limits.lanes) / tile.width  # rates are measured with the widest vectors
+    return 2.0 * paced * tile.rows * tile.panel * work.k * narrow / tile.efficiency
 
 
 def _offers(
@@ -237,7 +238,7 @@ def _launch(
     bias, residual = names
     constants = {
         "ROWS": tile.rows, "VECS": tile.vectors, "MODE": work.mode, "BIAS": int(bool(bias)),
-        "RESIDUAL": int(bool(residual)), "ACT": act,
+        "RESIDUAL": int(bool(residual)), "ACT": act, "TAIL": int(work.n % tile.panel > 0),
     }  # fmt: skip
     items = (-(-work.m // tile.rows), -(-work.n // tile.panel), work.count)
     operands = [em.value(node.outputs[0]), a, b, em.value(bias), em.value(residual)]
@@ -269,8 +270,9 @@ def conv_candidates(
     image = conv_image(node, specs)
     if image is None or not supports_activation(node.attrs) or not epilogue_fits(node, specs):
         return []
-    work = _convolution(image, int(node.attrs.get("group", 1)))
-    if work.k == 0:
+    groups = int(node.attrs.get("group", 1))
+    work = _convolution(image, groups)
+    if work.k == 0 or groups == image.c == image.k > 1:  # one channel a group: depthwise
         return []
     moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
     name = "gemm" if work.mode == PLAIN else "direct"

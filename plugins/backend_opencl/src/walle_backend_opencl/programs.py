@@ -50,12 +50,8 @@ class Programs:
     def _program(self, source: str) -> Any:
         name = hashlib.sha256("\0".join([self._key, *self._options, source]).encode()).hexdigest()
         path = cache_folder() / "opencl" / f"{name[:40]}.bin"
-        kept = _read(path)
-        if kept is not None:
-            try:
-                return cl.Program(self.context, [self.device], [kept]).build(self._options, cache_dir=False)
-            except cl.Error:  # another driver under the same name: built again
-                pass
+        if (made := self._from_binary(_read(path))) is not None:
+            return made
         made = cl.Program(self.context, source)
         try:
             with warnings.catch_warnings():
@@ -66,8 +62,18 @@ class Programs:
                 f"OpenCL device {self.device.name.strip()}: its compiler refuses a kernel: {error}; update the driver, or "
                 f"leave the device out with WALLE_OPENCL_DEVICE=none"
             ) from error
-        _keep(path, made, self.device)
-        return made
+        binary = _binary(made, self.device)
+        _keep(path, binary)
+        # a driver that compiles a kernel at its first launch has now done so, for the binary
+        return self._from_binary(binary) or made
+
+    def _from_binary(self, binary: bytes | None) -> Any:
+        if not binary:
+            return None
+        try:
+            return cl.Program(self.context, [self.device], [binary]).build(self._options, cache_dir=False)
+        except cl.Error:  # made by another driver under the same name
+            return None
 
 
 def _read(path: Path) -> bytes | None:
@@ -79,14 +85,16 @@ def _read(path: Path) -> bytes | None:
     return body if body and hashlib.sha256(body).digest() == data[:DIGEST] else None
 
 
-def _keep(path: Path, made: Any, device: Any) -> None:
+def _binary(made: Any, device: Any) -> bytes:
     try:
-        binary = made.get_info(cl.program_info.BINARIES)[list(made.devices).index(device)]
+        return bytes(made.get_info(cl.program_info.BINARIES)[list(made.devices).index(device)])
+    except (cl.Error, ValueError):  # a driver that gives no binaries
+        return b""
+
+
+def _keep(path: Path, binary: bytes) -> None:
+    try:
         if binary:
             write_atomically(path, [hashlib.sha256(binary).digest(), binary])
     except OSError as error:
-        warn_once(
-            f"cannot keep built kernels in {cache_folder()} ({error}); they will be built again next time"
-        )
-    except (cl.Error, ValueError):  # a driver that gives no binaries
-        pass
+        warn_once(f"cannot keep built kernels in {cache_folder()} ({error}); they will be built again next time")
