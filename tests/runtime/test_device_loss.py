@@ -205,7 +205,10 @@ def test_a_part_between_others_is_replaced_and_the_others_stay(reference):
     third = ToyDevice("third", slow={"": 2})
     with installed(first, second, third):
         session = walle.Session(network(), backend=["first", "second", "third"], on_device_loss="replan")
-        assert [p.backend for p in session.plan.parts] == ["second", "first"]  # the product and Tanh are one node
+        assert [p.backend for p in session.plan.parts] == [
+            "second",
+            "first",
+        ]  # the product and Tanh are one node
         second.breaks("launch")
         same(arrays(session.run(feeds())), arrays(reference.run(feeds())))
         assert session.lost == ("second",)
