@@ -6,6 +6,8 @@ from toy_device import ToyDevice, installed
 
 import walle_core as walle
 from walle_core import cost
+from walle_core.cli import main
+from walle_core.frontends.walle_file import save
 from walle_core.graph.builder import Builder
 
 X = np.random.default_rng(0).uniform(-1, 1, (256, 512)).astype(np.float32)
@@ -119,3 +121,11 @@ def test_prepared_sessions_are_told():
     assert kind == "session.prepared"
     assert data["backends"] == session.backends == ["toy"]
     assert data["seconds"] > 0
+
+
+def test_explain_tells_what_is_copied(tmp_path, capsys):
+    path = tmp_path / "net.walle"
+    save(network(), str(path))
+    with installed(ToyDevice(slow={"Softplus": 1.0})):
+        assert main(["explain", str(path), "--backend", "toy"]) == 0
+        assert "toy on a toy: 4 steps, 655 kB to the device, 131 kB back, " in capsys.readouterr().out
