@@ -1,6 +1,7 @@
 # make demo    install into .venv and run the demonstration; results in build/demo
 # make test    every test, on every installed backend
 # make lint    ruff and mypy
+# make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
 # make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
@@ -10,7 +11,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench clean system
+.PHONY: demo test lint matrix bench clean system
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -22,6 +23,9 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+matrix: .venv/dev.stamp
+	$(BIN)/python tests/plugin_matrix.py $(MATRIX)
 
 bench: .venv/dev.stamp .venv-peers/stamp .venv-litert/stamp
 	$(BIN)/python benchmarks/peers.py --python .venv-peers/bin/python --python litert=.venv-litert/bin/python \

@@ -1,11 +1,14 @@
 """The test matrix. Plugins are found, never listed; every session tests installed wheels, not the checkout."""
 
+import sys
 from pathlib import Path
 
 import nox
 
-PYTHONS = ["3.11", "3.12", "3.13"]
-PLUGINS = sorted(p.parent.name for p in Path("plugins").glob("*/pyproject.toml"))
+sys.path.insert(0, str(Path(__file__).parent / "tests"))
+from plugin_matrix import PYTHONS, oldest_core, plugins, project, unpacked
+
+PLUGINS = plugins()
 
 nox.options.sessions = ["lint", "core", "plugin"]
 nox.options.reuse_existing_virtualenvs = True
@@ -20,13 +23,26 @@ def core(session):
 
 
 @nox.session(python=PYTHONS)
+def conformance(session):
+    """Conformance of what walle-core itself offers."""
+    session.install(".[test,onnx]")
+    session.run(
+        "pytest", "--pyargs", "walle_core.testing.conformance", "--walle-plugin", "core", *session.posargs
+    )
+
+
+@nox.session(python=PYTHONS)
 @nox.parametrize("plugin", PLUGINS, ids=PLUGINS)
 def plugin(session, plugin):
-    """One plugin's own tests and its conformance."""
-    session.install(".[test,onnx]", f"./plugins/{plugin}")
+    """One plugin's own tests and its conformance, with the oldest core that it allows."""
+    tag, label = oldest_core(plugin)
+    core = "." if tag is None else str(unpacked(tag, Path(session.create_tmp()).resolve() / tag))
+    session.log(f"walle-core {label}")
+    session.install(f"{core}[test,onnx]", f"./plugins/{plugin}")
     session.run("pytest", f"plugins/{plugin}/tests", *session.posargs)
+    (name,) = project(Path("plugins") / plugin)["entry-points"]["walle"]
     session.run(
-        "pytest", "--pyargs", "walle_core.testing.conformance", "--walle-plugin", plugin.split("_", 1)[-1]
+        "pytest", "--pyargs", "walle_core.testing.conformance", "--walle-plugin", name, *session.posargs
     )
 
 
