@@ -2,6 +2,7 @@
 # make test    every test, on every installed backend
 # make lint    ruff and mypy
 # make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
+# make bench-gpu  conformance and latency of the backends that have a GPU; writes into docs/benchmarks.md (GPU= options)
 # make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
@@ -11,7 +12,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench clean system
+.PHONY: demo test lint matrix bench bench-gpu clean system
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -30,6 +31,9 @@ matrix: .venv/dev.stamp
 bench: .venv/dev.stamp .venv-peers/stamp .venv-litert/stamp
 	$(BIN)/python benchmarks/peers.py --python .venv-peers/bin/python --python litert=.venv-litert/bin/python \
 	    --json build/peers.json --plot build/peers.png --markdown docs/benchmarks.md --readme README.md $(BENCH)
+
+bench-gpu: .venv/dev.stamp .venv-peers/stamp
+	$(BIN)/python benchmarks/gpu.py --python .venv-peers/bin/python --markdown docs/benchmarks.md $(GPU)
 
 .venv-%/stamp: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv .venv-$*

@@ -25,7 +25,7 @@ def core(session):
 @nox.session(python=PYTHONS)
 def conformance(session):
     """Conformance of what walle-core itself offers."""
-    session.install(".[test,onnx]")
+    session.install(".[test,image,onnx]")
     session.run(
         "pytest", "--pyargs", "walle_core.testing.conformance", "--walle-plugin", "core", *session.posargs
     )
@@ -38,7 +38,7 @@ def plugin(session, plugin):
     tag, label = oldest_core(plugin)
     core = "." if tag is None else str(unpacked(tag, Path(session.create_tmp()).resolve() / tag))
     session.log(f"walle-core {label}")
-    session.install(f"{core}[test,onnx]", f"./plugins/{plugin}")
+    session.install(f"{core}[test,image,onnx]", f"./plugins/{plugin}")
     session.run("pytest", f"plugins/{plugin}/tests", *session.posargs)
     (name,) = project(Path("plugins") / plugin)["entry-points"]["walle"]
     session.run(

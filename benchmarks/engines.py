@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,14 @@ def openvino(model: Path, threads: int, folder: Path) -> Run:
     return run
 
 
-def mnn(model: Path, threads: int, folder: Path) -> Run:
+def mnn(model: Path, threads: int, folder: Path, device: str = "CPU") -> Run:
     target = to_mnn(model, folder)
     import MNN
     import MNN.expr
     import MNN.nn
 
     inputs, outputs = load_arrays(model), sys.argv[6:]
-    settings = {"backend": "CPU", "numThread": threads, "precision": "low" if LOW else "high"}
+    settings = {"backend": device, "numThread": threads, "precision": "low" if LOW else "high"}
     manager = MNN.nn.create_runtime_manager((settings,))
     net = MNN.nn.load_module_from_file(
         str(target), list(inputs), outputs, runtime_manager=manager, shape_mutable=False
@@ -89,13 +89,13 @@ def mnn(model: Path, threads: int, folder: Path) -> Run:
     return run
 
 
-def ncnn(model: Path, threads: int, folder: Path) -> Run:
+def ncnn(model: Path, threads: int, folder: Path, gpu: bool = False) -> Run:
     param = to_ncnn(model, folder)
     inputs, outputs = load_arrays(model), sys.argv[6:]
     import ncnn as lib
 
     net = lib.Net()
-    net.opt.num_threads = threads
+    net.opt.num_threads, net.opt.use_vulkan_compute = threads, gpu
     for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
         setattr(net.opt, option, False)
     net.opt.use_bf16_storage = LOW
@@ -177,9 +177,9 @@ def peak_mib() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def main() -> int:
+def main(engines: Mapping[str, Callable[[Path, int, Path], Run]] = ENGINES) -> int:
     engine, model, threads, folder = (
-        ENGINES[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]),
+        engines[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]),
     )  # fmt: skip
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # engines print on standard output
@@ -189,8 +189,9 @@ def main() -> int:
         out.flush()
 
     try:
-        if sys.argv[1] in CONVERSIONS:
-            CONVERSIONS[sys.argv[1]](model, folder)
+        family = sys.argv[1].partition("-")[0]
+        if family in CONVERSIONS:
+            CONVERSIONS[family](model, folder)
         start = time.perf_counter()
         run = engine(model, threads, folder)
         run()

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from engines import ENGINES
-from report import figures, geometric_mean, line, markdown, plot
+from report import figures, geometric_mean, gpu_section, line, markdown, plot
 
 import walle_core as walle
 
@@ -50,10 +50,18 @@ class Worker:
 
     def __init__(
         self, engine: str, model: Path, threads: int, folder: Path, python: str, outputs: Sequence[str],
-        precision: str = "high",
+        precision: str = "high", script: str = "engines.py",
     ) -> None:  # fmt: skip
-        script = Path(__file__).with_name("engines.py")
-        command = [python, str(script), engine, str(model), str(threads), str(folder), precision, *outputs]
+        command = [
+            python,
+            str(Path(__file__).with_name(script)),
+            engine,
+            str(model),
+            str(threads),
+            str(folder),
+            precision,
+            *outputs,
+        ]
         self.engine = engine
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -228,7 +236,8 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
     if options.markdown:
-        options.markdown.write_text(markdown(rows, engines, options))
+        kept = gpu_section(options.markdown)  # another script's part of the page
+        options.markdown.write_text(markdown(rows, engines, options) + kept)
     if options.plot:
         plot(rows, engines, options.plot)
     if options.readme:

@@ -16,6 +16,27 @@ import walle_core as walle
 MARKS = "<!-- figures: written by benchmarks/peers.py -->", "<!-- end of figures -->"
 
 
+GPU_MARKS = "<!-- gpu: written by benchmarks/gpu.py -->", "<!-- end of gpu -->"
+
+
+def gpu_section(page: Path) -> str:
+    """The part of a page between GPU_MARKS, with them; "" if the page or the part is not there."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    _, begin, rest = text.partition(GPU_MARKS[0])
+    inner, end, _ = rest.partition(GPU_MARKS[1])
+    return f"\n{begin}{inner}{end}\n" if begin and end else ""
+
+
+def write_gpu_section(page: Path, lines: Sequence[str]) -> None:
+    """Puts lines between GPU_MARKS, in place of what is there or at the end of the page; all else stays."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    old = gpu_section(page).strip()
+    new = "\n".join([GPU_MARKS[0], *lines, GPU_MARKS[1]])
+    text = text.replace(old, new) if old else f"{text.rstrip()}\n\n{new}\n".lstrip()
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+
+
 def line(row: dict[str, Any], engines: Sequence[str]) -> list[str]:
     """A row as text cells: milliseconds per engine, wrong and missing ones marked, and the ratio."""
     cells = [row["model"], str(row["threads"])]
