@@ -54,9 +54,7 @@ class Programs:
             return made
         made = cl.Program(self.context, source)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", cl.CompilerWarning)
-                made.build(self._options, [self.device], cache_dir=False)
+            self._build(made)
         except cl.Error as error:
             raise BackendError(
                 f"OpenCL device {self.device.name.strip()}: its compiler refuses a kernel: {error}; update the driver, or "
@@ -67,11 +65,16 @@ class Programs:
         # a driver that compiles a kernel at its first launch has now done so, for the binary
         return self._from_binary(binary) or made
 
+    def _build(self, made: Any) -> Any:
+        with warnings.catch_warnings():  # a compiler that talks without being asked
+            warnings.simplefilter("ignore", cl.CompilerWarning)
+            return made.build(self._options, [self.device], cache_dir=False)
+
     def _from_binary(self, binary: bytes | None) -> Any:
         if not binary:
             return None
         try:
-            return cl.Program(self.context, [self.device], [binary]).build(self._options, cache_dir=False)
+            return self._build(cl.Program(self.context, [self.device], [binary]))
         except cl.Error:  # made by another driver under the same name
             return None
 
@@ -97,4 +100,6 @@ def _keep(path: Path, binary: bytes) -> None:
         if binary:
             write_atomically(path, [hashlib.sha256(binary).digest(), binary])
     except OSError as error:
-        warn_once(f"cannot keep built kernels in {cache_folder()} ({error}); they will be built again next time")
+        warn_once(
+            f"cannot keep built kernels in {cache_folder()} ({error}); they will be built again next time"
+        )
