@@ -110,3 +110,10 @@ def test_commands_and_paths_exist(page: Path) -> None:
 def test_public_names() -> None:
     for name in walle.__all__:
         assert getattr(walle, name) is not None
+
+
+def test_several_devices_page_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    scope: dict[str, object] = {}
+    for code in blocks(ROOT / "docs/several-devices.md", "python"):
+        exec(compile(code, "several-devices.md", "exec"), scope)
+    assert "us" in capsys.readouterr().out

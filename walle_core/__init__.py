@@ -14,6 +14,9 @@ import walle_core.backends  # noqa: F401  importing it later would hide the func
 from walle_core.errors import (
     BackendError,
     CacheError,
+    DeviceError,
+    DeviceLostError,
+    DeviceMemoryError,
     InputError,
     ModelError,
     PluginError,
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "BackendError", "Builder", "CacheError", "Graph", "InputError", "ModelError", "Module", "Node", "PluginError",
+    "BackendError", "Builder", "CacheError", "DeviceError", "DeviceLostError", "DeviceMemoryError", "Graph", "InputError", "ModelError", "Module", "Node", "PluginError",
     "Session", "ShapeError", "Tensor", "UnsupportedError", "WalleError", "backends", "hookimpl", "load", "load_bytes",
     "load_plugins", "rank",
 ]  # fmt: skip

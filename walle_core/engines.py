@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from walle_core.cost import GUESS, rates_of
-from walle_core.errors import InputError, UnsupportedError
+from walle_core.errors import DeviceError, InputError, UnsupportedError, blamed
 from walle_core.evaluate import evaluate
 from walle_core.plugins import load_plugins
 from walle_core.search import Engine
@@ -18,10 +19,12 @@ def engines_for(
     measured: bool,
     progress: Callable[[str], None] = lambda _: None,
     precision: str = "high",
+    without: Collection[str] = (),
 ) -> list[Engine]:
     """Engines of the installed backends; the named ones first. `precision` is that of Session.
 
-    Raises UnsupportedError if a named backend is not installed or has no device here.
+    Backends in `without` are not asked for anything. Raises UnsupportedError if a named backend is not installed or has
+    no device here, DeviceError naming the backend whose device fails while it is looked for or measured.
     """
     backends = load_plugins().backends
     if not (backend is None or isinstance(backend, str) or (isinstance(backend, Sequence) and len(backend))):
@@ -29,17 +32,58 @@ def engines_for(
     names = [backend] if isinstance(backend, str) else list(backend or [])
     engines: dict[str, Engine] = {}
     for name in [*names, *(n for n in backends if n not in names)]:
+        if name in without:
+            continue
         if name not in backends:
             raise UnsupportedError(f"no backend {name!r} is installed; installed: {', '.join(backends)}")
         found = backends[name]
-        devices = found.devices()
+        with _blaming(name):
+            devices = found.devices()
         if not devices and name in names:
             raise UnsupportedError(f"backend {name!r} finds no device on this machine; see `walle devices`")
         for device in devices[:1]:
             known = measured or name in names
-            rates = rates_of(found, device, threads, progress) if known else GUESS
+            with _blaming(name, device.name):
+                rates = rates_of(found, device, threads, progress) if known else GUESS
             engines[name] = Engine(found, device, evaluate, rates, precision=precision)
     return list(engines.values())
+
+
+def contenders(
+    backend: str | Sequence[str] | None, threads: int, precision: str, exact: bool, lost: Sequence[str]
+) -> tuple[list[Engine], bool]:
+    """Engines that may run parts for a Session, and True if the first one runs all that it can.
+
+    Args:
+        backend, threads, precision, exact: as given to Session.
+        lost: backends left out. If they include the one that `backend` names, the search chooses among all others.
+
+    Raises UnsupportedError if none is left; also as `engines_for` does.
+    """
+    if lost and backend is not None:
+        backend = None if isinstance(backend, str) else [n for n in backend if n not in lost]
+        if backend == []:
+            raise UnsupportedError(
+                f"no backend is left of those that the session may use, without {', '.join(lost)}"
+            )
+    forced = isinstance(backend, str)
+    engines = engines_for(backend, threads, measured=not forced, precision=precision, without=lost)
+    if backend is not None and not forced:
+        engines = engines[: len(backend)]
+    if not engines:
+        besides = f" besides {', '.join(lost)}" if lost else ""
+        raise UnsupportedError(f"no backend{besides} has a device on this machine; see `walle devices`")
+    for engine in engines:
+        engine.exact = exact
+    return engines, forced
+
+
+@contextmanager
+def _blaming(backend: str, device: str = "") -> Iterator[None]:
+    try:
+        yield
+    except DeviceError as error:
+        raise blamed(error, backend, device) from error
 
 
 def backends() -> dict[str, list[Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 
 class WalleError(Exception):
@@ -37,8 +38,33 @@ class BackendError(WalleError):
     """A backend that accepted a graph failed to prepare or run it."""
 
 
+class DeviceError(BackendError):
+    """A device failed at work that it had accepted. The same work may succeed on another device.
+
+    A backend raises it, or a more exact kind, from `devices`, `calibrate`, `candidates`, `prepare` or `run`; the message
+    says what the driver said. Whoever called the backend adds who it was.
+
+    Attributes:
+        backend, device: who failed; "" until the caller has added them.
+    """
+
+    backend: str = ""
+    device: str = ""
+
+
+class DeviceLostError(DeviceError):
+    """A device is gone: unplugged, reset, its driver stopped, or it no longer answers."""
+
+
+class DeviceMemoryError(DeviceError):
+    """A device has not enough memory for a graph or a run."""
+
+
 class CacheError(WalleError):
     """The cache directory cannot be read or written; never fatal for a run."""
+
+
+E = TypeVar("E", bound=WalleError)
 
 
 @contextmanager
@@ -58,10 +84,10 @@ def located(error: Exception, where: str) -> WalleError:
     if isinstance(error, WalleError):
         if not where or where in str(error):
             return error
-        named: WalleError = type(error)(f"{where}: {error}")
-    elif isinstance(error, MemoryError):
+        return reworded(error, f"{where}: {error}")
+    if isinstance(error, MemoryError):
         detail = f" ({error})" if str(error) else ""
-        named = BackendError(
+        named: WalleError = BackendError(
             f"{where}: there is not enough memory{detail}; use smaller inputs or a smaller model"
         )
     else:
@@ -70,3 +96,24 @@ def located(error: Exception, where: str) -> WalleError:
         )
     named.__cause__ = error
     return named
+
+
+def reworded(error: E, text: str) -> E:
+    """An error of the same kind and with the same attributes, caused by `error`, that says `text`."""
+    made = type(error)(text)
+    vars(made).update(vars(error))
+    made.__cause__ = error
+    return made
+
+
+def blamed(error: DeviceError | MemoryError, backend: str, device: str) -> DeviceError:
+    """`error`, naming the backend and the device whose it is; a MemoryError as that of the device."""
+    if isinstance(error, MemoryError):
+        error = DeviceMemoryError(
+            f"there is not enough memory{f' ({error})' if str(error) else ''}; use smaller inputs or a smaller model"
+        )
+    if error.backend:
+        return error
+    made = reworded(error, f"backend {backend!r} on {device or 'its device'}: {error}")
+    made.backend, made.device = backend, device
+    return made

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from walle_core._native import Tensor
-from walle_core.errors import InputError, ModelError, UnsupportedError
+from walle_core.errors import DeviceError, InputError, ModelError, UnsupportedError, blamed
 from walle_core.evaluate import evaluate
 from walle_core.graph.concatenation import shrink_concatenations
 from walle_core.graph.control import check_control, check_trips, condition_of, trips_of
@@ -163,14 +163,18 @@ def compile_static(graph: Graph, options: Options) -> list[PreparedPart]:
     prepared = []
     for part, inputs, outputs, lowered in lower_parts(graph, options.engines, options.forced):
         engine = part.engine
+        who = engine.backend.name, engine.device.name
         executable: Executable = Known(lowered.graph)
         if lowered.graph.nodes:
-            executable = engine.backend.prepare(
-                lowered.graph, lowered.choices, options.threads, options.precision
-            )
+            try:
+                executable = engine.backend.prepare(
+                    lowered.graph, lowered.choices, options.threads, options.precision
+                )
+            except (DeviceError, MemoryError) as error:
+                raise blamed(error, *who) from error
         count, seconds = len(lowered.graph.nodes), engine.predict(lowered)
-        who = engine.backend.name, engine.device.name
-        prepared.append(PreparedPart(*who, inputs, outputs, executable, count, seconds))
+        copies = engine.transfers(lowered.graph)
+        prepared.append(PreparedPart(*who, inputs, outputs, executable, count, seconds, copies))
     return prepared
 
 
@@ -199,12 +203,12 @@ class Plan:
         self.rest = Planner(rest, options) if rest is not None else None
         self.host = HostNode(self.barrier, options) if self.barrier is not None else None
         whole = self.barrier is None and len(self.parts) == 1
-        self._direct = self.parts[0].executable if whole and self.parts[0].outputs == graph.outputs else None
+        self._direct = self.parts[0] if whole and self.parts[0].outputs == graph.outputs else None
 
     @property
     def whole(self) -> PreparedPart | None:
         """The part that is all of the plan, if there is one."""
-        return self.parts[0] if self._direct is not None else None
+        return self._direct
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Outputs in the graph's order."""
@@ -212,7 +216,7 @@ class Plan:
             return self._direct.run(inputs)
         values = dict(zip(self.graph.inputs, inputs, strict=True))
         for part in self.parts:
-            made = part.executable.run([values[n] for n in part.inputs])
+            made = part.run([values[n] for n in part.inputs])
             values.update(zip(part.outputs, made, strict=True))
         constants = self.graph.constants
         if self.host is not None and self.rest is not None:

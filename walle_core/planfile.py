@@ -83,12 +83,14 @@ class Found:
         inputs: (name, spec) of the graph's inputs.
         outputs: names of its outputs.
         source: what messages call the model.
+        files: `stamp` of each of the model's files.
     """
 
     plan: StoredPlan
     inputs: Sequence[tuple[str, TensorSpec]]
     outputs: tuple[str, ...]
     source: str
+    files: Sequence[Sequence[Any]] = ()
 
 
 def _processor() -> str:
@@ -111,6 +113,14 @@ def stamp(path: str) -> list[Any]:
     return [os.path.realpath(path), found.st_size, found.st_mtime_ns, found.st_ino]
 
 
+def unchanged(files: Sequence[Sequence[Any]]) -> bool:
+    """True if every file is what it was when it was stamped."""
+    try:
+        return all(stamp(f[0]) == f for f in files)
+    except OSError:
+        return False
+
+
 def find(request: Request) -> Found | None:
     """The kept plan; None if there is none that still holds."""
     if not _limit():
@@ -118,7 +128,7 @@ def find(request: Request) -> Found | None:
     try:
         with os.fdopen(open_regular(request.file), "rb", buffering=0) as file:
             header = _header(file)
-            if header["key"] != request.key() or any(stamp(f[0]) != f for f in header["files"]):
+            if header["key"] != request.key() or not unchanged(header["files"]):
                 return None
             if module_stamp(header["module"]) != header["module_stamp"]:
                 return None
@@ -193,7 +203,8 @@ def _found(header: dict[str, Any], data: Sequence[Tensor]) -> Found:
         part["backend"], part["device"], *names, executable, part["nodes"], part["predicted_s"]
     )
     inputs = [(n, TensorSpec(dtype(d), tuple(shape))) for n, d, shape in header["inputs"]]
-    return Found(StoredPlan([prepared]), inputs, tuple(header["outputs"]), header["source"])
+    outputs = tuple(header["outputs"])
+    return Found(StoredPlan([prepared]), inputs, outputs, header["source"], header["files"])
 
 
 def keep(
@@ -263,8 +274,8 @@ def _bytes(header: dict[str, Any], nbytes: int, tensors: Sequence[Tensor]) -> It
         if PREFIX + len(text) <= begin:
             break
         begin = -(-(PREFIX + len(text)) // PAGE) * PAGE
+    text = text.ljust(begin - PREFIX)  # so that the checksum covers the file up to the data
     yield MAGIC + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(8, "little") + text
-    yield bytes(begin - PREFIX - len(text))
     yield from _pieces(tensors)
 
 

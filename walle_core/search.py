@@ -7,17 +7,19 @@ between backends, by dynamic programming over the topological order with the cos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import attrs
 
 from walle_core._native import Tensor
 from walle_core.cost import GUESS, LinearCost, bandwidth
-from walle_core.errors import UnsupportedError
+from walle_core.errors import DeviceError, UnsupportedError, blamed
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.lower import Lowered, lower
 from walle_core.ops import find
+from walle_core.prepared import Transfer
 from walle_core.protocols import Backend, CostModel
 from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
 
@@ -59,7 +61,10 @@ class Engine:
             return None
         key = signature(node, specs, constants)
         if key not in self._picked:
-            offers = self.backend.candidates(node, specs, constants)
+            try:
+                offers = self.backend.candidates(node, specs, constants)
+            except DeviceError as error:
+                raise blamed(error, self.backend.name, self.device.name) from error
             if self.exact:
                 offers = [c for c in offers if not c.approximate]
             if self.precision != "low":
@@ -77,7 +82,18 @@ class Engine:
 
     def predict(self, lowered: Lowered) -> float:
         """Predicted seconds of one run."""
-        return self.rates.call_s + sum(self.seconds(c) for c in lowered.choices.values())
+        steps = self.rates.call_s + sum(self.seconds(c) for c in lowered.choices.values())
+        return steps + sum(self.carry(nbytes) for _, _, nbytes in _ends(lowered.graph))
+
+    def carry(self, nbytes: float) -> float:
+        """Predicted seconds of copying to or from the device."""
+        return nbytes / self.rates.transfer_bytes_per_s
+
+    def transfers(self, graph: Graph) -> tuple[Transfer, ...]:
+        """What a run of a part copies; nothing where the backend shares the host's memory."""
+        if self.backend.traits.shares_host_memory:
+            return ()
+        return tuple(Transfer(name, to, n, self.carry(n)) for name, to, n in _ends(graph))
 
     def node_cost(self, node: Node, graph: Graph) -> float:
         """Predicted seconds of one node by itself; infinite if this backend cannot run it."""
@@ -120,6 +136,16 @@ def signature(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[st
     return (node.op, attributes, tuple(operands), tuple(specs.get(o) if o else None for o in node.outputs))
 
 
+def _ends(graph: Graph) -> Iterator[tuple[str, bool, int]]:
+    """(name, True for an input, bytes) of the inputs that the nodes of a part read and of the outputs that they make."""
+    read = {n for node in graph.nodes for n in node.inputs}
+    made = {n for node in graph.nodes for n in node.outputs}
+    for names, to_device, own in ((graph.inputs, True, read), (graph.outputs, False, made)):
+        for name in names:
+            if name in own and name in graph.specs and graph.specs[name].static:
+                yield name, to_device, graph.specs[name].nbytes
+
+
 @attrs.frozen(eq=False)
 class Part:
     """Consecutive nodes that one engine runs."""
@@ -128,22 +154,22 @@ class Part:
     nodes: tuple[Node, ...]
 
 
-def _crossing(graph: Graph) -> list[int]:
-    """Bytes alive between node i-1 and node i: what a change of backend there may have to hand over."""
+def _crossing(graph: Graph) -> tuple[list[int], list[int]]:
+    """(bytes that the nodes before i made, bytes of the graph's inputs) that node i or a later one reads.
+
+    What a change of backend before node i may have to hand over, and what the next backend reads from the host.
+    """
     last_use = {n: i for i, node in enumerate(graph.nodes) for n in node.inputs if n}
     last_use.update({n: len(graph.nodes) for n in graph.outputs})
-    change = [0] * (len(graph.nodes) + 2)
-    for i, node in enumerate(graph.nodes):
-        for out in node.outputs:
-            spec = graph.specs.get(out)
-            if out in last_use and spec is not None and spec.static:
-                change[i + 1] += spec.nbytes
-                change[last_use[out] + 1] -= spec.nbytes
-    total, crossing = 0, []
-    for delta in change[: len(graph.nodes) + 1]:
-        total += delta
-        crossing.append(total)
-    return crossing
+    made, given = ([0] * (len(graph.nodes) + 2) for _ in range(2))
+    names = [(given, 0, n) for n in graph.inputs]
+    names += [(made, i + 1, n) for i, node in enumerate(graph.nodes) for n in node.outputs]
+    for change, born, name in names:
+        spec = graph.specs.get(name)
+        if name in last_use and spec is not None and spec.static:
+            change[born] += spec.nbytes
+            change[last_use[name] + 1] -= spec.nbytes
+    return list(accumulate(made[:-1])), list(accumulate(given[:-1]))
 
 
 def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> list[Part]:
@@ -154,8 +180,8 @@ def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> lis
 
     Raises UnsupportedError naming the first node that no engine runs.
     """
-    crossing = _crossing(graph)
-    best = [e.rates.call_s for e in engines]
+    crossing, given = _crossing(graph)
+    best = [e.rates.call_s + e.carry(given[0]) for e in engines]
     whole = list(best)
     came: list[list[int]] = []
     for i, node in enumerate(graph.nodes):
@@ -172,7 +198,7 @@ def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> lis
         step, now = [], []
         for b, engine in enumerate(engines):
             options = [
-                best[a] + (0.0 if a == b else _switch(engines[a], engine, crossing[i]))
+                best[a] + (0.0 if a == b else _switch(engines[a], engine, crossing[i], given[i]))
                 for a in range(len(engines))
             ]
             a = min(range(len(engines)), key=lambda k: (options[k], k != b))
@@ -180,6 +206,9 @@ def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> lis
             now.append(options[a] + costs[b])
         came.append(step)
         best = now
+    whole, best = (
+        [s + e.carry(crossing[-1]) for s, e in zip(r, engines, strict=True)] for r in (whole, best)
+    )
     single, at = (min(range(len(engines)), key=seconds.__getitem__) for seconds in (whole, best))
     if not forced and not math.isinf(whole[single]) and best[at] > SPLIT_GAIN * whole[single]:
         return [Part(engines[single], graph.nodes)]
@@ -196,7 +225,9 @@ def assign(graph: Graph, engines: Sequence[Engine], forced: bool = False) -> lis
     return parts
 
 
-def _switch(source: Engine, target: Engine, nbytes: int) -> float:
-    """Seconds of handing `nbytes` over: they leave the source's plan as new tensors and are read by the target's."""
-    transfer = nbytes / source.rates.transfer_bytes_per_s + nbytes / target.rates.transfer_bytes_per_s
+def _switch(source: Engine, target: Engine, nbytes: int, given: int) -> float:
+    """Seconds of handing `nbytes` over: they leave the source's plan as new tensors and are read by the target's, which
+    also reads `given` bytes of the graph's inputs.
+    """
+    transfer = source.carry(nbytes) + target.carry(nbytes + given)
     return target.rates.call_s + HANDOVER_S + transfer + 2 * nbytes / bandwidth(target.rates, nbytes)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from walle_core._native import Tensor
 from walle_core.binding import check_finite, fits, host_dtype, to_tensor
-from walle_core.errors import InputError, located
+from walle_core.errors import DeviceError, InputError, ModelError, located
+from walle_core.recovery import POLICIES, replan, rerun
 from walle_core.types import TensorSpec
 
 if TYPE_CHECKING:
@@ -37,10 +39,14 @@ class Session:
             defines operators outside an installed plugin keeps none.
         exact: True leaves out algorithms that round more than plain sums do. Winograd's F(6x6, 3x3), the coarsest of
             them, stays within 1e-3 of the output's scale.
+        on_device_loss: what follows when a device fails or has not enough memory while the session is made or runs.
+            ``raise`` raises the DeviceError. ``replan`` leaves that backend out from then on, plans on those that remain
+            (if `backend` is a name, on all others; if a list, on the rest of it) and makes the run anew from its inputs.
 
     Raises:
         UnsupportedError: no installed backend runs some node, or the named backend is not here.
         ModelError: the graph is inconsistent.
+        DeviceError: a device failed; under ``replan``: and no other backend can run the graph.
     """
 
     def __init__(
@@ -52,43 +58,48 @@ class Session:
         check_finite: bool = False,
         cache: bool = True,
         exact: bool = False,
+        on_device_loss: str = "raise",
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
         if not isinstance(threads, int) or not 1 <= threads <= 64:
             raise InputError(f"threads must be an integer from 1 to 64, not {threads!r}")
-        self.threads, self.precision, self.check_finite, self.exact = (
-            threads,
-            precision,
-            check_finite,
-            bool(exact),
-        )
+        if on_device_loss not in POLICIES:
+            raise InputError(f"on_device_loss {on_device_loss!r} is not one of {', '.join(POLICIES)}")
+        self.threads, self.precision, self.check_finite = threads, precision, check_finite
+        self.exact, self.on_device_loss = bool(exact), on_device_loss
+        self._backend = backend
+        self._lost: tuple[str, ...] = ()
         self._lock = threading.RLock()
         self._last: tuple[Any, Plan | StoredPlan] | None = None
         self._fixed: Plan | StoredPlan | None = None  # the only plan of a graph whose inputs have one shape
         self._graph: Graph | None = None
         self._path = os.fsdecode(graph) if isinstance(graph, (str, bytes, os.PathLike)) else None
-        if self._path is None or not cache or not self._restore(backend):
-            self._compile(graph, backend, cache)
+        self._files: Sequence[
+            Sequence[Any]
+        ] = ()  # of the model as they were, where its graph has not been read
+        if self._path is None or not cache or not self._restore():
+            self._compile(graph, cache)
 
-    def _restore(self, backend: Any) -> bool:
+    def _restore(self) -> bool:
         """Takes the kept plan of the model file, if one holds."""
         from walle_core.planfile import find
 
-        request = self._request(backend)
+        request = self._request()
         found = find(request) if request is not None else None
         if found is None:
             return False
         self._names = tuple(n for n, _ in found.inputs)
         self._specs: list[TensorSpec | None] = [s for _, s in found.inputs]
         self._index = {n: i for i, n in enumerate(self._names)}
-        self._outputs, self._source = found.outputs, found.source
+        self._outputs, self._source, self._files = found.outputs, found.source, found.files
         self._fixed, self._last = found.plan, (None, found.plan)
         return True
 
-    def _request(self, backend: Any) -> Any:
+    def _request(self) -> Any:
         from walle_core.planfile import Request
 
+        backend = self._backend
         names: str | tuple[str, ...] | None = backend if isinstance(backend, str) else None
         if isinstance(backend, (list, tuple)) and all(isinstance(n, str) for n in backend):
             names = tuple(backend)
@@ -96,40 +107,59 @@ class Session:
             return None
         return Request(self._path, names, self.threads, self.precision, self.exact)
 
-    def _compile(self, given: Any, backend: str | Sequence[str] | None, cache: bool) -> None:
+    def _compile(self, given: Any, cache: bool) -> None:
         """Reads, searches and plans."""
-        from walle_core.engines import engines_for
         from walle_core.files import recording
         from walle_core.graph.ir import Graph
         from walle_core.loading import load
-        from walle_core.plan import Options, Planner
+        from walle_core.plugins import load_plugins
 
+        start = time.perf_counter()
         with recording() as files:
             graph = given if isinstance(given, Graph) else load(given)
         self._graph = graph
         self._source, self._outputs = graph.source or graph.name, graph.outputs
         self._names, self._index = graph.inputs, {n: i for i, n in enumerate(graph.inputs)}
         self._specs = [graph.specs.get(n) for n in self._names]
-        forced = isinstance(backend, str)
-        engines = engines_for(backend, self.threads, measured=not forced, precision=self.precision)
-        if backend is not None and not forced:
-            engines = engines[: len(backend)]
-        for engine in engines:
-            engine.exact = self.exact
         try:
-            self._planner: Planner = Planner(graph, Options(engines, forced, self.threads, self.precision))
-            self._plan_ahead()
+            try:
+                self._prepare()
+            except DeviceError as error:
+                replan(self, error)
         except Exception as error:
             raise located(error, self._where()) from error
-        if cache and self._path is not None:
-            self._keep(backend, list(dict.fromkeys(files)))
+        taken = time.perf_counter() - start
+        load_plugins().notify("session.prepared", graph=self._source, seconds=taken, backends=self.backends)
+        if cache and self._path is not None and not self._lost:
+            self._keep(list(dict.fromkeys(files)))
 
-    def _keep(self, backend: Any, files: Sequence[str]) -> None:
+    def _prepare(self, lost: tuple[str, ...] = (), tensors: Sequence[Any] | None = None) -> None:
+        """Searches among the backends that are not `lost`, and plans: now where the file fixes all sizes, or for
+        `tensors`. The session changes only if all of it succeeds.
+        """
+        from walle_core.engines import contenders
+        from walle_core.plan import Options, Planner
+
+        engines, forced = contenders(self._backend, self.threads, self.precision, self.exact, lost)
+        planner: Planner = Planner(self.graph, Options(engines, forced, self.threads, self.precision))
+        specs = [s for s in self._specs if s is not None and s.static and s.dtype.itemsize]
+        fixed = None
+        if len(specs) == len(self._specs) and not planner._control:
+            from walle_core.graph.footprint import check_memory
+
+            check_memory(self.graph)
+            fixed = planner.plan([Tensor(s.sizes, s.dtype.name, zero=False) for s in specs])
+        elif tensors is not None:
+            planner.plan(tensors)
+        self._planner, self._lost = planner, lost
+        self._fixed, self._last = fixed, (None, fixed) if fixed is not None else None
+
+    def _keep(self, files: Sequence[str]) -> None:
         from walle_core.ops import CATALOGUE
         from walle_core.planfile import keep
         from walle_core.plugins import load_plugins
 
-        request, whole = self._request(backend), getattr(self._fixed, "whole", None)
+        request, whole = self._request(), getattr(self._fixed, "whole", None)
         if request is None or whole is None or whole.inputs != self._names:
             return
         if not set(CATALOGUE) <= set(load_plugins().operators):
@@ -139,21 +169,32 @@ class Session:
 
     @property
     def graph(self) -> Graph:
-        """The model's graph; read now, if the session started from a kept plan."""
+        """The model's graph; read now, if the session started from a kept plan. Raises ModelError if the file is no
+        longer what it was then.
+        """
         if self._graph is None:
             from walle_core.loading import load
+            from walle_core.planfile import unchanged
 
+            if not unchanged(self._files):
+                raise ModelError(
+                    f"{self._path}: was changed while a Session of it is open; make the Session anew"
+                )
             self._graph = load(self._path or "")
         return self._graph
 
-    def _plan_ahead(self) -> None:
-        """Plans before the first run where the file fixes all sizes."""
-        specs = [s for s in self._specs if s is not None and s.static and s.dtype.itemsize]
-        if len(specs) == len(self._specs) and not self._planner._control:
-            from walle_core.graph.footprint import check_memory
+    @property
+    def backends(self) -> list[str]:
+        """Names of the backends that run the plan used last; before there is one, of those that may."""
+        plan = self.plan
+        if plan is not None:
+            return list(dict.fromkeys(p.backend for p in plan.parts))
+        return [e.backend.name for e in self._planner.options.engines]
 
-            check_memory(self.graph)
-            self._fixed = self._plan([Tensor(s.sizes, s.dtype.name, zero=False) for s in specs])
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Backends that the session has given up because their devices failed."""
+        return self._lost
 
     @property
     def inputs(self) -> dict[str, TensorSpec | None]:
@@ -183,10 +224,14 @@ class Session:
 
         Raises:
             InputError: a name, dtype, rank or size that the graph does not take.
+            DeviceError: a device failed, see `on_device_loss`. There are no outputs then, not even some of them.
         """
         try:
             tensors = self._bind(inputs)
-            made = (self._fixed or self._plan(tensors)).run(tensors)
+            try:
+                made = (self._fixed or self._plan(tensors)).run(tensors)
+            except DeviceError as error:
+                made = rerun(self, error, tensors)
         except Exception as error:
             raise located(error, self._where()) from error
         return dict(zip(self._outputs, made, strict=True))
@@ -203,32 +248,31 @@ class Session:
         values = dict(zip(self._names, tensors, strict=True))
         rows: list[dict[str, Any]] = []
         for part in plan.parts:
-            given = [values[n] for n in part.inputs]
-            if hasattr(part.executable, "profile"):
-                made, times = part.executable.profile(given)
-                described = part.executable.describe()
-                rows += [{**d, "seconds": t / 1e9} for d, t in zip(described, times, strict=True)]
-            else:
-                made = part.executable.run(given)
+            made, times = part.profile([values[n] for n in part.inputs])
+            rows += times
             values.update(zip(part.outputs, made, strict=True))
         return rows
 
     def describe(self) -> list[dict[str, Any]]:
-        """One mapping per step of the plan used last: backend, name, kernel or operator, algorithm."""
-        if self.plan is None:
-            return []
-        return [{"backend": p.backend, **row} for p in self.plan.parts for row in p.executable.describe()]
+        """One mapping per step of the plan used last: backend, name, kernel or operator, algorithm. Copies to and from a
+        device's own memory are steps, with `bytes`.
+        """
+        plan = self.plan
+        parts = plan.parts if plan is not None else ()
+        return [{"backend": p.backend, **row} for p in parts for row in p.describe()]
 
     def _plan(self, tensors: Sequence[Any]) -> Plan | StoredPlan:
         if self._fixed is not None:
             return self._fixed
-        key = self._planner._key(tensors)
+        planner = self._planner
+        key = planner._key(tensors)
         last = self._last
         if last is not None and last[0] == key:
             return last[1]
         with self._lock:
-            plan = self._planner.plan(tensors)
-            self._last = (key, plan)
+            plan = planner.plan(tensors)
+            if planner is self._planner:
+                self._last = (key, plan)
         return plan
 
     def _bind(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[Any]:

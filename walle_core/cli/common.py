@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from walle_core.recovery import POLICIES
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 model_argument = click.argument("model", type=click.Path(exists=True, dir_okay=False))
@@ -35,6 +37,14 @@ precision_option = click.option(
     default="high",
     show_default=True,
     help="low: products may round their operands to bfloat16, where that is faster.",
+)
+
+device_loss_option = click.option(
+    "--on-device-loss",
+    type=click.Choice(POLICIES),
+    default="raise",
+    show_default=True,
+    help="replan: go on on the other backends if a device fails.",
 )
 
 

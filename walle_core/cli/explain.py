@@ -18,6 +18,7 @@ from walle_core.cli.common import (
     print_json,
     print_table,
     progress,
+    si,
     threads_option,
     walle_command,
 )
@@ -74,7 +75,8 @@ def command(
     if found["open"]:
         console().print(f"planned when shapes are known: everything from node {found['open']} on")
     for part in found["parts"]:
-        title = f"\n{part['backend']} on {part['device']}: {len(part['nodes'])} steps, {milliseconds(part['predicted_s'])} ms predicted"
+        title = f"\n{part['backend']} on {part['device']}: {len(part['nodes'])} steps{_copies(part['transfers'])}, "
+        title += f"{milliseconds(part['predicted_s'])} ms predicted"
         if steps:
             print_table(
                 (">predicted ms", "operator", "algorithm", "node", "why"),
@@ -95,6 +97,11 @@ def command(
                 [(*key, groups[key], milliseconds(s)) for key, s in seconds.most_common()],
                 title=title,
             )
+
+
+def _copies(transfers: list[dict[str, Any]]) -> str:
+    sums = {to: sum(t["nbytes"] for t in transfers if t["to_device"] is to) for to in (True, False)}
+    return f", {si(sums[True], 'B')} to the device, {si(sums[False], 'B')} back" if transfers else ""
 
 
 def _most(stages: list[dict[str, Any]], op: str) -> int:
@@ -142,6 +149,7 @@ def explain(
                 "device": engine.device.name,
                 "predicted_s": engine.predict(lowered),
                 "nodes": nodes,
+                "transfers": [attrs.asdict(t) for t in engine.transfers(lowered.graph)],
             }
         )
     stages.append({"stage": "plan", "operators": dict(merged.most_common())})

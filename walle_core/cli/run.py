@@ -11,6 +11,7 @@ import click
 
 from walle_core.cli.common import (
     backend_option,
+    device_loss_option,
     json_option,
     milliseconds,
     model_argument,
@@ -94,12 +95,14 @@ walle run model.onnx --input ids=ids.npy --input mask=mask.npy --set temperature
 )
 @backend_option
 @precision_option
+@device_loss_option
 @threads_option
 @json_option
 def command(
     model: str, files: tuple[str, ...], bundle: str | None, values: tuple[str, ...], zeros: bool, outputs: str | None,
     labels: str | None, top: int, mean: tuple[float, ...] | None, scale: tuple[float, ...] | None, layout: str | None,
-    channels: str, fit: str, backend: str | None, precision: str, threads: int, as_json: bool,
+    channels: str, fit: str, backend: str | None, precision: str,
+    on_device_loss: str, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Run MODEL once on files and show its outputs; a classifier's as its most likely classes."""
     import walle_core as walle
@@ -111,7 +114,9 @@ def command(
     )
     with progress("run") as step:
         step("preparing")
-        session = walle.Session(graph, backend=backend, threads=threads, precision=precision)
+        session = walle.Session(
+            graph, backend=backend, threads=threads, precision=precision, on_device_loss=on_device_loss
+        )
         step("running")
         start = time.perf_counter()
         made = session.run(feeds)
@@ -125,8 +130,12 @@ def command(
     rows = [describe(name, value, names, top) for name, value in arrays.items()]
     used = sorted({row["backend"] for row in session.describe()})
     if as_json:
-        print_json({"model": model, "seconds": seconds, "backends": used, "outputs": rows})
+        print_json(
+            {"model": model, "seconds": seconds, "backends": used, "lost": session.lost, "outputs": rows}
+        )
         return
+    if session.lost:
+        click.echo(f"given up because their devices failed: {', '.join(session.lost)}", err=True)
     print_table(
         ("output", "dtype", "shape", ">min", ">max", ">mean"),
         [

@@ -13,7 +13,7 @@ import pyopencl as cl
 from walle_backend_opencl.programs import Programs
 from walle_core._native import Tensor
 from walle_core.backends.device.contract import Image, Launch, Limits, Place
-from walle_core.errors import BackendError
+from walle_core.errors import BackendError, DeviceError, DeviceLostError, DeviceMemoryError
 from walle_core.types import Device
 
 MIN_ITEMS = 64  # smaller work groups cannot run the kernels
@@ -85,9 +85,21 @@ class OpenCLDevice:
             return LoadedImage(self, image, self._programs.kernels([s.built for s in image.launches]))
 
 
-def translated(error: Any, where: str, doing: str) -> BackendError:
+FULL = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
+GONE = (
+    "DEVICE_NOT_AVAILABLE",
+    "DEVICE_NOT_FOUND",
+    "INVALID_DEVICE",
+    "INVALID_CONTEXT",
+    "INVALID_COMMAND_QUEUE",
+)
+
+
+def translated(error: Any, where: str, doing: str) -> DeviceError:
     """What a driver's error is for a caller."""
-    return BackendError(f"{where}: {doing} failed ({error})")
+    kinds = {DeviceMemoryError: FULL, DeviceLostError: GONE}
+    codes = {getattr(cl.status_code, name): kind for kind, names in kinds.items() for name in names}
+    return codes.get(error.code, DeviceError)(f"{where}: {doing} failed ({error})")
 
 
 class LoadedImage:
