@@ -72,6 +72,10 @@ class DeviceBackend:
         known_gaps: conformance test name pattern -> reason.
     """
 
+    kit_share = (
+        16  # of the conformance kit's cases one in so many runs by default: each builds kernels of its own
+    )
+
     def __init__(
         self,
         name: str,

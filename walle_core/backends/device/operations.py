@@ -27,12 +27,15 @@ ROWS = {
 
 @attrs.frozen
 class Operations:
-    """The kernels of a device as the rows of a table: `kernel` is true for what exists under these limits."""
+    """The kernels of a device as the rows of a table."""
 
     limits: Limits
 
-    def kernel(self, family: str, op: str, dtype: str = "float32") -> bool:
-        """True if there is a kernel for the operator and dtype."""
+    def kernel(self, family: str, op: str, dtype: str = "float32") -> bool | None:
+        """True if there is a kernel for the operator and dtype under the limits, else None, as a table answers."""
+        return self._has(family, op, dtype) or None
+
+    def _has(self, family: str, op: str, dtype: str) -> bool:
         if family in ("raster", "fill"):
             return self._movable(int(op))
         if family == "gather":

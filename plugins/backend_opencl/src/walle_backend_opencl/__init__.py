@@ -71,12 +71,10 @@ def _open(wanted: str) -> Any:
 
 @hookimpl
 def walle_register_backends(registry: Registry[Backend]) -> None:
-    """Registers the backend ``opencl`` where there is a device."""
+    """Registers the backend ``opencl``; the driver is loaded when its devices are first asked for."""
     from walle_core.backends.device.backend import DeviceBackend
 
-    backend = DeviceBackend("opencl", _version(), open_device)
-    if backend.devices():
-        registry.add(backend)
+    registry.add(DeviceBackend("opencl", _version(), open_device))
 
 
 def _version() -> str:

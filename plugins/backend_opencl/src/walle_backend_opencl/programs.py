@@ -66,9 +66,7 @@ class Programs:
         return self._from_binary(binary) or made
 
     def _build(self, made: Any) -> Any:
-        with (
-            warnings.catch_warnings()
-        ):  # a driver's compiler comments on what it takes, also when it reads a binary
+        with warnings.catch_warnings():  # a compiler that talks without being asked
             warnings.simplefilter("ignore", cl.CompilerWarning)
             return made.build(self._options, [self.device], cache_dir=False)
 
