@@ -81,7 +81,7 @@ def nothing(names: Sequence[str]) -> str:
     return "\n".join(["no backend has a GPU on this machine:", *rows, NEEDED])
 
 
-def conformance(backend: str, which: str, folder: Path) -> dict[str, int]:
+def conformance(backend: str, kit: str, which: str, folder: Path) -> dict[str, int]:
     """Outcome -> count of the kit on a backend; its output goes to a log in `folder`."""
     command = [
         sys.executable,
@@ -91,7 +91,7 @@ def conformance(backend: str, which: str, folder: Path) -> dict[str, int]:
         "-p",
         "no:cacheprovider",
         "--pyargs",
-        "walle_core.testing.conformance",
+        kit,
     ]
     command += ["--walle-backend", backend, *(["-k", which] if which else [])]
     folder.mkdir(parents=True, exist_ok=True)
@@ -219,6 +219,9 @@ def main() -> int:
         metavar="EXPRESSION",
         help="part of the kit, as pytest's -k; none: leave it out",
     )
+    parser.add_argument(
+        "--kit", default="walle_core.testing.conformance", help="all of the kit, or one of its modules"
+    )
     parser.add_argument("--threads", type=int, default=2, help="of the host")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--slice", type=float, default=0.3, help="seconds per engine and round")
@@ -234,7 +237,7 @@ def main() -> int:
     for one in tested:
         print(f"{one.backend}: {one.device.name}", flush=True)
         if options.conformance != "none":
-            one.counts = conformance(one.backend, options.conformance, options.logs)
+            one.counts = conformance(one.backend, options.kit, options.conformance, options.logs)
             print(f"  conformance: {one.counts or f'did not run; see {options.logs}'}", flush=True)
     wanted, rows = {*filter(None, options.only.split(","))}, []
     for file in sorted(options.paper.glob("*.onnx")) + sorted((options.models / "real").glob("*.onnx")):
