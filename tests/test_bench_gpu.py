@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, save
 
 ROOT = Path(__file__).resolve().parents[1]
-COSTS = "walle_core.testing.conformance.test_costs"  # the smallest part of the kit
+SMALL = "walle_core.testing.conformance.test_threads"  # a short part of the kit
 PAGE = "# Benchmarks\n\ntext before\n"
 
 
@@ -81,7 +81,7 @@ def trial(tmp_path, models, *options):
 def test_on_any_device_it_writes_its_section_and_nothing_else(tmp_path, models):
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    first = trial(tmp_path, models, "--kit", COSTS)
+    first = trial(tmp_path, models, "--kit", SMALL)
     assert first.returncode == 0, first.stdout + first.stderr
     text = page.read_text()
     assert text.startswith(PAGE)
@@ -109,7 +109,7 @@ def test_a_wrong_output_is_marked_and_fails(tmp_path, models):
 
 
 def test_no_test_of_the_kit_is_no_success(tmp_path, models):
-    done = trial(tmp_path, models, "--kit", COSTS, "--conformance", "nothing_is_called_so", "--only", "none")
+    done = trial(tmp_path, models, "--kit", SMALL, "--conformance", "nothing_is_called_so", "--only", "none")
     assert done.returncode == 1
 
 
