@@ -67,7 +67,7 @@ class ToyDevice:
         self.reach("candidates")
         if node.op in self.lacks or not self._offers.candidates(node, specs, constants):
             return []
-        return [Candidate("toy", "any", 1e9 * self.slow.get(node.op, self.slow.get("", 1e-9)), 0.0)]
+        return [Candidate("toy", "any", 1e9 * self.slow.get(node.op, self.slow.get("", 1e-9)), 0.0, 0)]
 
     def prepare(self, graph, choices, threads, precision):
         self.reach("prepare")

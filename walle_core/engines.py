@@ -60,9 +60,11 @@ def contenders(
 
     Raises UnsupportedError if none is left; also as `engines_for` does.
     """
-    if lost and backend is not None:
-        backend = None if isinstance(backend, str) else [n for n in backend if n not in lost]
-        if backend == []:
+    if isinstance(backend, str):
+        backend = None if backend in lost else backend
+    elif lost and backend is not None:
+        backend = [n for n in backend if n not in lost]
+        if not backend:
             raise UnsupportedError(
                 f"no backend is left of those that the session may use, without {', '.join(lost)}"
             )

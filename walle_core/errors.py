@@ -100,7 +100,7 @@ def located(error: Exception, where: str) -> WalleError:
 
 def reworded(error: E, text: str) -> E:
     """An error of the same kind and with the same attributes, caused by `error`, that says `text`."""
-    made = type(error)(text)
+    made = type(error).__new__(type(error), text)  # whatever its constructor wants
     vars(made).update(vars(error))
     made.__cause__ = error
     return made

@@ -237,7 +237,10 @@ class Session:
         return dict(zip(self._outputs, made, strict=True))
 
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[dict[str, Any]]:
-        """Runs once and returns one mapping per native step: name, kernel, algorithm, seconds (static plans only)."""
+        """Runs once and returns one mapping per native step: name, kernel, algorithm, seconds (static plans only).
+
+        Raises DeviceError if a device fails, whatever `on_device_loss` says.
+        """
         try:
             tensors = self._bind(inputs)
             return self._profile(self._plan(tensors), tensors)

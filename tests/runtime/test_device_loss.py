@@ -249,6 +249,17 @@ def test_a_backend_that_was_named_is_replaced_by_any_other(reference):
         assert session.lost == ("toy",)
 
 
+def test_a_backend_that_was_named_stays_when_one_that_helps_it_fails(reference):
+    toy, helper = ToyDevice(lacks=["Tanh"], slow={"": 1.0}), ToyDevice("helper", slow={"": 2e-9})
+    with installed(toy, helper):
+        session = walle.Session(network(), backend="toy", on_device_loss="replan")
+        assert session.backends == ["helper", "toy"]
+        helper.breaks("launch")
+        same(arrays(session.run(feeds())), arrays(reference.run(feeds())))
+        assert session.lost == ("helper",)
+        assert session.plan.parts[-1].backend == "toy"
+
+
 @pytest.mark.parametrize("error", [DeviceMemoryError, MemoryError])
 def test_not_enough_memory_at_load(reference, error):
     toy = ToyDevice()
@@ -377,6 +388,26 @@ def test_errors_keep_what_they_know():
     assert (type(found), found.backend, found.device) == (DeviceLostError, "toy", "a toy")
     assert str(found) == "net.onnx: unplugged"
     assert isinstance(found, BackendError)
+
+
+class Coded(DeviceError):
+    """An error of a plugin whose constructor wants something else."""
+
+    def __init__(self, code, *, driver):
+        super().__init__(f"code {code} of {driver}")
+        self.code = code
+
+
+def test_errors_of_plugins_keep_their_class():
+    toy = ToyDevice()
+    with installed(toy):
+        session = walle.Session(network(), backend=["toy"])
+        toy.reach = lambda _: (_ for _ in ()).throw(Coded(7, driver="toy 1.2"))
+        with pytest.raises(
+            Coded, match=r"graph: backend 'toy' on a toy: code 7 of toy 1\.2; check the device"
+        ) as caught:
+            session.run(feeds())
+        assert caught.value.code == 7
 
 
 def test_command_line(tmp_path, capsys):
