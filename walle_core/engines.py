@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from walle_core.cost import GUESS, rates_of
@@ -37,14 +36,20 @@ def engines_for(
         if name not in backends:
             raise UnsupportedError(f"no backend {name!r} is installed; installed: {', '.join(backends)}")
         found = backends[name]
-        with _blaming(name):
+        try:
             devices = found.devices()
+        except DeviceError as error:
+            if names and name not in names:
+                continue  # it was to help out at most
+            raise blamed(error, name, "") from error
         if not devices and name in names:
             raise UnsupportedError(f"backend {name!r} finds no device on this machine; see `walle devices`")
         for device in devices[:1]:
             known = measured or name in names
-            with _blaming(name, device.name):
+            try:
                 rates = rates_of(found, device, threads, progress) if known else GUESS
+            except DeviceError as error:
+                raise blamed(error, name, device.name) from error
             engines[name] = Engine(found, device, evaluate, rates, precision=precision)
     return list(engines.values())
 
@@ -78,14 +83,6 @@ def contenders(
     for engine in engines:
         engine.exact = exact
     return engines, forced
-
-
-@contextmanager
-def _blaming(backend: str, device: str = "") -> Iterator[None]:
-    try:
-        yield
-    except DeviceError as error:
-        raise blamed(error, backend, device) from error
 
 
 def backends() -> dict[str, list[Any]]:

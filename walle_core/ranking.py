@@ -11,7 +11,7 @@ import attrs
 from walle_core._native import Tensor
 from walle_core.binding import to_tensor
 from walle_core.engines import engines_for
-from walle_core.errors import UnsupportedError, WalleError, locating
+from walle_core.errors import DeviceError, UnsupportedError, WalleError, locating
 from walle_core.graph.ir import Graph
 from walle_core.plan import Options, Planner, simplify
 from walle_core.prediction import Choice, predict
@@ -115,12 +115,18 @@ def _predicted(graph: Graph, engines: Sequence[Engine]) -> Ranked:
     first = engines[0]
     try:
         found = predict(graph, engines)
+    except DeviceError:
+        raise
     except WalleError as error:
-        return Ranked(first.backend.name, first.device.name, float("inf"), own=0.0, error=str(error))
+        return _broken(first.backend.name, first.device.name, error)
     own = sum(c.backend == first.backend.name for c in found.choices) / max(1, len(found.choices))
     return Ranked(
         first.backend.name, first.device.name, found.seconds, None, own, tuple(found.choices), found.open
     )
+
+
+def _broken(backend: str, device: str, error: WalleError) -> Ranked:
+    return Ranked(backend, device, float("inf"), own=0.0, error=str(error))
 
 
 def _bound(
@@ -153,12 +159,20 @@ def rank(
         shapes: sizes of inputs with open shapes; default 1 for each symbolic size.
         progress: told what is being calibrated or measured.
     """
-    engines = engines_for(None, threads, measured=True, progress=progress)
+    failed: dict[str, DeviceError] = {}
     with locating(graph.source or graph.name):
-        simple = _bound(graph, inputs, shapes)
-        start = time.perf_counter()
-        rows = [_predicted(simple, [e, *(o for o in engines if o is not e)]) for e in engines]
-    search_s = time.perf_counter() - start
+        simple, rows, search_s = _bound(graph, inputs, shapes), None, 0.0
+        while rows is None:
+            try:
+                engines = engines_for(None, threads, measured=True, progress=progress, without=failed)
+                start = time.perf_counter()
+                rows = [_predicted(simple, [e, *(o for o in engines if o is not e)]) for e in engines]
+                search_s = time.perf_counter() - start
+            except DeviceError as error:  # costs a line, and the others are ranked without it
+                if error.backend in ("", *failed):
+                    raise
+                failed[error.backend] = error
+    rows += [_broken(e.backend, e.device, e) for e in failed.values()]
     if measure:
         feeds = dict(inputs) if inputs is not None else dict(placeholder_inputs(graph, shapes))
         rows = _measure(graph, rows, feeds, threads, progress)
@@ -177,12 +191,17 @@ def _measure(
 ) -> list[Ranked]:
     sessions: dict[str, Session] = {}
     times: dict[str, list[float]] = {}
+    failed: dict[str, DeviceError] = {}
     for row in rows:
         if not row.error:
             progress(f"preparing {row.backend}")
-            sessions[row.backend] = Session(graph, backend=row.backend, threads=threads)
-            sessions[row.backend].run(feeds)
-            times[row.backend] = []
+            try:
+                session = Session(graph, backend=row.backend, threads=threads)
+                session.run(feeds)
+            except DeviceError as error:
+                failed[row.backend] = error
+            else:
+                sessions[row.backend], times[row.backend] = session, []
     for round_ in range(5):
         for name, session in sessions.items():
             progress(f"measuring {name}, round {round_ + 1} of 5")
@@ -195,6 +214,7 @@ def _measure(
                     break
     from statistics import median  # here: brings decimal with it
 
+    rows = [_broken(r.backend, r.device, failed[r.backend]) if r.backend in failed else r for r in rows]
     return [
         attrs.evolve(row, measured_s=median(times[row.backend])) if row.backend in times else row
         for row in rows

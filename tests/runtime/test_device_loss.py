@@ -410,6 +410,39 @@ def test_errors_of_plugins_keep_their_class():
         assert caught.value.code == 7
 
 
+@pytest.mark.parametrize(("point", "after"), [*((p, 0) for p in (*LOADING, "launch")), ("candidates", 1)])
+def test_a_ranking_has_a_line_for_a_device_that_fails(point, after):
+    toy = ToyDevice()
+    with installed(toy):
+        toy.breaks(point, after)
+        measure = point in ("prepare", "launch")
+        rows = list(walle.rank(network(), measure=measure))
+    assert rows[-1].backend == "toy"
+    assert f"at {point}" in rows[-1].error
+    assert len(rows) > 1
+    assert not any(r.error for r in rows[:-1])
+    assert all((r.measured_s is not None) == measure for r in rows[:-1])
+
+
+def test_a_named_backend_does_not_need_the_others():
+    toy = ToyDevice()
+    with installed(toy):
+        toy.breaks("devices")
+        assert walle.Session(network(), backend="reference").backends == ["reference"]
+        with pytest.raises(DeviceLostError, match="backend 'toy' on its device: at devices"):
+            walle.Session(network())
+
+
+def test_a_list_of_devices_has_a_line_for_one_that_fails(capsys):
+    toy = ToyDevice()
+    with installed(toy):
+        toy.breaks("calibrate")
+        assert main(["devices"]) == 0
+    out = capsys.readouterr().out
+    assert "toy: a toy at calibrate 1" in out
+    assert "reference: NumPy" in out
+
+
 def test_command_line(tmp_path, capsys):
     path = tmp_path / "net.walle"
     save(network(), str(path))

@@ -45,17 +45,24 @@ def command(measure: bool, threads: int, as_json: bool) -> None:
             for device in devices:
                 step(f"{name} on {device.name}")
                 kept = load_rates(rates_key(backend, device, threads)) if not measure else None
-                rates = rates_of(backend, device, threads, step) if measure else kept
-                rows.append(
-                    {"backend": name, "device": device.name, "traits": dict(device.traits), "rates": rates}
-                )
+                row: dict[str, Any] = {
+                    "backend": name,
+                    "device": device.name,
+                    "traits": dict(device.traits),
+                    "rates": kept,
+                }
+                try:
+                    row["rates"] = rates_of(backend, device, threads, step) if measure else kept
+                except WalleError as error:
+                    row["error"] = str(error)
+                rows.append(row)
     if as_json:
         print_json({"threads": threads, "devices": rows})
         return
     for row in rows:
         rates = row.get("rates")
         traits = " ".join(f"{k}={v}" for k, v in row.get("traits", {}).items())
-        title = f"{row['backend']}: {row['device'] or row['error']}   {traits}"
+        title = f"{row['backend']}: {' '.join(filter(None, (row['device'], row.get('error'))))}   {traits}"
         print_table(
             ("rate", "measured"),
             _rates(rates) if rates else [("not measured", "")] * bool(row["device"]),
