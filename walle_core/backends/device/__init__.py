@@ -1,1 +1,1 @@
-"""Backends of devices with memory and kernels of their own: OpenCL, Vulkan, Metal (docs/device-kernels.md, ADR 18)."""
+"""Backends of devices with memory of their own, whose plugins translate shared kernels (docs/device-kernels.md, ADR 18)."""
