@@ -4,7 +4,8 @@
     python benchmarks/gpu.py --python .venv-peers/bin/python --only resnet18 --markdown build/gpu.md
     python benchmarks/gpu.py --any-device --only squeezenet11   # where there is no GPU: a trial on PoCL, lavapipe, ...
 
-Backends are found by what their devices say (trait ``kind`` is ``gpu``), never by name. Each runs the conformance kit first. Then every
+Backends are found by what their devices say (trait ``kind`` is ``gpu``), never by name. Each runs the
+conformance kit first (with WALLE_FULL=0 the share of it that backends which compile kernels run by default). Then every
 (engine, model) runs in a process of its own, in rounds that rotate among the engines; the figure is the median of all runs, copies to and from
 the device included. Outputs are compared with those stored beside the model, else with the NumPy definitions. Engines
 that are not installed, or would use the processor instead, are left out and named.
@@ -97,7 +98,7 @@ def conformance(backend: str, kit: str, which: str, folder: Path) -> dict[str, i
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"conformance-{backend}.log"
     with log.open("w", encoding="utf-8") as out:
-        env = {**os.environ, "WALLE_REQUIRE_DEVICES": "1"}
+        env = {"WALLE_FULL": "1", **os.environ, "WALLE_REQUIRE_DEVICES": "1"}
         subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=env, check=False)
     last = log.read_text(encoding="utf-8").strip().rpartition("\n")[2]
     return {what: int(count) for count, what in re.findall(r"(\d+) (\w+)", last.partition(" in ")[0])}

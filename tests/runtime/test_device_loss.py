@@ -410,12 +410,15 @@ def test_errors_of_plugins_keep_their_class():
         assert caught.value.code == 7
 
 
-@pytest.mark.parametrize(("point", "after"), [*((p, 0) for p in (*LOADING, "launch")), ("candidates", 1)])
+@pytest.mark.parametrize(
+    ("point", "after"),
+    [("devices", 0), ("calibrate", 0), ("candidates", 0), ("candidates", 1), ("launch", 0)],
+)
 def test_a_ranking_has_a_line_for_a_device_that_fails(point, after):
     toy = ToyDevice()
     with installed(toy):
         toy.breaks(point, after)
-        measure = point in ("prepare", "launch")
+        measure = point == "launch"
         rows = list(walle.rank(network(), measure=measure))
     assert rows[-1].backend == "toy"
     assert f"at {point}" in rows[-1].error
