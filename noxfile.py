@@ -39,8 +39,11 @@ def plugin(session, plugin):
     core = "." if tag is None else str(unpacked(tag, Path(session.create_tmp()).resolve() / tag))
     session.log(f"walle-core {label}")
     session.install(f"{core}[test,image,onnx]", f"./plugins/{plugin}")
-    session.run("pytest", f"plugins/{plugin}/tests", *session.posargs)
-    (name,) = project(Path("plugins") / plugin)["entry-points"]["walle"]
+    root = Path.cwd().resolve()
+    session.chdir(session.create_tmp())  # processes that tests start must not find the checkout
+    settings = ["-c", str(root / "pyproject.toml"), "--rootdir", str(root)]
+    session.run("pytest", *settings, str(root / "plugins" / plugin / "tests"), *session.posargs)
+    (name,) = project(root / "plugins" / plugin)["entry-points"]["walle"]
     session.run(
         "pytest", "--pyargs", "walle_core.testing.conformance", "--walle-plugin", name, *session.posargs
     )
