@@ -32,7 +32,9 @@ bench: .venv/dev.stamp .venv-peers/stamp .venv-litert/stamp
 	$(BIN)/python benchmarks/peers.py --python .venv-peers/bin/python --python litert=.venv-litert/bin/python \
 	    --json build/peers.json --plot build/peers.png --markdown docs/benchmarks.md --readme README.md $(BENCH)
 
-bench-gpu: .venv/dev.stamp .venv-peers/stamp
+bench-gpu: .venv/dev.stamp
+	$(BIN)/python benchmarks/gpu.py --check $(GPU)
+	$(MAKE) .venv-peers/stamp
 	$(BIN)/python benchmarks/gpu.py --python .venv-peers/bin/python --markdown docs/benchmarks.md $(GPU)
 
 .venv-%/stamp: benchmarks/requirements-%.txt

@@ -200,6 +200,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--check", action="store_true", help="only say whether there is a device")
     parser.add_argument("--any-device", action="store_true", help="also devices that are no GPU")
     parser.add_argument(
         "--backend", action="append", default=[], metavar="NAME", help="only this one (repeatable)"
@@ -235,6 +236,9 @@ def main() -> int:
     if not tested:
         print(nothing(options.backend), file=sys.stderr)
         return NO_DEVICE
+    if options.check:
+        print(*(f"{one.backend}: {one.device.name}" for one in tested), sep="\n")
+        return 0
     for one in tested:
         print(f"{one.backend}: {one.device.name}", flush=True)
         if options.conformance != "none":

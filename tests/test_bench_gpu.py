@@ -60,6 +60,10 @@ def test_without_a_gpu_it_says_what_is_needed(tmp_path, models):
     ):
         assert part in done.stderr
     assert page.read_text() == PAGE
+    assert run(tmp_path, "--check").returncode == 3
+    found = run(tmp_path, "--check", "--any-device", "--backend", "portable")
+    assert found.returncode == 0
+    assert found.stdout.startswith("portable: ")
 
 
 def trial(tmp_path, models, *options):
