@@ -15,6 +15,8 @@ import walle_core as walle
 HERE = Path(__file__).parent
 OWN = "{}.{}".format(*sys.version_info[:2])
 TESTED = dict.fromkeys([*([OWN] if sys.version_info >= (3, 12) else []), *other_pythons.VERSIONS])
+# bindings of drivers load in one interpreter only; Walle goes on without them
+NO_DRIVERS = {"WALLE_OPENCL_DEVICE": "none", "WALLE_VULKAN_DEVICE": "none"}
 ROUNDS = 20 if os.environ.get("WALLE_FULL") else 5
 
 
@@ -49,6 +51,7 @@ def test_sessions_in_many_interpreters_at_once(python, tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     if python != sys.executable:
         environment.pop("PYTHONPATH", None)
+    environment |= NO_DRIVERS
     environment["PYTHONPYCACHEPREFIX"] = str(other_pythons.ROOT / "build/pycache")
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
@@ -56,7 +59,8 @@ def test_sessions_in_many_interpreters_at_once(python, tmp_path):
     print(report)
     assert (report["interpreters"], report["jobs"], report["left"]) == (4 * ROUNDS, 32 * ROUNDS, 0)
     assert report["host"] > 0
-    here = {name for name, devices in walle.backends().items() if devices and name != "reference"}
+    native = {name for name, backend in walle.load_plugins().backends.items() if hasattr(backend, "kernels")}
+    here = {name for name, devices in walle.backends().items() if devices and name in native}
     assert here <= set(report["backends"])
     if python != sys.executable:
         assert report["compiled"] == other_pythons.compiled_modules()

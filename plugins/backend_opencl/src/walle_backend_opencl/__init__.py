@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from walle_core.errors import BackendError, WalleError
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["open_device", "walle_register_backends"]
 
-log = logging.getLogger(__name__)
+
+def _tell(why: str) -> None:
+    if "logging" in sys.modules:  # nobody shows the log of a program that has not imported it
+        sys.modules["logging"].getLogger(__name__).warning("OpenCL is not used: %s", why)
 
 
 def open_device() -> Any:
@@ -32,9 +35,9 @@ def open_device() -> Any:
     except BackendError as error:
         if wanted:
             raise
-        log.warning("OpenCL is not used: %s", error)
+        _tell(str(error))
     except Exception as error:  # a driver that fails to load raises what it likes
-        log.warning("OpenCL is not used: %s: %s", type(error).__name__, error)
+        _tell(f"{type(error).__name__}: {error}")
     return None
 
 
