@@ -17,7 +17,7 @@ from walle_core.backends.device.operations import Operations
 from walle_core.backends.table.backend import GAPS
 from walle_core.backends.table.chain import Group, fuse_chains
 from walle_core.backends.work import work_of
-from walle_core.errors import BackendError
+from walle_core.errors import BackendError, InputError
 from walle_core.graph.ir import Graph, Node
 from walle_core.memory import ArenaPlan
 from walle_core.protocols import BackendTraits
@@ -39,12 +39,18 @@ class DeviceExecutable:
     arena: ArenaPlan
 
     def run(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Runs once. Raises DeviceError."""
+        """Runs once. Raises DeviceError, or InputError if the inputs are not as many as the graph has."""
+        self._count(inputs)
         return self.loaded.run(inputs)
 
     def profile(self, inputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[int]]:
         """(outputs, nanoseconds per launch)."""
+        self._count(inputs)
         return self.loaded.profile(inputs)
+
+    def _count(self, inputs: Sequence[Tensor]) -> None:
+        if len(inputs) != len(self.image.inputs):
+            raise InputError(f"{len(inputs)} inputs were given; the graph has {len(self.image.inputs)}")
 
     def describe(self) -> list[dict[str, Any]]:
         """Name, kernel, algorithm and work of every launch; launches with one `item` do that work together."""

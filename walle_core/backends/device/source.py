@@ -19,7 +19,7 @@ What bodies may use is listed in docs/device-kernels.md. A constant called OP_Na
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -120,9 +120,16 @@ def _file(name: str) -> str:
 
 @cache
 def functions(name: str) -> str:
-    """The functions of one file: its text without kernels, with the numbers of its OP_ names defined first."""
-    text = _HEADER.sub("", _file(name))
-    return "".join(f"#define OP_{op} {number}\n" for op, number in operations(name).items()) + text
+    """The functions of one file: its text without kernels, between its OP_ names and their end."""
+    defined, end = definitions((name,))
+    return defined + _HEADER.sub("", _file(name)) + end
+
+
+def definitions(uses: Sequence[str]) -> tuple[str, str]:
+    """What defines the OP_ names of these files for a kernel's body, and what ends that: other files number others so."""
+    numbers = {op: number for name in uses for op, number in operations(name).items()}
+    defined = "".join(f"#define OP_{op} {number}\n" for op, number in numbers.items())
+    return defined, "".join(f"#undef OP_{op}\n" for op in numbers)
 
 
 @cache

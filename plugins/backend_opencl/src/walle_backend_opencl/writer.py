@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from walle_core.backends.device.contract import Built
-from walle_core.backends.device.source import functions, kernel
+from walle_core.backends.device.source import definitions, functions, kernel
 
 
 def width(built: Built) -> str:
@@ -40,9 +40,12 @@ def _kernel(built: Built, name: str) -> str:
     arguments += [f"const {kind} {param}" for kind, param in source.params]
     local = "".join(f"  __local {kind} {array}[{extent}];\n" for kind, array, extent in source.local)
     sizes = ", ".join(map(str, built.local))
+    defined, end = definitions(source.uses)
     return "".join([
+        defined,
         *(f"#define {key} {value}\n" for key, value in fixed),
         f"__kernel __attribute__((reqd_work_group_size({sizes})))\n",
         f"void {name}({', '.join(arguments)}) {{\n{local}{source.body}}}\n",
         *(f"#undef {key}\n" for key, _ in fixed),
+        end,
     ])  # fmt: skip

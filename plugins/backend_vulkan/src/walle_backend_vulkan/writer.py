@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 
-from walle_core.backends.device.source import Source, functions, kernel, kernels
+from walle_core.backends.device.source import Source, definitions, functions, kernel, kernels
 
 LOCAL_IDS = 3  # specialisation constants 0..2 are the work group's size
 WIDTHS = ("1", "4")
@@ -56,5 +56,5 @@ def shader(name: str, variants: Mapping[str, str]) -> str:
         fields = " ".join(f"{kind} {param};" for kind, param in source.params)
         lines.append(f"layout(push_constant) uniform Params {{ {fields} }};")
     lines += [f"shared {kind} {array}[{extent}];" for kind, array, extent in source.local]
-    lines += [functions(file) for file in source.uses]
+    lines += [*(functions(file) for file in source.uses), definitions(source.uses)[0]]
     return "\n".join([*lines, f"void main() {{\n{source.body}}}\n"])
