@@ -15,7 +15,9 @@ def survey(pickle: Path, first: int, count: int, step: int = 1) -> tuple[list[st
     """
     problems: list[str] = []
     ends: dict[str, int] = {}
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    # what is damaged here is read and lowered before a device is asked; compiling for one takes longer than a case may
+    environment = os.environ | quiet | {"WALLE_OPENCL_DEVICE": "none", "WALLE_VULKAN_DEVICE": "none"}
     left = count
     while left > 0:
         command = [sys.executable, str(WORKER), str(pickle), str(first), str(step), str(left)]
