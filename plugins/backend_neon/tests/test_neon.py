@@ -7,7 +7,7 @@ import platform
 import re
 from pathlib import Path
 
-import emulated
+import emulated_arm as emulated
 import pytest
 import walle_backend_neon
 
