@@ -19,13 +19,14 @@ VENDORED = CSRC / "_vendor"
 
 # Best first. The probe at run time asks the CPU for exactly the features that the compiler was allowed to use.
 ISA_FEATURES = {
-    "neoni8mm": ("dotprod", "bf16", "i8mm"),
-    "neonbf16": ("dotprod", "bf16"),
-    "neondot": ("dotprod",),
+    "neoni8mm": ("fp16", "dotprod", "bf16", "i8mm"),
+    "neonbf16": ("fp16", "dotprod", "bf16"),
+    "neondot": ("fp16", "dotprod"),
+    "neonfp16": ("fp16",),
     "neon": (),
 }
 # An ISA whose table has only the rows that its further features change, and the ISA that it takes the others from.
-ISA_EXTENDS = {"neoni8mm": "neonbf16", "neonbf16": "neondot", "neondot": "neon"}
+ISA_EXTENDS = {"neoni8mm": "neonbf16", "neonbf16": "neondot", "neondot": "neonfp16", "neonfp16": "neon"}
 FLAGS = ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-Wno-unused-function"]
 MACROS = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
 

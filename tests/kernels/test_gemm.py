@@ -68,10 +68,15 @@ def check(kernels, a, b, bias=None, residual=None, constant=True, threads=1, **a
     assert (np.abs(got - expected) / scale).max() < 2e-6
 
 
-def test_tile_shape_agrees_with_the_kernels(kernels):
-    found = Tensor((2,), "int64")
-    kernels.kernel("gemm", "tile", "int64")([found], [], 1)
-    assert TileShape(*found.tolist()) == TileShape.of(kernels.lanes)
+TILES = {1: (4, 8), 4: (5, 16), 8: (6, 16), 16: (12, 32)}  # of each number of lanes
+
+
+def test_tiles_fill_the_registers(kernels):
+    assert TileShape.of(kernels) == TileShape(*TILES[kernels.lanes])
+    rows, panel, signed = kernels.numbers("int8", "tile", 3)
+    assert panel == TILES[kernels.lanes][1]
+    assert 0 < rows <= 10
+    assert signed == (kernels.lanes == 4)
 
 
 @CASES
@@ -156,7 +161,7 @@ def test_empty(kernels, a, b):
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 33])
 def test_writes_a_slice_of_wider_rows(kernels, n):
-    m, k, wide, tile = 14, 20, 70, TileShape.of(kernels.lanes)
+    m, k, wide, tile = 14, 20, 70, TileShape.of(kernels)
     a, b = numbers(0, m, k), numbers(1, k, n)
     panels = -(-n // tile.panel)
     packed = Tensor((panels * tile.panel * k,), "float32")
@@ -174,10 +179,9 @@ def test_writes_a_slice_of_wider_rows(kernels, n):
 @settings(max_examples=300, deadline=None)
 @given(
     rows=st.integers(1, 60000), cols=st.integers(1, 5000), taps=st.integers(1, 500), run=st.integers(1, 5000),
-    lanes=st.sampled_from([1, 4, 8, 16]), threads=st.integers(1, 8), staged=st.booleans(),
+    tile=st.sampled_from([TileShape(*t) for t in TILES.values()]), threads=st.integers(1, 8), staged=st.booleans(),
 )  # fmt: skip
-def test_cuts_cover_the_product_within_the_limits(rows, cols, taps, run, lanes, threads, staged):
-    tile = TileShape.of(lanes)
+def test_cuts_cover_the_product_within_the_limits(rows, cols, taps, run, tile, threads, staged):
     c = solve(rows, cols, taps * run, tile, threads, run=run, staged=staged)
     tiles, panels = -(-rows // tile.rows), -(-cols // tile.panel)
     assert 1 <= c.block_tiles <= tiles and 1 <= c.group_panels <= panels

@@ -12,11 +12,11 @@ import attrs
 
 from walle_core._native import Tensor, scalar_table
 from walle_core.backends.table import (
-    bf16,
     conv,
     depthwise,
     elementwise,
     gemm,
+    halves,
     int8,
     int8_vector,
     movement,
@@ -90,7 +90,7 @@ class TableBackend:
                     movement,
                     int8,
                     int8_vector,
-                    bf16,
+                    halves,
                 ]
                 rules = [rule for family in families for rule in family.rules()] + elementwise.rules(
                     self._kernels

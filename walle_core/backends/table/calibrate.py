@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from walle_core._native import Program, Tensor
+from walle_core.backends.table.halves import KINDS
 from walle_core.graph.builder import Builder
 from walle_core.graph.ir import Graph
 from walle_core.graph.lower import lower
@@ -128,8 +129,12 @@ def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]
             ("direct_int8", lambda: _conv_int8(28, 64, 3), "direct_int8"),
             ("depthwise_int8", lambda: _conv_int8(28, 64, 3, 64), "depthwise_int8"),
         ]
-    if backend.kernels.kernel("bf16_dot", "conv") is not None:
-        probes += [("gemm_bf16", _gemm, "gemm_bf16"), ("direct_bf16", lambda: _conv(False), "direct_bf16")]
+    for kind in KINDS:
+        if backend.kernels.kernel(f"{kind}_dot", "conv") is not None:
+            probes += [
+                (f"gemm_{kind}", _gemm, f"gemm_{kind}"),
+                (f"direct_{kind}", lambda: _conv(False), f"direct_{kind}"),
+            ]
     for name, graph, only in probes:
         progress(name)
         rates[name] = rate(graph(), only)

@@ -115,7 +115,7 @@ def candidates(
         or direct.image.pixels >= 1 << 32
     ):
         return []
-    tile = TileShape.of(kernels.lanes)
+    tile = TileShape.of(kernels)
     cut = direct.cut(tile, 1)
     moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
     params = {
@@ -146,7 +146,7 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
         p = Product((), image.pixels, image.k, image.c, (), (), (image.c, 1), (image.k, 1))
         emit_product(em, node, p, em.value(x), packed, (bias, residual))
         return
-    tile = TileShape.of(em.lanes)
+    tile = TileShape.of(em.kernels)
     cut = direct.cut(tile, em.threads)
     scratch = direct.scratch_floats(cut, tile)
     operands = [
@@ -158,7 +158,7 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
 
 
 def _packed(em: Emitter, node: Node, direct: Direct) -> Operand:
-    tile, name = TileShape.of(em.lanes), node.inputs[1]
+    tile, name = TileShape.of(em.kernels), node.inputs[1]
     panels = -(-direct.k // tile.panel)
     units = direct.groups * panels
     args = [direct.groups, direct.k, direct.c, direct.image.taps]

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from walle_core.backends.table.emitter import CHUNKS_PER_THREAD
+from walle_core.backends.table.executable import Kernels
 
 
 def second_level_cache(path: str = "/sys/devices/system/cpu/cpu0/cache/index2/size") -> int:
@@ -43,9 +44,9 @@ class TileShape:
     panel: int
 
     @classmethod
-    def of(cls, lanes: int) -> TileShape:
-        """The tile for vectors of `lanes` float32."""
-        return cls({1: 4, 16: 12}.get(lanes, 6), 8 if lanes == 1 else 2 * lanes)
+    def of(cls, kernels: Kernels) -> TileShape:
+        """The tile of products of float32."""
+        return cls(*kernels.numbers("gemm", "tile", 2))
 
 
 @attrs.frozen

@@ -21,6 +21,7 @@ class Kernels:
 
     def __init__(self, capsules: Sequence[Any]) -> None:
         self._rows: dict[tuple[str, str, str], Kernel] = {}
+        self._numbers: dict[tuple[str, str], tuple[int, ...]] = {}
         self.lanes = 1
         self.isa = ""
         self.isas: list[str] = []
@@ -35,6 +36,14 @@ class Kernels:
     def kernel(self, family: str, op: str, dtype: str = "float32") -> Kernel | None:
         """The row, or None."""
         return self._rows.get((family, op, dtype))
+
+    def numbers(self, family: str, op: str, count: int) -> tuple[int, ...]:
+        """What a row without operands says of its ISA: the shape of a tile, for example."""
+        if (family, op) not in self._numbers:
+            said = Tensor((count,), "int64")
+            self._rows[family, op, "int64"]([said])
+            self._numbers[family, op] = tuple(said.tolist())
+        return self._numbers[family, op]
 
     def rows(self) -> list[Kernel]:
         """All rows."""

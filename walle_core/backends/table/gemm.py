@@ -126,7 +126,7 @@ def candidates(
         return []
     if node.op == "Gemm" and _optional(node, 2) and float(node.attrs.get("beta", 1.0)) != 1.0:
         return []
-    p, tile = product_of(node, specs), TileShape.of(kernels.lanes)
+    p, tile = product_of(node, specs), TileShape.of(kernels)
     cut = solve(p.m, p.n, p.k, tile, 1, products=p.count)
     moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
     constant = node.inputs[1] in constants
@@ -157,7 +157,7 @@ def emit_product(
     em: Emitter, node: Node, p: Product, a: Operand, packed: Operand, names: tuple[str, str]
 ) -> None:
     """The multiplication step: `a` has unit column stride, B is packed, the result is dense."""
-    tile = TileShape.of(em.lanes)
+    tile = TileShape.of(em.kernels)
     lda = p.a_stride[0]
     tiles = -(-p.m // tile.rows)
     panels = -(-p.n // tile.panel)
@@ -204,7 +204,7 @@ def _packed_steps(p: Product, matrix: int) -> list[int]:
 
 
 def _packed(em: Emitter, node: Node, p: Product, alpha: float) -> Operand:
-    tile, name, dims = TileShape.of(em.lanes), node.inputs[1], p.b_dims()
+    tile, name, dims = TileShape.of(em.kernels), node.inputs[1], p.b_dims()
     panels = -(-p.n // tile.panel)
     args = [p.k, p.n, *p.b_stride, f64(alpha), len(dims)]
     for size, step in dims:

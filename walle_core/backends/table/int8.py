@@ -19,7 +19,6 @@ from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
 MAX_ROWS = 64  # kIntRows of int8_depthwise.hpp
-TILE_ROWS = {6: 4, 12: 10}  # kIntMr of int8_quads.hpp for kMr
 SCALES = (1e-25, 1e25)  # float32 arithmetic of the kernels neither overflows nor vanishes
 
 
@@ -41,10 +40,10 @@ def scales_fit(node: Node, *names: str) -> bool:
 PAIRS, PAIRED = 1.2, 0.8  # time of two pairs, and of a quad of two that share a sum, in that of one quad
 
 
-def int_tile(lanes: int) -> TileShape:
-    """The register tile of a product of quads."""
-    tile = TileShape.of(lanes)
-    return TileShape(TILE_ROWS.get(tile.rows, tile.rows), tile.panel)
+def int_tile(kernels: Kernels) -> tuple[TileShape, str]:
+    """The register tile of a product of quads, and which activations the quads hold as they are."""
+    rows, panel, signed = kernels.numbers("int8", "tile", 3)
+    return TileShape(rows, panel), "int8" if signed else "uint8"
 
 
 def narrows(most: float) -> bool:
@@ -104,10 +103,11 @@ class IntProduct:
         """True if there is one filter per channel and the depthwise kernel takes it."""
         return self.groups == self.image.c == self.image.k and self.image.kernel[0] <= MAX_ROWS
 
-    def in_place(self, dtype: str) -> bool:
-        """True if the rows of the product are whole quads of the image and are read there."""
+    @property
+    def in_place(self) -> bool:
+        """True if the rows of the product are whole quads of the image: they are read there if its sign is the quads'."""
         i = self.image
-        return i.taps == 1 and not any(i.pads) and self.channels[0] % 4 == 0 and dtype == "uint8"
+        return i.taps == 1 and not any(i.pads) and self.channels[0] % 4 == 0
 
     def cut(self, tile: TileShape, threads: int, steps: int, staged: bool) -> Cut:
         """The solved cut; sums stay in registers, so the depth is one piece."""
@@ -126,7 +126,7 @@ def candidates(
         return []
     if kernels.kernel("int8", "conv", kind) is None or kernels.kernel("int8", "quads_pack", stored) is None:
         return []
-    p, tile = IntProduct.of(node, specs), int_tile(kernels.lanes)
+    p, (tile, held) = IntProduct.of(node, specs), int_tile(kernels)
     if p is None or p.quads == 0 or p.image.pixels >= 1 << 32:
         return []
     scale = max(map(abs, constants[node.inputs[2]].reshape(-1).tolist())) / float(
@@ -139,7 +139,7 @@ def candidates(
     if p.depthwise:
         ops = 2.0 * p.image.pixels * p.image.c * p.image.taps
         offers.append(Candidate("depthwise_int8", "depthwise_int8", ops, moved))
-    cut = p.cut(tile, 1, p.quads, not p.in_place(kind))
+    cut = p.cut(tile, 1, p.quads, not (p.in_place and kind == held))
     c, k = p.channels
     params = {"tile": (tile.rows, tile.panel), "block": cut.block_tiles}
     ops = 4.0 * p.groups * padded_ops(p.image.pixels, k, p.quads, tile)
@@ -172,7 +172,7 @@ def _parameters(em: Emitter, node: Node, channels: int) -> tuple[list[int], list
 
 def emit_product(em: Emitter, node: Node, p: IntProduct) -> None:
     """One step; biases and scales are padded to whole panels."""
-    tile, i, dtype = int_tile(em.lanes), p.image, em.spec(node.inputs[0]).dtype.name
+    (tile, held), i, dtype = int_tile(em.kernels), p.image, em.spec(node.inputs[0]).dtype.name
     c, k = p.channels
     panels = -(-k // tile.panel)
     width = panels * tile.panel
@@ -180,9 +180,10 @@ def emit_product(em: Emitter, node: Node, p: IntProduct) -> None:
     biases, scales = ([v for g in range(p.groups) for v in (*values[g * k : (g + 1) * k], *[0] * (width - k))]
                       for values in (bias, scale))  # fmt: skip
     x_zero = int(node.attrs.get("x_zero", 0))
-    packed = _pack(em, node, p, biases, x_zero + (128 if dtype == "int8" else 0))
+    moved = 0 if dtype == held else 128 if dtype == "int8" else -128
+    packed = _pack(em, node, p, biases, x_zero + moved)
     quads = packed[2] is not None
-    steps, staged = p.quads if quads else (p.depth + 1) // 2, not (quads and p.in_place(dtype))
+    steps, staged = p.quads if quads else (p.depth + 1) // 2, not (quads and p.in_place and dtype == held)
     cut = p.cut(tile, em.threads, steps, staged)
     scratch = cut.block_tiles * tile.rows * (-(-4 * steps // 64) * 64 + 64) if staged else 0
     constants = [NONE if t is None else em.add_constant(t) for t in (*packed, Tensor.of(scales, "float32"))]
@@ -200,7 +201,7 @@ def emit_product(em: Emitter, node: Node, p: IntProduct) -> None:
 
 def _pack(em: Emitter, node: Node, p: IntProduct, bias: list[int], x_zero: int) -> list[Tensor | None]:
     """Weights, biases, and of quads the plan, the starts, extra quads and their places (int8_quads.hpp)."""
-    tile = int_tile(em.lanes)
+    tile, _ = int_tile(em.kernels)
     weights = em.constant_tensor(node.inputs[1])
     c, k = p.channels
     units = len(bias) // tile.panel

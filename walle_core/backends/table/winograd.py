@@ -46,10 +46,9 @@ class Tiling:
     panel: int
 
     @classmethod
-    def of(cls, image: Image, unit: int, lanes: int) -> Tiling:
-        """The tiling of an image for vectors of `lanes` float32."""
+    def of(cls, image: Image, unit: int, tile: TileShape) -> Tiling:
+        """The tiling of an image for products with a register tile."""
         tiles = image.n * -(-image.out[0] // unit) * -(-image.out[1] // unit)
-        tile = TileShape.of(lanes)
         return cls(unit, tiles, image.c, image.k, tile.rows, tile.panel)
 
     @property
@@ -127,12 +126,12 @@ def candidates(
     if image.c < MIN_CHANNELS or not epilogue_fits(node, specs):
         return []
     moved = sum(specs[n].nbytes for n in (node.inputs[0], *node.inputs[2:], node.outputs[0]) if n)
-    found = []
+    found, tile = [], TileShape.of(kernels)
     for unit in UNITS:
-        tiling = Tiling.of(image, unit, kernels.lanes)
+        tiling = Tiling.of(image, unit, tile)
         if kernels.kernel("winograd", f"F{unit}") is None or min(image.out) < unit // 2:
             continue
-        if unit == 6 and tiling.ops > COARSE_GAIN * Tiling.of(image, 4, kernels.lanes).ops:
+        if unit == 6 and tiling.ops > COARSE_GAIN * Tiling.of(image, 4, tile).ops:
             continue
         block, _ = tiling.schedule(1)
         why = f"{tiling.points} points, {tiling.tiles} tiles, {block} per block"
@@ -147,7 +146,7 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
     image = conv_image(node, em.graph.specs)
     assert image is not None
     unit = int(choice.params["unit"])
-    tiling = Tiling.of(image, unit, em.lanes)
+    tiling = Tiling.of(image, unit, TileShape.of(em.kernels))
     pack = em.require("winograd", f"pack_F{unit}")
     weights = em.packed(pack, node.inputs[1], [image.k, image.c], tiling.panels, tiling.weight_bytes // 4)
     block, groups = tiling.schedule(em.threads)

@@ -5,8 +5,9 @@
 // A operands are read by broadcast through one pointer per row and tap, so that a row may be a matrix row, a pixel of
 // an image or a zero row; nothing is copied first. B is packed in panels of kNr columns, [K][kNr], zero padded.
 //
-// Tile shape: R*V accumulators + V vectors of B + one broadcast must fit the vector registers, R row pointers + B
-// pointer + counter the 15 general registers: 12 x 2 with 32 registers, 6 x 2 with 16.
+// Tile shape, of the vector header: R*V accumulators + V vectors of B + one broadcast (by lane: R vectors of A) must fit the
+// vector registers, R row pointers + B pointer + counter the general ones: 12 x 2 with 32 registers, 6 x 2 with 16,
+// 5 x 4 with 32 by lane.
 #ifndef WALLE_KERNELS_GEMM_TILE_HPP
 #define WALLE_KERNELS_GEMM_TILE_HPP
 #ifndef WALLE_ISA
@@ -14,12 +15,12 @@
 #endif
 #include "walle/abi.h"
 #include "walle/kernels/activation.hpp"
+#include "walle/kernels/by_lane.hpp"
 
 namespace walle { namespace WALLE_ISA { namespace {
 
-constexpr int kNv = F32::N == 1 ? 8 : 2;                          // vectors per panel
-constexpr int kNr = kNv * F32::N;                                 // columns per panel
-constexpr int kMr = F32::N == 1 ? 4 : F32::N == 16 ? 12 : 6;      // most rows per tile
+constexpr int kNr = kNv * F32::N;  // columns per panel
+static_assert(kMr <= 12 && kIntMr <= 10, "the tables of tiles are that long");
 
 #define WALLE_INLINE inline __attribute__((always_inline))
 
@@ -76,7 +77,15 @@ WALLE_INLINE void tile_sum(F32 (&acc)[R][V], const float* const* rows, const flo
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) p[r] = rows[r];
   int64_t k = 0;
-  if (U > 1 && run >= 2 * U) {
+#ifdef WALLE_BY_LANE
+  const auto lane = [](auto at, int, F32 a, F32 x, F32 sum) __attribute__((always_inline)) {
+    return madd_lane<decltype(at)::value>(a, x, sum);
+  };
+  by_lanes<F32>(acc, p, b, run / F32::N, ahead, ahead_step, lane);
+  ahead += run / F32::N * F32::N * ahead_step;
+  run %= F32::N;
+#endif
+  if (U > 1 && run >= 2 * U) {  // never, where that was by lanes
     F32 more[U][R][V];
 #pragma GCC unroll 16
     for (int u = 1; u < U; ++u)

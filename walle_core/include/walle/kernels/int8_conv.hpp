@@ -1,6 +1,8 @@
 // Convolution and matrix product of 8-bit integers, channels last. Rows are output pixels, in quads or pairs
 // (int8_quads.hpp). A 1 x 1 window of whole quads is read where it is; other windows are gathered in scratch: quads as
-// unsigned bytes, padding being the zero point, and pairs as int16 less the zero point.
+// bytes of the ISA's sign (kSignedQuads), padding being the zero point, and pairs as int16 less the zero point.
+//
+// int8/tile:  dtype int64. buf dst (int64[3]: kIntMr, kNr, kSignedQuads of this ISA). No arguments, one unit.
 //
 // int8/conv:  dtype of x. buf dst [N,OH,OW,ldc], x [N,H,W,ldx], w_packed, bias' (int32), scale (float32), plan, at, extra,
 //                         from (see int8_quads.hpp; no plan: pairs), scratch. bias' and scale: [groups][panels * kNr].
@@ -9,7 +11,7 @@
 //                 11..13 y_zero, low, high,
 //                 14 H, 15 W, 16 OH, 17 OW, 18 KH, 19 KW, 20 stride_h, 21 stride_w, 22 pad_top, 23 pad_left,
 //                 24 dilation_h, 25 dilation_w, 26 elements of x.
-//             In place: quads, KH = KW = 1, no padding, C a multiple of 4, x unsigned.
+//             In place: quads, KH = KW = 1, no padding, C a multiple of 4, x of the sign of the ISA's quads.
 //             Scratch: block_tiles * kIntMr * (round64(4 * steps) + 64) bytes. Rows are below 2^32.
 //             Units: groups * ceil(ceil(rows/kIntMr) / block_tiles) * ceil(ceil(O/kNr) / group_panels).
 #ifndef WALLE_KERNELS_INT8_CONV_HPP
@@ -21,8 +23,14 @@ namespace walle { namespace WALLE_ISA { namespace {
 
 constexpr int kIntBlock = 32;  // most tiles of a block: pointers to its rows live on the stack
 
-// Finds the pixels of output rows. Quads: a signed x is made unsigned by adding 128. kWide: pairs.
+inline void int8_tile_shape(const walle_call* call) {
+  int64_t* dst = static_cast<int64_t*>(call->buf[0]);
+  dst[0] = kIntMr, dst[1] = kNr, dst[2] = kSignedQuads;
+}
+
+// Finds the pixels of output rows. Quads: x of the other sign is moved by 128. kWide: pairs.
 template <bool kSigned, bool kWide> struct ByteRows {
+  static constexpr bool kFlip = !kWide && kSigned != kSignedQuads;
   static constexpr int kSize = kWide ? 2 : 1, kChunk = 4 / kSize * I32::N;  // bytes of an element; elements of a vector
   const uint8_t* x;    // first channel of the group
   const uint8_t* end;  // of all of x
@@ -32,7 +40,7 @@ template <bool kSigned, bool kWide> struct ByteRows {
   static ByteRows make(const walle_call* call) {
     const int64_t* arg = call->arg;
     const uint8_t* x = static_cast<const uint8_t*>(call->buf[1]);
-    return {x,       x + arg[26], int32_t(arg[10]) + (kSigned && !kWide ? 128 : 0), arg[6], arg[7], arg[14], arg[15], arg[16], arg[17],
+    return {x,       x + arg[26], int32_t(arg[10]) + (!kFlip ? 0 : kSigned ? 128 : -128), arg[6], arg[7], arg[14], arg[15], arg[16], arg[17],
             arg[18], arg[19],     arg[20], arg[21], arg[22], arg[23], arg[24], arg[25]};
   }
   // n elements to `to`. Where x goes on, whole vectors are written: up to kChunk - 1 elements beyond n.
@@ -51,7 +59,7 @@ template <bool kSigned, bool kWide> struct ByteRows {
       v = sub_pairs(load_pairs<kSigned>(from), set_pairs(zero));
     } else {
       std::memcpy(&v, from, sizeof v);
-      if (kSigned) v = bit_xor(v, I32::set(int32_t(0x80808080u)));
+      if (kFlip) v = bit_xor(v, I32::set(int32_t(0x80808080u)));
     }
     std::memcpy(to, &v, sizeof v);
   }
@@ -166,6 +174,7 @@ template <bool kSigned> inline void int8_conv(const walle_call* call) {
 }}}  // namespace walle::WALLE_ISA::(anonymous)
 
 #define WALLE_INT8_CONV_ROWS                                                        \
+  {"int8", "tile", "int64", ::walle::WALLE_ISA::int8_tile_shape},                    \
   {"int8", "quads_plan", "int8", ::walle::WALLE_ISA::int8_quads_plan<int8_t>},       \
   {"int8", "quads_plan", "uint8", ::walle::WALLE_ISA::int8_quads_plan<uint8_t>},     \
   {"int8", "quads_pack", "int8", ::walle::WALLE_ISA::int8_quads_pack<int8_t>},       \

@@ -1,6 +1,6 @@
 // Packed weights of products of bytes: in quads of four neighbouring k, or in pairs of two, widened to int16.
 //
-// A product of quads takes unsigned by signed bytes. Where the ISA sums neighbouring products in 16 bits (kQuadLimit), a
+// A product of quads takes unsigned (kSignedQuads: signed) by signed bytes. Where the ISA sums neighbouring products in 16 bits (kQuadLimit), a
 // panel's weights are split: the main part keeps within the limit, whatever the activations are, and what is left over
 // goes to extra quads, which are added at the end. A panel is `paired` where two quads share one 16-bit sum: fewer
 // instructions, but more left over. Weights of which too much is left over are better off in pairs, which have no limit.
@@ -12,7 +12,7 @@
 //             dst[group][panel][quad][kNr]: quads of neighbouring k = tap*C + c, zero where o >= O or k >= C*taps.
 //             at (int32[units]): the panel's first extra quad. extra[at][kNr]: quads; from[at]: at which k / 4.
 //             bias'[units][kNr] = bias - x_zero * (sum of the channel's weights less w_zero).
-//             x_zero: of x as unsigned bytes. Units: groups * ceil(O / kNr).
+//             x_zero: of x as bytes of the sign of the ISA's quads. Units: groups * ceil(O / kNr).
 // int8/pairs_pack:  dtype of w. buf dst, w. arg as quads_pack. dst[group][panel][pair][kNr]: int16 pairs.
 #ifndef WALLE_KERNELS_INT8_QUADS_HPP
 #define WALLE_KERNELS_INT8_QUADS_HPP

@@ -63,8 +63,6 @@ inline Narrow narrow_make(const int64_t* arg) {
   return Narrow::make(int32_t(arg[0]) - centre, int32_t(arg[1]) - centre, int32_t(arg[2]) - centre, centre);
 }
 
-constexpr int kIntMr = kMr == 6 ? 4 : kMr == 12 ? 10 : kMr;  // rows of a tile: weights of two steps stay in registers too
-
 enum IntStep { kPairs, kQuads, kTwoQuads };  // what a step of a product multiplies: see int8_quads.hpp
 
 // Tiles of a product, one below the other: c[r][n] = narrow((bias[n] + sum over k of rows[r][k] * b[k][n]) * scale[n]).
@@ -112,6 +110,14 @@ template <int R, int V> WALLE_INLINE void int_sums(const IntTiles& t, const uint
     for (; k < steps; ++k, b += kNr) one(k, b, pair);
     return;
   }
+#ifdef WALLE_BY_LANE
+  const auto lane = [](auto at, int, I32 a, I32 w, I32 c) __attribute__((always_inline)) {
+    return dot_quads_lane<decltype(at)::value>(a, w, c);
+  };
+  by_lanes<I32>(acc, p, b, steps / I32::N, t.ahead, 0, lane);
+  k = steps / I32::N * I32::N;
+  for (int r = 0; r < R; ++r) p[r] = rows[r];
+#endif
   if (kQuadLimit && t.step == kTwoQuads) {
     for (; k + 2 <= steps; k += 2, b += 2 * kNr) {
       I32 even[V], odd[V];

@@ -7,7 +7,8 @@
 //   kBytes            bytes of one number in a word: 1 or 2
 //   copy(from, n, to), blank(n, to)   write n numbers of the image, or of its padding; may write up to 64 bytes beyond
 //   panel(column, cols, index), tile(m)  where the sums belong: columns of dst, which panel of all, rows from m
-//   init(v), dot(a, b, sum), finish(sums)
+//   sums<R, V>        the sums of a tile, by window_tile<Kind, R, V> or by its own way
+//   init(v), dot(a, b, sum), finish(sums)   what window_tile needs; where the ISA multiplies by lane, dot_lane<L> too
 //
 // arg of every window product: 0 rows (N*OH*OW), 1 O per group, 2 block_tiles, 3 group_panels, 4 columns_first (see Cut),
 //     5 groups, 6 C per group, 7 ldx, 8 ldc, 9 scratch (words per thread), 10 H, 11 W, 12 OH, 13 OW, 14 KH, 15 KW,
@@ -81,6 +82,13 @@ __attribute__((noinline)) void window_tile(const Kind& kind, const int32_t* a, i
   const int32_t* p[R];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) p[r] = a + r * stride;
+#ifdef WALLE_BY_LANE
+  const auto lane = [](auto at, int, I32 w, I32 x, typename Kind::Sum sum) __attribute__((always_inline)) {
+    return Kind::template dot_lane<decltype(at)::value>(w, x, sum);
+  };
+  by_lanes<I32>(acc, p, b, words / I32::N, reinterpret_cast<const char*>(b), 0, lane);
+  words %= I32::N;
+#endif
   for (int64_t k = 0; k < words; ++k) {
     I32 bv[V];
 #pragma GCC unroll 16
@@ -103,7 +111,7 @@ __attribute__((noinline)) void window_tile(const Kind& kind, const int32_t* a, i
 template <class Kind> using window_fn = void (*)(const Kind&, const int32_t*, int64_t, int64_t, const int32_t*);
 
 template <class Kind> inline window_fn<Kind> window_select(int height, int64_t cols) {
-#define WALLE_TILE_ROW(R) {window_tile<Kind, (R < kMr ? R : kMr), kNv / 2>, window_tile<Kind, (R < kMr ? R : kMr), kNv>}
+#define WALLE_TILE_ROW(R) {Kind::template sums<(R < kMr ? R : kMr), kNv / 2>, Kind::template sums<(R < kMr ? R : kMr), kNv>}
   static const window_fn<Kind> table[12][2] = {
       WALLE_TILE_ROW(1), WALLE_TILE_ROW(2), WALLE_TILE_ROW(3), WALLE_TILE_ROW(4),  WALLE_TILE_ROW(5),  WALLE_TILE_ROW(6),
       WALLE_TILE_ROW(7), WALLE_TILE_ROW(8), WALLE_TILE_ROW(9), WALLE_TILE_ROW(10), WALLE_TILE_ROW(11), WALLE_TILE_ROW(12)};

@@ -17,6 +17,10 @@
 
 namespace walle { namespace WALLE_ISA { namespace {
 
+// The register tile of a product (gemm_tile.hpp): most rows, vectors per row, most rows of products of bytes. What the ISA's
+// registers hold; an ISA that multiplies by a lane also defines WALLE_BY_LANE and offers what by_lane.hpp lists.
+constexpr int kMr = 4, kNv = 8, kIntMr = 4;
+
 struct M32 { bool v; };
 struct I32;
 
@@ -111,10 +115,11 @@ template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {                 // 
   }
   return {int32_t(made)};
 }
-// Four bytes per int32 lane ("quads"), a unsigned and b signed: c + the sum of their products. Where kQuadLimit is not 0, two
+// Four bytes per int32 lane ("quads"), b signed and a unsigned (kSignedQuads: signed): c + the sum of their products. Where kQuadLimit is not 0, two
 // neighbouring products (four, of two quads at once) are first summed in 16 bits: exact if the positive and the negative
 // factors of b in such a sum do not exceed kQuadLimit each.
 constexpr int kQuadLimit = 0;
+constexpr bool kSignedQuads = false;
 inline I32 dot_quads(I32 a, I32 b, I32 c) {
   uint32_t sum = uint32_t(c.v);
   for (int i = 0; i < 32; i += 8) sum += uint32_t((a.v >> i & 0xff) * int32_t(int8_t(b.v >> i)));

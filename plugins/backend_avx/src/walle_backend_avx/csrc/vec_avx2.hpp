@@ -15,6 +15,8 @@
 
 namespace walle { namespace WALLE_ISA { namespace {
 
+constexpr int kMr = 6, kNv = 2, kIntMr = 4;  // of bytes: weights of two steps stay in registers too
+
 struct M32 { __m256 v; };
 
 inline __m256i tail_mask(size_t n) {
@@ -134,6 +136,7 @@ inline I32 dot_pairs(I32 a, I32 b, I32 c) {
   return c;
 }
 #endif
+constexpr bool kSignedQuads = false;
 template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {
   return {kSigned ? _mm256_max_epi8(a.v, b.v) : _mm256_max_epu8(a.v, b.v)};
 }

@@ -15,6 +15,8 @@
 
 namespace walle { namespace WALLE_ISA { namespace {
 
+constexpr int kMr = 12, kNv = 2, kIntMr = 10;  // of bytes: weights of two steps stay in registers too
+
 struct M32 { __mmask16 v; };
 
 inline __mmask16 tail_mask(size_t n) { return __mmask16((1u << n) - 1u); }
@@ -113,6 +115,7 @@ inline I32 dot_pairs(I32 a, I32 b, I32 c) {
 #endif
 }
 #endif
+constexpr bool kSignedQuads = false;
 template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {
   return {kSigned ? _mm512_max_epi8(a.v, b.v) : _mm512_max_epu8(a.v, b.v)};
 }

@@ -1,5 +1,5 @@
 #define WALLE_ISA neoni8mm
-#define WALLE_NEON_I8MM
+#define WALLE_NEON_DOT
 #include "vec_neon.hpp"
 #include "walle/kernels/export.hpp"
 #include "walle/kernels/int8_conv.hpp"

@@ -6,6 +6,7 @@
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
+static bool walle_has_fp16() { return getauxval(AT_HWCAP) >> 10 & 1; }
 static bool walle_has_dotprod() { return getauxval(AT_HWCAP) >> 20 & 1; }
 static bool walle_has_i8mm() { return getauxval(AT_HWCAP2) >> 13 & 1; }
 static bool walle_has_bf16() { return getauxval(AT_HWCAP2) >> 14 & 1; }
@@ -16,10 +17,12 @@ static bool walle_has(const char* name) {
   size_t size = sizeof value;
   return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
 }
+static bool walle_has_fp16() { return walle_has("hw.optional.arm.FEAT_FP16"); }
 static bool walle_has_dotprod() { return walle_has("hw.optional.arm.FEAT_DotProd"); }
 static bool walle_has_i8mm() { return walle_has("hw.optional.arm.FEAT_I8MM"); }
 static bool walle_has_bf16() { return walle_has("hw.optional.arm.FEAT_BF16"); }
 #else  // the operating system does not tell: the table that every AArch64 runs
+static inline bool walle_has_fp16() { return false; }
 static inline bool walle_has_dotprod() { return false; }
 static inline bool walle_has_i8mm() { return false; }
 static inline bool walle_has_bf16() { return false; }

@@ -12,8 +12,11 @@
 #include <cstring>
 
 #define WALLE_LANES 4
+#define WALLE_BY_LANE
 
 namespace walle { namespace WALLE_ISA { namespace {
+
+constexpr int kMr = 5, kNv = 4, kIntMr = 5;  // 20 sums, a vector of each row and one of B's 4: 29 of 32 registers
 
 struct M32 { uint32x4_t v; };
 
@@ -114,6 +117,31 @@ inline float reduce_min(F32 a) { return vminvq_f32(a.v); }
 inline void prefetch(const void* p) { __builtin_prefetch(p); }
 inline void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 inline F32 pin(F32 a) { asm("" : "+w"(a.v)); return a; }
+inline I32 pin(I32 a) { asm("" : "+w"(a.v)); return a; }
+template <int L> inline F32 madd_lane(F32 a, F32 b, F32 c) { return {vfmaq_laneq_f32(c.v, b.v, a.v, L)}; }
+
+// Loads that stay where they are written and move their pointer themselves: of plain ones GCC hoists so many that it runs out of
+// registers and keeps sums on the stack.
+#define WALLE_TAKE inline __attribute__((always_inline)) void take
+template <class W, class X> WALLE_TAKE(const W*& p, X& x) {
+  typedef unsigned char all[16];
+  asm volatile("ldr %q0, [%1], #16" : "=w"(x.v), "+r"(p) : "m"(*reinterpret_cast<const all*>(p)));
+}
+template <class W, class X> WALLE_TAKE(const W*& p, X (&x)[2]) {  // half a panel
+  typedef unsigned char all[32];
+  asm volatile("ldp %q0, %q1, [%2], #64" : "=w"(x[0].v), "=w"(x[1].v), "+r"(p) : "m"(*reinterpret_cast<const all*>(p)));
+}
+template <class W, class X> WALLE_TAKE(const W*& p, X (&x)[4]) {  // LD1 wants neighbouring registers
+  typedef unsigned char all[64];
+  register decltype(x[0].v) b0 asm("v28");
+  register decltype(x[0].v) b1 asm("v29");
+  register decltype(x[0].v) b2 asm("v30");
+  register decltype(x[0].v) b3 asm("v31");
+  asm volatile("ld1 {v28.4s-v31.4s}, [%4], #64"
+               : "=w"(b0), "=w"(b1), "=w"(b2), "=w"(b3), "+r"(p) : "m"(*reinterpret_cast<const all*>(p)));
+  x[0].v = b0, x[1].v = b1, x[2].v = b2, x[3].v = b3;
+}
+#undef WALLE_TAKE
 inline void transpose(F32* r) {
   const float32x4x2_t a = vtrnq_f32(r[0].v, r[1].v), b = vtrnq_f32(r[2].v, r[3].v);
   r[0].v = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
@@ -154,28 +182,18 @@ template <bool kSigned> inline I32 max_bytes(I32 a, I32 b) {
   return {vreinterpretq_s32_u8(vmaxq_u8(vreinterpretq_u8_s32(a.v), vreinterpretq_u8_s32(b.v)))};
 }
 constexpr int kQuadLimit = 0;
-#if defined(WALLE_NEON_I8MM)
-inline I32 dot_quads(I32 a, I32 b, I32 c) {
-  return {vusdotq_s32(c.v, vreinterpretq_u8_s32(a.v), vreinterpretq_s8_s32(b.v))};
-}
-#elif defined(WALLE_NEON_DOT)
-// Both factors signed: a - 128 instead of a, and 128 times the sum of b.
-inline I32 dot_quads(I32 a, I32 b, I32 c) {
-  const int8x16_t y = vreinterpretq_s8_s32(b.v);
-  const int8x16_t x = vreinterpretq_s8_u8(veorq_u8(vreinterpretq_u8_s32(a.v), vdupq_n_u8(0x80)));
-  const int32x4_t sum = vdotq_s32(vdupq_n_s32(0), y, vdupq_n_s8(1));
-  return {vaddq_s32(vdotq_s32(c.v, x, y), vshlq_n_s32(sum, 7))};
-}
+constexpr bool kSignedQuads = true;  // as every level multiplies them
+inline int8x16_t bytes(I32 a) { return vreinterpretq_s8_s32(a.v); }
+#ifdef WALLE_NEON_DOT
+inline I32 dot_quads(I32 a, I32 b, I32 c) { return {vdotq_s32(c.v, bytes(b), bytes(a))}; }
+template <int L> inline I32 dot_quads_lane(I32 a, I32 b, I32 c) { return {vdotq_laneq_s32(c.v, bytes(b), bytes(a), L)}; }
 #else
 inline I32 dot_quads(I32 a, I32 b, I32 c) {
-  const uint8x16_t x = vreinterpretq_u8_s32(a.v);
-  const int8x16_t y = vreinterpretq_s8_s32(b.v);
-  const int16x8_t x0 = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(x))), y0 = vmovl_s8(vget_low_s8(y));
-  const int16x8_t x1 = vreinterpretq_s16_u16(vmovl_high_u8(x)), y1 = vmovl_high_s8(y);
-  const int32x4_t low = vpaddq_s32(vmull_s16(vget_low_s16(x0), vget_low_s16(y0)), vmull_high_s16(x0, y0));
-  const int32x4_t high = vpaddq_s32(vmull_s16(vget_low_s16(x1), vget_low_s16(y1)), vmull_high_s16(x1, y1));
+  const int8x16_t x = bytes(a), y = bytes(b);
+  const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(x), vget_low_s8(y))), high = vpaddlq_s16(vmull_high_s8(x, y));
   return {vaddq_s32(c.v, vpaddq_s32(low, high))};
 }
+template <int L> inline I32 dot_quads_lane(I32 a, I32 b, I32 c) { return dot_quads({vdupq_laneq_s32(a.v, L)}, b, c); }
 #endif
 inline I32 dot_quads(I32 a, I32 b, I32 a2, I32 b2, I32 c) { return dot_quads(a2, b2, dot_quads(a, b, c)); }
 
@@ -201,12 +219,32 @@ inline void zip_pairs(I32 a, I32 b, I32* lo, I32* hi) {
 }
 inline void store_zipped_narrow(F32 lo, F32 hi, const Narrow& n, uint8_t* p) { store_narrow(lo, hi, n, p); }
 
+#ifdef WALLE_NEON_FP16
+struct F16 {
+  static constexpr int N = 8;
+  float16x8_t v;
+  static F16 set(float x) { return {vdupq_n_f16(float16_t(x))}; }
+};
+inline F16 add(F16 a, F16 b) { return {vaddq_f16(a.v, b.v)}; }
+inline F16 pin(F16 a) { asm("" : "+w"(a.v)); return a; }
+inline F16 as_f16(I32 a) { return {vreinterpretq_f16_s32(a.v)}; }
+inline I32 pack_f16(F32 a, F32 b) { return {vreinterpretq_s32_f16(vcvt_high_f16_f32(vcvt_f16_f32(a.v), b.v))}; }
+inline void widen(F16 a, F32* low, F32* high) { low->v = vcvt_f32_f16(vget_low_f16(a.v)), high->v = vcvt_high_f32_f16(a.v); }
+// Of the intrinsic, GCC 12 makes a copy of the lane first. The multiplier by lane is one of v0 to v15.
+template <int L> inline F16 madd_f16(I32 a, F16 b, F16 c) {
+  asm("fmla %0.8h, %1.8h, %2.h[%3]" : "+w"(c.v) : "w"(b.v), "x"(a.v), "n"(L));
+  return c;
+}
+#endif
 #ifdef WALLE_NEON_BF16
 inline I32 pack_bf16(F32 a, F32 b) {
   return {vreinterpretq_s32_bf16(vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(a.v), b.v))};
 }
 inline F32 dot_bf16(I32 a, I32 b, F32 c) {
-  return {vbfdotq_f32(c.v, vreinterpretq_bf16_s32(a.v), vreinterpretq_bf16_s32(b.v))};
+  return {vbfdotq_f32(c.v, vreinterpretq_bf16_s32(b.v), vreinterpretq_bf16_s32(a.v))};
+}
+template <int L> inline F32 dot_bf16_lane(I32 a, I32 b, F32 c) {
+  return {vbfdotq_laneq_f32(c.v, vreinterpretq_bf16_s32(b.v), vreinterpretq_bf16_s32(a.v), L)};
 }
 #endif
 

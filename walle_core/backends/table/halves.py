@@ -1,11 +1,12 @@
-"""Products of float32 whose operands are rounded to bfloat16, two in a 32-bit word (windows.hpp, bf16_dot.hpp).
+"""Products of float32 whose operands are rounded to 16 bits, two in a 32-bit word (windows.hpp, bf16_dot.hpp, fp16_dot.hpp).
 
-Tables without dot products of bfloat16 have no row of them, and then nothing is offered here.
+Tables without such products have no rows of them, and then nothing is offered here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -63,7 +64,7 @@ class WindowProduct:
 
     def candidate(self, kernels: Kernels, kind: str, moved: float, **attributes: Any) -> Candidate:
         """The candidate ``gemm_<kind>`` or ``direct_<kind>``."""
-        tile, (c, k), image = TileShape.of(kernels.lanes), self.channels, self.image
+        tile, (c, k), image = TileShape.of(kernels), self.channels, self.image
         ops = self.numbers * self.groups * padded_ops(image.pixels, k, self.words, tile)
         name = f"gemm_{kind}" if image.taps == 1 else f"direct_{kind}"
         params = {"tile": (tile.rows, tile.panel), "block": self.cut(tile, 1).block_tiles}
@@ -86,7 +87,7 @@ class WindowProduct:
         args: Sequence[int],
     ) -> None:
         """The step: `own` are packed weights and the two operands of the kind, `args` its arguments."""
-        tile, i, (c, k) = TileShape.of(em.lanes), self.image, self.channels
+        tile, i, (c, k) = TileShape.of(em.kernels), self.image, self.channels
         cut = self.cut(tile, em.threads)
         scratch = stage_floats(cut, tile)
         operands = [
@@ -125,11 +126,14 @@ def _float(node: Node, specs: Mapping[str, TensorSpec]) -> WindowProduct | None:
     return WindowProduct(image, 1, (p.b_stride[1], p.b_stride[0], 0), 2)
 
 
+KINDS = ("bf16", "fp16")  # bfloat16; IEEE half precision
+
+
 def candidates(
-    kernels: Kernels, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+    kind: str, kernels: Kernels, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
 ) -> Sequence[Candidate]:
-    """Products by constant weights, of operands rounded to bfloat16; sums of integers, which must stay exact, are not."""
-    if kernels.kernel("bf16_dot", "conv") is None or not supports_activation(node.attrs):
+    """Products by constant weights, of operands rounded to the kind; sums of integers, which must stay exact, are not."""
+    if kernels.kernel(f"{kind}_dot", "conv") is None or not supports_activation(node.attrs):
         return []
     if node.attrs.get("exact") or node.inputs[1] not in constants:
         return []
@@ -138,18 +142,18 @@ def candidates(
         return []
     moved = float(sum(specs[n].nbytes for n in (*node.inputs, node.outputs[0]) if n))
     moved -= specs[node.inputs[1]].nbytes / 2
-    return [p.candidate(kernels, "bf16", moved, approximate=True, precision="low")]
+    return [p.candidate(kernels, kind, moved, approximate=True, precision="low")]
 
 
-def emit(em: Emitter, node: Node, choice: Candidate) -> None:
+def emit(kind: str, em: Emitter, node: Node, choice: Candidate) -> None:
     """Rounds and packs the weights at load, and multiplies."""
     del choice
     p = _float(node, em.graph.specs)
     assert p is not None
-    tile = TileShape.of(em.lanes)
+    tile = TileShape.of(em.kernels)
     alpha = float(node.attrs.get("alpha", 1.0)) if node.op in ("Gemm", "FusedMatMul") else 1.0
     units = p.panels(tile)
-    pack = em.require("bf16_dot", "pack")
+    pack = em.require(f"{kind}_dot", "pack")
     packed = em.packed(
         pack, node.inputs[1], [*p.pack_args(), f64(alpha)], units, units * p.words * tile.panel
     )
@@ -157,10 +161,18 @@ def emit(em: Emitter, node: Node, choice: Candidate) -> None:
     assert addends is not None
     own, k = [packed, *(em.value(n) for n in addends)], p.image.k
     args = [k, *activation_args(node.attrs)]
-    p.emit(em, node, em.require("bf16_dot", "conv"), own, em.distance(node.outputs[0], k), args)
+    p.emit(em, node, em.require(f"{kind}_dot", "conv"), own, em.distance(node.outputs[0], k), args)
 
 
 def rules() -> list[Rule]:
-    """The rule of bfloat16 products."""
-    products = ("FusedConv", "MatMul", "FusedMatMul", "Gemm")
-    return [Rule("bf16", products, candidates, emit, places_rows=True)]
+    """The rules of products in reduced precision."""
+    return [
+        Rule(
+            kind,
+            ("FusedConv", "MatMul", "FusedMatMul", "Gemm"),
+            partial(candidates, kind),
+            partial(emit, kind),
+            places_rows=True,
+        )
+        for kind in KINDS
+    ]

@@ -1,7 +1,8 @@
-"""Products of float32 in low precision, against float64, on every table that has dot products of bfloat16.
+"""Products of float32 in low precision, against float64, on every table that has products of bfloat16 or of half floats.
 
-The kernels must give the product of the rounded operands to the accuracy of float32 sums; and, as a user sees it, stay within
-2^-7 of the sum of the terms' magnitudes: each operand is rounded to eight significant bits, by 2^-8 of itself at most.
+The kernels must give the product of the rounded operands to the accuracy of their sums (float32; of half floats, partial sums are
+half floats too); and, as a user sees it, stay within 2^-7 of the sum of the terms' magnitudes: of bfloat16, each operand is rounded
+to eight significant bits, by 2^-8 of itself at most.
 """
 
 import ml_dtypes
@@ -12,33 +13,42 @@ from hypothesis import strategies as st
 
 from walle_core import Tensor
 from walle_core.backends.reference import run_node
-from walle_core.backends.table import bf16
+from walle_core.backends.table import halves
 from walle_core.backends.table.emitter import Emitter
 from walle_core.graph.builder import Builder
 
 CASES = settings(max_examples=40, deadline=None)
-(RULE,) = bf16.rules()
+RULES = {rule.name: rule for rule in halves.rules()}
+STORED = {"bf16": ml_dtypes.bfloat16, "fp16": np.float16}
+CLOSE = {"bf16": 4e-6, "fp16": 2**-9}
 ACTIVATIONS = st.sampled_from([{}, {"activation": "Relu"}, {"activation": "Clip", "act_alpha": -0.5, "act_beta": 0.75},
                                {"activation": "Gelu"}])  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def table(kernels):
-    """A table with these rows; of another it must be true that it offers nothing."""
-    if kernels.kernel("bf16_dot", "conv") is None:
+class Table:
+    """Kernels with the rule of one kind."""
+
+    def __init__(self, kernels, kind):
+        self.kernels, self.kind, self.rule = kernels, kind, RULES[kind]
+
+    def rounded(self, x):
+        return x.astype(STORED[self.kind]).astype(np.float64)
+
+
+@pytest.fixture(scope="session", params=sorted(RULES))
+def table(kernels, request):
+    """A table with the rows of a kind; of another it must be true that it offers nothing."""
+    made = Table(kernels, request.param)
+    if kernels.kernel(f"{request.param}_dot", "conv") is None:
         g = Builder()
         graph = g.graph([g.MatMul(g.input("a", "float32", (4, 8)), g.const(Tensor((8, 4))))])
-        assert not RULE.candidates(kernels, graph.nodes[0], graph.specs, graph.constants)
+        assert not made.rule.candidates(kernels, graph.nodes[0], graph.specs, graph.constants)
         return None
-    return kernels
+    return made
 
 
 def numbers(rng, *shape):
     return rng.standard_normal(shape, dtype=np.float32)
-
-
-def rounded(x):
-    return x.astype(ml_dtypes.bfloat16).astype(np.float64)
 
 
 def reference(node, operands):
@@ -59,10 +69,10 @@ def check(table, op, operands, threads=1, **attributes):
     ]
     graph = g.graph([g.op(op, *names, **attributes)])
     (node,) = graph.nodes
-    (offer,) = RULE.candidates(table, node, graph.specs, graph.constants)
+    (offer,) = table.rule.candidates(table.kernels, node, graph.specs, graph.constants)
     assert (offer.precision, offer.approximate) == ("low", True)
-    em = Emitter(graph, table, threads)
-    RULE.emit(em, node, offer)
+    em = Emitter(graph, table.kernels, threads)
+    table.rule.emit(em, node, offer)
     given = [v for i, v in enumerate(operands) if i not in (1, 2) and v is not None]
     (made,) = em.finish()[0].program().run([Tensor.wrap(v) for v in given])
     made = np.asarray(made)
@@ -71,11 +81,11 @@ def check(table, op, operands, threads=1, **attributes):
         inputs=node.inputs[:2], attrs={k: v for k, v in node.attrs.items() if not k.startswith("act")}
     )
     terms = reference(linear, [np.abs(wide[0]), np.abs(wide[1])])
-    close = reference(node, [rounded(operands[0]), rounded(operands[1]), *wide[2:]])
+    close = reference(node, [table.rounded(operands[0]), table.rounded(operands[1]), *wide[2:]])
     exact = reference(node, wide)
     scale = terms + sum(np.abs(v).max() for v in wide[2:] if v is not None) + 1e-3
     assert made.shape == exact.shape
-    assert (np.abs(made - close) / scale).max() < 4e-6
+    assert (np.abs(made - close) / scale).max() < CLOSE[table.kind]
     assert (np.abs(made - exact) / scale).max() < 1.13 * 2**-7  # 1.13: the greatest slope of GELU
 
 
@@ -138,8 +148,8 @@ def test_what_is_not_finite_reaches_the_result_and_nothing_else(table):
     g = Builder()
     graph = g.graph([g.MatMul(g.input("a", "float32", a.shape), g.const(Tensor.wrap(b)))])
     if table:
-        em = Emitter(graph, table, 1)
-        RULE.emit(em, graph.nodes[0], None)
+        em = Emitter(graph, table.kernels, 1)
+        table.rule.emit(em, graph.nodes[0], None)
         program = em.finish()[0].program()
         program.run([Tensor.wrap(np.full_like(a, np.nan))])  # the scratch is full of NaN from here on
         made = np.asarray(program.run([Tensor.wrap(a)])[0])
@@ -160,5 +170,5 @@ def test_what_is_declined(table):
     ]  # fmt: skip
     graph = g.graph(values)
     if table:
-        taken = [bool(RULE.candidates(table, n, graph.specs, graph.constants)) for n in graph.nodes]
+        taken = [bool(table.rule.candidates(table.kernels, n, graph.specs, graph.constants)) for n in graph.nodes]
         assert taken == [False] * 6 + [True]
