@@ -32,7 +32,7 @@ import numpy as np
 from conversions import load_arrays
 from gpu_engines import PEERS
 from peers import QUANTISED, WRONG, Worker, calm_slice, error_of
-from report import geometric_mean, write_gpu_section
+from report import geometric_mean, write_section
 
 import walle_core as walle
 
@@ -255,7 +255,7 @@ def main() -> int:
                 )
     lines = section(tested, rows, options)
     if options.markdown:
-        write_gpu_section(options.markdown, lines)
+        write_section(options.markdown, "gpu", lines)
     print("\n".join(lines))
     ours = [f for r in rows for e, f in r["engines"].items() if e.startswith("walle:")]
     bad = any(f.get("wrong") or "error" in f for f in ours)

@@ -16,22 +16,28 @@ import walle_core as walle
 MARKS = "<!-- figures: written by benchmarks/peers.py -->", "<!-- end of figures -->"
 
 
-GPU_MARKS = "<!-- gpu: written by benchmarks/gpu.py -->", "<!-- end of gpu -->"
+SECTIONS = "gpu", "inner_loops"  # scripts whose part of the page stays when another one writes
 
 
-def gpu_section(page: Path) -> str:
-    """The part of a page between GPU_MARKS, with them; "" if the page or the part is not there."""
+def section_marks(script: str) -> tuple[str, str]:
+    """What a script's part of a page stands between."""
+    return f"<!-- {script}: written by benchmarks/{script}.py -->", f"<!-- end of {script} -->"
+
+
+def section(page: Path, script: str) -> str:
+    """A script's part of a page, with its marks; "" if the page or the part is not there."""
     text = page.read_text(encoding="utf-8") if page.exists() else ""
-    _, begin, rest = text.partition(GPU_MARKS[0])
-    inner, end, _ = rest.partition(GPU_MARKS[1])
+    marks = section_marks(script)
+    _, begin, rest = text.partition(marks[0])
+    inner, end, _ = rest.partition(marks[1])
     return f"\n{begin}{inner}{end}\n" if begin and end else ""
 
 
-def write_gpu_section(page: Path, lines: Sequence[str]) -> None:
-    """Puts lines between GPU_MARKS, in place of what is there or at the end of the page; all else stays."""
+def write_section(page: Path, script: str, lines: Sequence[str]) -> None:
+    """Writes a script's part of a page, in place of what is there or at the end of the page; all else stays."""
     text = page.read_text(encoding="utf-8") if page.exists() else ""
-    old = gpu_section(page).strip()
-    new = "\n".join([GPU_MARKS[0], *lines, GPU_MARKS[1]])
+    old, marks = section(page, script).strip(), section_marks(script)
+    new = "\n".join([marks[0], *lines, marks[1]])
     text = text.replace(old, new) if old else f"{text.rstrip()}\n\n{new}\n".lstrip()
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")

@@ -204,7 +204,7 @@ __attribute__((noinline)) void depthwise_pairs(const DepthwiseRow& r, int64_t ox
 
 // One output row, or two.
 template <int KW, int SW, bool kTwo> void depthwise_row(const DepthwiseRow& r) {
-  constexpr int P = F32::N >= 16 ? 8 / (SW == 1 || SW == 0 ? 1 : 2) : 4;
+  constexpr int P = kRegisters >= 32 ? 8 / (SW == 1 || SW == 0 ? 1 : 2) : 4;
   const DepthwiseArgs& a = r.a;
   const int64_t span = (a.kw - 1) * a.dilation_w;
   // Channels are taken in blocks whose strips (inputs and weights) stay in the first-level cache.

@@ -20,6 +20,7 @@ namespace walle { namespace WALLE_ISA { namespace {
 // The register tile of a product (gemm_tile.hpp): most rows, vectors per row, most rows of products of bytes. What the ISA's
 // registers hold; an ISA that multiplies by a lane also defines WALLE_BY_LANE and offers what by_lane.hpp lists.
 constexpr int kMr = 4, kNv = 8, kIntMr = 4;
+constexpr int kRegisters = 16;  // for vectors
 
 struct M32 { bool v; };
 struct I32;

@@ -15,6 +15,7 @@
 
 namespace walle { namespace WALLE_ISA { namespace {
 
+constexpr int kRegisters = 16;
 constexpr int kMr = 6, kNv = 2, kIntMr = 4;  // of bytes: weights of two steps stay in registers too
 
 struct M32 { __m256 v; };

@@ -15,6 +15,7 @@
 
 namespace walle { namespace WALLE_ISA { namespace {
 
+constexpr int kRegisters = 32;
 constexpr int kMr = 12, kNv = 2, kIntMr = 10;  // of bytes: weights of two steps stay in registers too
 
 struct M32 { __mmask16 v; };

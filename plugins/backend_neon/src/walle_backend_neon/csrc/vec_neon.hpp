@@ -16,6 +16,7 @@
 
 namespace walle { namespace WALLE_ISA { namespace {
 
+constexpr int kRegisters = 32;
 constexpr int kMr = 5, kNv = 4, kIntMr = 5;  // 20 sums, a vector of each row and one of B's 4: 29 of 32 registers
 
 struct M32 { uint32x4_t v; };
