@@ -39,8 +39,6 @@ KERNELS = [  # name in the table, ISA, pattern of the function: rows and vectors
     ("GEMM, convolution, 8 bits", "neondot", r"\bint_tiles<(\d+), (\d+)>", True),
     ("GEMM, convolution, bfloat16", "neonbf16", r"window_tile<.*Bf16Pairs, (\d+), (\d+)>", True),
     ("GEMM, convolution, 8 bits", "neon", r"\bint_tiles<(\d+), (\d+)>", False),
-    ("depthwise convolution 3 x 3, two rows, float32", "neon", r"depthwise_pairs<(3), (4), false>", False),
-    ("depthwise convolution 3 x 3, stride 2, float32", "neon", r"depthwise_strips<(3), 2, (4), false>", False),
     ("depthwise convolution 3 x 3, 8 bits", "neon", r"int8_strip<false, (3), 1, (4), .*0>", False),
 ]
 SHARE = 0.85  # what the full tiles of the marked kernels must reach
@@ -87,7 +85,14 @@ def compile_objects(folder: Path) -> None:
     def one(isa: str, features: Sequence[str]) -> None:
         march = "+".join(["armv8.2-a" if features else "armv8-a", *features])
         includes = ["-I", str(ROOT / "walle_core/include"), "-I", str(source)]
-        command = [f"{CROSS}g++", *set_["FLAGS"], f"-march={march}", *includes, "-c", str(source / f"isa_{isa}.cpp")]
+        command = [
+            f"{CROSS}g++",
+            *set_["FLAGS"],
+            f"-march={march}",
+            *includes,
+            "-c",
+            str(source / f"isa_{isa}.cpp"),
+        ]
         subprocess.run([*command, "-o", str(folder / f"isa_{isa}.o")], check=True)
 
     with ThreadPoolExecutor(2) as pool:
@@ -133,7 +138,8 @@ def measure(folder: Path) -> list[Loop]:
         if not found:
             raise LookupError(f"{isa}: no function like {pattern} has a loop with products")
         made += [
-            Loop(kernel, isa, shape, *facts, shape == max(found), bound) for shape, facts in sorted(found.items())
+            Loop(kernel, isa, shape, *facts, shape == max(found), bound)
+            for shape, facts in sorted(found.items())
         ]
     return made
 
@@ -178,7 +184,9 @@ def failures(loops: Sequence[Loop]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--objects", type=Path, help="folder with the compiled isa_*.o; default: compiles them")
+    parser.add_argument(
+        "--objects", type=Path, help="folder with the compiled isa_*.o; default: compiles them"
+    )
     parser.add_argument("--markdown", type=Path, help="page whose section on inner loops is written")
     options = parser.parse_args()
     if shutil.which(f"{CROSS}g++") is None or shutil.which(f"{CROSS}objdump") is None:

@@ -170,5 +170,7 @@ def test_what_is_declined(table):
     ]  # fmt: skip
     graph = g.graph(values)
     if table:
-        taken = [bool(table.rule.candidates(table.kernels, n, graph.specs, graph.constants)) for n in graph.nodes]
+        taken = [
+            bool(table.rule.candidates(table.kernels, n, graph.specs, graph.constants)) for n in graph.nodes
+        ]
         assert taken == [False] * 6 + [True]

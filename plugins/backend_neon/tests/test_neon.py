@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import emulated_arm as emulated
@@ -14,7 +16,9 @@ import walle_backend_neon
 FULL = os.environ.get("WALLE_FULL", "") not in {"", "0"}
 ARM = platform.machine().lower() in {"aarch64", "arm64"}
 LEVELS = {
-    "cortex-a72": ["neon"], "cortex-a76": ["neondot", "neon"], "max": ["neoni8mm", "neonbf16", "neondot", "neon"],
+    "cortex-a72": ["neon"],
+    "cortex-a76": ["neondot", "neonfp16", "neon"],
+    "max": ["neoni8mm", "neonbf16", "neondot", "neonfp16", "neon"],
 }  # fmt: skip
 # what the kit runs on every processor by default: one kernel family each, and those that a level replaces
 SAMPLE = "(MatMul-3 or Conv-2 or Softmax-1 or Exp-3 or Tanh-3 or QLinearConv-0 or ConvInteger-0 or ReduceSum-3) and float32"
@@ -80,3 +84,16 @@ def test_networks_give_what_onnxruntime_gave(cpu: str) -> None:
     errors = dict(line.split() for line in done.stdout.splitlines())
     assert len(errors) == len(found)
     assert all(float(e) <= 1e-3 for e in errors.values()), errors
+
+
+def test_inner_loops_are_products() -> None:
+    """Of the full tiles of every product with an instruction of its own, 85 % of the inner loop are products."""
+    emulated.needed()
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, str(root / "benchmarks/inner_loops.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("| GEMM")]
+    shares = {row[1].strip(): float(row[6].strip(" %")) for row in rows if row[3].strip() != "smull"}
+    assert set(shares) == {"neon", "neonfp16", "neondot", "neonbf16"}
+    assert min(shares.values()) >= 85, shares
