@@ -131,7 +131,7 @@ def measure(folder: Path) -> list[Loop]:
         for name, body in code[isa].items():
             match = re.search(pattern, name)
             counts = inner_loop(body) if match else Counter()
-            products = Counter({op: counts[op] for op in PRODUCTS if counts[op]})
+            products = Counter({op: counts[op] for op in sorted(PRODUCTS) if counts[op]})
             if match and products:
                 shape = int(match[1]), int(match[2])
                 found[shape] = products.most_common(1)[0][0], products.total(), counts.total()
