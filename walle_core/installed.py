@@ -76,3 +76,16 @@ def function(where: str) -> Any:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise CacheError(f"{where!r} is gone ({error})") from error
+
+
+def version_of(distribution: str) -> str:
+    """Version of an installed distribution; "0" where it is imported from a source folder."""
+    from importlib.metadata import (  # here: a start from a stored plan does without
+        PackageNotFoundError,
+        version,
+    )
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "0"

@@ -92,7 +92,7 @@ setup(
         [
             Extension(
                 "walle_backend_neon._tables",
-                ["src/walle_backend_neon/_tables.pyx"],
+                ["src/walle_backend_neon/_tables.pyx", str(CSRC / "features.cpp")],
                 include_dirs=[str(include), str(CSRC)],
                 libraries=[name for name, _ in libraries],
                 define_macros=[*MACROS, ("WALLE_ISA_ROWS", rows)],

@@ -7,12 +7,13 @@ and outputs. How a device gets memory, builds a kernel and submits launches is t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, Protocol
 
 import attrs
 
 from walle_core._native import Tensor
-from walle_core.types import Device
+from walle_core.types import DTYPES, Device
 
 
 @attrs.frozen
@@ -145,3 +146,8 @@ class OpenDevice(Protocol):
 
     def load(self, image: Image) -> Loaded:
         """Builds what is not built, allocates, uploads. Raises BackendError or DeviceError."""
+
+
+def nbytes_of(spec: tuple[str, tuple[int, ...]]) -> int:
+    """Bytes of an input or output of an image, given as (dtype name, sizes)."""
+    return DTYPES[spec[0]].itemsize * prod(spec[1])

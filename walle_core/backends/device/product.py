@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 
-from walle_core._native import Tensor, scalar_table
+from walle_core._native import Tensor
 from walle_core.backends.device.contract import Limits
 from walle_core.backends.device.elementwise import activation
 from walle_core.backends.device.emitter import Emitter, Rule
+from walle_core.backends.device.host import copy_regions
 from walle_core.backends.device.operations import Operations
 from walle_core.backends.table import gemm
 from walle_core.backends.table.activation import supports_activation
@@ -48,7 +49,7 @@ class Tile:
 
 
 @attrs.frozen
-class Work:
+class Matrices:
     """`count` products of m x k by k x n, in one launch; k is `runs` runs of `run`.
 
     Attributes:
@@ -87,7 +88,7 @@ def tiles(limits: Limits, m: int, n: int) -> list[Tile]:
     return [t for t in wide if t.rows <= m and (t.vectors == 1 or t.panel < n + t.width)]
 
 
-def _operations(limits: Limits, work: Work, tile: Tile) -> float:
+def _operations(limits: Limits, work: Matrices, tile: Tile) -> float:
     """Multiply-adds, counted twice, of all items with their padding, as if the busiest unit set the pace."""
     items = work.count * -(-work.m // tile.rows) * -(-work.n // tile.panel)
     paced = -(-items // limits.units) * limits.units if items < 64 * limits.units else items
@@ -96,7 +97,7 @@ def _operations(limits: Limits, work: Work, tile: Tile) -> float:
 
 
 def _offers(
-    limits: Limits, work: Work, moved: float, dispatches: int, name: str, rate: str
+    limits: Limits, work: Matrices, moved: float, dispatches: int, name: str, rate: str
 ) -> list[Candidate]:
     what = f"{work.count} x [{work.m}, {work.k}] x [{work.k}, {work.n}]"
     return [
@@ -108,7 +109,7 @@ def _offers(
     ]  # fmt: skip
 
 
-def _matrices(p: gemm.Product) -> Work | None:
+def _matrices(p: gemm.Product) -> Matrices | None:
     """A node's products; None where they have more than two batch axes."""
     if len(p.batch) > 2:
         return None
@@ -121,7 +122,7 @@ def _matrices(p: gemm.Product) -> Work | None:
     inner = p.batch[-1] if p.batch else 1
     mk, mn = p.m * p.k, p.m * p.n
     c = (inner * mn, mn)
-    return Work(p.count, p.m, p.n, p.k, 1, inner, p.k, (a[0] * mk, a[1] * mk), (at[0], at[1]), c)
+    return Matrices(p.count, p.m, p.n, p.k, 1, inner, p.k, (a[0] * mk, a[1] * mk), (at[0], at[1]), c)
 
 
 def matmul_candidates(
@@ -208,26 +209,17 @@ def _pack_now(source: Tensor, panel: int, layout: Sequence[int], dims: Sequence[
             src, dst = base + t * s1, to + t * inner * panel
             if whole:
                 regions.append(
-                    [1, src, dst, whole, inner, panel, panel * sn, s0, sn, k * panel, panel, 1]
+                    [src, dst, whole, inner, panel, panel * sn, s0, sn, k * panel, panel, 1]
                 )  # fmt: skip
             if rest:
                 last = [src + whole * panel * sn, dst + whole * k * panel]
-                regions.append([1, *last, 1, inner, rest, 0, s0, sn, 0, panel, 1])
-    rows = sum(r[3] * r[4] for r in regions)
-    kernel = next(r for r in _host_rows() if (r.family, r.op) == ("raster", "4"))
-    kernel([made, source], [len(regions), *(v for r in regions for v in r)], rows)
+                regions.append([*last, 1, inner, rest, 0, s0, sn, 0, panel, 1])
+    copy_regions(made, source, regions)
     return made
 
 
-def _host_rows() -> Sequence[Any]:
-    from walle_core._native import load_table
-
-    rows: Sequence[Any] = load_table(scalar_table())
-    return rows
-
-
 def _launch(
-    em: Emitter, node: Node, work: Work, tile: Tile, a: Operand, b: Operand, names: tuple[str, str], alpha: float
+    em: Emitter, node: Node, work: Matrices, tile: Tile, a: Operand, b: Operand, names: tuple[str, str], alpha: float
 ) -> None:  # fmt: skip
     act, act_a, act_b = activation(node.attrs)
     depth = -(-work.n // tile.panel) * tile.panel * work.k
@@ -246,7 +238,7 @@ def _launch(
     em.launch("product", operands, params, items, node.name, {"W": tile.width}, constants, local)
 
 
-def _convolution(image: Image, groups: int) -> Work:
+def _convolution(image: Image, groups: int) -> Matrices:
     """A convolution as products over pixels: a matrix per group."""
     c, k = image.c // groups, image.k // groups
     few = c < FEW_CHANNELS and groups == 1 and image.dilations[1] == 1 and image.kernel[1] > 1
@@ -259,7 +251,7 @@ def _convolution(image: Image, groups: int) -> Work:
     window = (*image.out, *image.size, image.kernel[1], *image.strides, *image.pads[:2], *image.dilations)
     bias = k if groups > 1 else 0
     strides = (0, c), (0, int(groups > 1)), (0, k)
-    return Work(groups, image.pixels, k, run, runs, groups, image.c, *strides, bias, mode, window)
+    return Matrices(groups, image.pixels, k, run, runs, groups, image.c, *strides, bias, mode, window)
 
 
 def conv_candidates(

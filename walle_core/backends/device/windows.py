@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
-from walle_core._native import Tensor, load_table, scalar_table
+from walle_core._native import Tensor
 from walle_core.backends.device.elementwise import activation
 from walle_core.backends.device.emitter import Emitter, Rule
+from walle_core.backends.device.host import copy_regions
 from walle_core.backends.device.source import operations
 from walle_core.backends.table import depthwise, movement, pool, reduction
 from walle_core.backends.table.image import Image, conv_image, optional, pool_image
@@ -56,8 +57,7 @@ def emit_depthwise(em: Emitter, node: Node, choice: Candidate) -> None:
 
 def _transposed(source: Tensor, c: int, taps: int) -> Tensor:
     made = Tensor((taps, c), "float32", zero=False)
-    kernel = next(r for r in load_table(scalar_table()) if (r.family, r.op) == ("raster", "4"))
-    kernel([made, source], [1, 1, 0, 0, 1, taps, c, 0, 1, taps, 0, c, 1], taps)
+    copy_regions(made, source, [[0, 0, 1, taps, c, 0, 1, taps, 0, c, 1]])
     return made
 
 

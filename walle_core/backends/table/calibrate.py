@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from walle_core._native import Program, Tensor
+from walle_core.backends.probes import conv, gemm, inputs_of, shortest, unary
 from walle_core.backends.table.halves import KINDS
 from walle_core.graph.builder import Builder
 from walle_core.graph.ir import Graph
@@ -26,18 +26,6 @@ LEVELS = (
 BUDGET_S = 0.08  # per probe
 
 
-def _shortest(run: Callable[[], Any], budget: float = BUDGET_S) -> float:
-    """Seconds of the shortest run: whatever disturbs one makes it longer."""
-    run()
-    times: list[float] = []
-    end = time.perf_counter() + budget
-    while len(times) < 3 or (time.perf_counter() < end and len(times) < 200):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def _seconds(backend: TableBackend, graph: Graph, threads: int, only: str = "") -> tuple[float, float]:
     """(seconds of one run, elementary operations) of a probe graph; `only` names the rate class to take."""
 
@@ -48,25 +36,9 @@ def _seconds(backend: TableBackend, graph: Graph, threads: int, only: str = "") 
 
     lowered = lower(graph, pick, backend.traits, lambda node, inputs: None)
     executable = backend.prepare(lowered.graph, lowered.choices, threads, "high")
-    inputs = [Tensor(graph.specs[n].sizes, graph.specs[n].dtype.name) for n in graph.inputs]
+    inputs = inputs_of(graph)
     ops = sum(c.ops for c in lowered.choices.values())
-    return _shortest(lambda: executable.run(inputs)), ops
-
-
-def _gemm() -> Graph:
-    g = Builder()
-    x = g.input("x", "float32", (192, 512))
-    return g.graph([g.MatMul(x, g.const(Tensor((512, 512))))])
-
-
-def _conv(depthwise: bool) -> Graph:
-    g = Builder()
-    c = 64
-    x = g.input("x", "float32", (1, 28, 28, c))
-    w = g.const(Tensor((c, 1 if depthwise else c, 3, 3)))
-    group = c if depthwise else 1
-    y = g.FusedConv(x, w, kernel_shape=(3, 3), pads=(1, 1, 1, 1), group=group, layout="NHWC")
-    return g.graph([y])
+    return shortest(lambda: executable.run(inputs), BUDGET_S), ops
 
 
 def _conv_int8(size: int, channels: int, kernel: int, group: int = 1) -> Graph:
@@ -76,14 +48,6 @@ def _conv_int8(size: int, channels: int, kernel: int, group: int = 1) -> Graph:
     scale = g.const(Tensor((channels,), "float32"))
     window = {"kernel_shape": (kernel, kernel), "pads": (kernel // 2,) * 4, "group": group, "layout": "NHWC"}
     return g.graph([g.QuantizedConv(x, w, scale, **window)])
-
-
-def _unary(op: str, elements: int, repeat: int = 1) -> Graph:
-    g = Builder()
-    y = g.input("x", "float32", (elements,))
-    for _ in range(repeat):
-        y = g.op(op, y)
-    return g.graph([y])
 
 
 PROBE_CHAINS, PROBE_ROUNDS = 12, 1 << 16  # kProbeChains of probe.hpp; a tenth of a millisecond
@@ -98,15 +62,15 @@ def _peak(backend: TableBackend, threads: int) -> float:
     step: tuple[Any, ...] = (kernel, [("output", 0, 0)], [], PROBE_ROUNDS * threads, PROBE_ROUNDS)
     program = Program(Tensor((64,), "uint8"), [step], [], [("float32", (lanes,))], threads)
     ops = 2.0 * PROBE_CHAINS * lanes * PROBE_ROUNDS * threads
-    return ops / _shortest(lambda: program.run([]))
+    return ops / shortest(lambda: program.run([]), BUDGET_S)
 
 
 def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]) -> DeviceRates:
     """Rates of the processor as `threads` threads see it."""
     dispatches = 64
     progress("dispatch")
-    many, _ = _seconds(backend, _unary("Abs", 16, dispatches), threads)
-    one, _ = _seconds(backend, _unary("Abs", 16), threads)
+    many, _ = _seconds(backend, unary("Abs", 16, dispatches), threads)
+    one, _ = _seconds(backend, unary("Abs", 16), threads)
     dispatch_s = max(1e-8, (many - one) / (dispatches - 1))
     call_s = max(1e-7, one - dispatch_s)
 
@@ -117,11 +81,11 @@ def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]
     progress("peak")
     rates = {"peak": peak} if (peak := _peak(backend, threads)) else {}
     probes: list[tuple[str, Callable[[], Graph], str]] = [
-        ("gemm", _gemm, ""),
-        ("direct", lambda: _conv(False), "direct"),
-        ("winograd", lambda: _conv(False), "winograd"),
-        ("depthwise", lambda: _conv(True), "depthwise"),
-        ("elementwise", lambda: _unary("Exp", 8192), ""),
+        ("gemm", lambda: gemm(192), ""),
+        ("direct", lambda: conv(28, False), "direct"),
+        ("winograd", lambda: conv(28, False), "winograd"),
+        ("depthwise", lambda: conv(28, True), "depthwise"),
+        ("elementwise", lambda: unary("Exp", 8192), ""),
     ]
     if backend.kernels.kernel("int8", "conv", "uint8") is not None:
         probes += [
@@ -132,8 +96,8 @@ def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]
     for kind in KINDS:
         if backend.kernels.kernel(f"{kind}_dot", "conv") is not None:
             probes += [
-                (f"gemm_{kind}", _gemm, f"gemm_{kind}"),
-                (f"direct_{kind}", lambda: _conv(False), f"direct_{kind}"),
+                (f"gemm_{kind}", lambda: gemm(192), f"gemm_{kind}"),
+                (f"direct_{kind}", lambda: conv(28, False), f"direct_{kind}"),
             ]
     for name, graph, only in probes:
         progress(name)
@@ -141,7 +105,7 @@ def measure(backend: TableBackend, threads: int, progress: Callable[[str], None]
     levels = []
     for nbytes in LEVELS:
         progress(f"memory {int(nbytes)} bytes")
-        seconds, _ = _seconds(backend, _unary("Abs", int(nbytes) // 8), threads)
+        seconds, _ = _seconds(backend, unary("Abs", int(nbytes) // 8), threads)
         limit = nbytes * 2 if nbytes != LEVELS[-1] else math.inf
         levels.append((limit, nbytes / max(seconds - call_s, seconds * 0.2)))
     return DeviceRates(rates, tuple(levels), dispatch_s, call_s)

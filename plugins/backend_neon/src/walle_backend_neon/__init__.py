@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from walle_core.errors import PluginError
 from walle_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -19,32 +17,16 @@ def tables(isa: str = "") -> list[object]:
     """Capsules of the kernel tables of one ISA: its own, then those that it extends.
 
     Args:
-        isa: which; default: ``WALLE_ISA`` (scalar, neon, neondot, neonbf16, neoni8mm), else the best one that
+        isa: which; default: ``WALLE_ISA`` (scalar, neon, neonfp16, neondot, neonbf16, neoni8mm), else the best one that
             this CPU can run.
 
     Raises:
         PluginError: it is unknown or cannot run here.
     """
     from walle_backend_neon import _tables
+    from walle_core.backends.table.isas import tables_of
 
-    found, behind = _tables.usable(), _tables.extends()
-    forced = isa or os.environ.get("WALLE_ISA", "") or next(iter(found), "")
-    if not forced:
-        return []
-    if forced == "scalar":
-        from walle_core._native import scalar_table
-
-        return [scalar_table()]
-    if forced not in found:
-        have = ", ".join([*found, "scalar"])
-        why = (
-            "this CPU cannot run it" if forced in _tables.compiled() else "there is no such ISA in this build"
-        )
-        raise PluginError(f"WALLE_ISA={forced}: {why}; choose one of: {have}")
-    chosen = [forced]
-    while chosen[-1] in behind:
-        chosen.append(behind[chosen[-1]])
-    return [found[name] for name in chosen]
+    return tables_of(_tables, isa)
 
 
 def usable() -> list[str]:
@@ -65,19 +47,10 @@ def targets() -> list[str]:
 def walle_register_backends(registry: Registry[Backend]) -> None:
     """Registers the backend ``neon``, unless this machine can run none of its tables."""
     from walle_core.backends.table import TableBackend
+    from walle_core.installed import version_of
 
-    backend = TableBackend(name="neon", version=_version(), tables=tables, targets=targets)
+    backend = TableBackend(
+        name="neon", version=version_of("walle-backend-neon"), tables=tables, targets=targets
+    )
     if backend.devices():  # also checks the ABI of the tables
         registry.add(backend)
-
-
-def _version() -> str:
-    from importlib.metadata import (  # here: slow to import, and a stored plan needs none
-        PackageNotFoundError,
-        version,
-    )
-
-    try:
-        return version("walle-backend-neon")
-    except PackageNotFoundError:  # imported from a source folder
-        return "0"

@@ -12,7 +12,8 @@ import pyopencl as cl
 
 from walle_backend_opencl.programs import Programs
 from walle_core._native import Tensor
-from walle_core.backends.device.contract import Image, Launch, Limits, Place
+from walle_core.backends.device.contract import Image, Launch, Limits, Place, nbytes_of
+from walle_core.backends.device.opening import forked
 from walle_core.errors import BackendError, DeviceError, DeviceLostError, DeviceMemoryError
 from walle_core.types import Device
 
@@ -21,7 +22,11 @@ LANES = (1, 4, 8, 16)
 
 
 def limits_of(device: Any) -> Limits:
-    """What the base may ask of a device."""
+    """What the base may ask of a device. Raises BackendError if it is too small."""
+    if device.max_work_group_size < MIN_ITEMS:
+        raise BackendError(
+            f"work groups of at most {device.max_work_group_size} items; {MIN_ITEMS} are needed"
+        )
     cpu = bool(device.type & cl.device_type.CPU)
     wide = device.preferred_vector_width_float or device.native_vector_width_float
     lanes = tuple(w for w in LANES if w <= (max(wide, 4) if cpu else 4))
@@ -68,12 +73,9 @@ class OpenCLDevice:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """What the driver raises comes out as a WalleError. Raises BackendError in a process forked after opening."""
+        """What the driver raises comes out as a WalleError. Raises DeviceError in a process forked after opening."""
         if os.getpid() != self._pid:
-            raise BackendError(
-                f"OpenCL device {self.device.name}: opened before this process was forked, and drivers do not survive "
-                "that; open Sessions after the fork, or start processes with the method 'spawn'"
-            )
+            raise forked("OpenCL", self.device.name)
         try:
             yield
         except cl.Error as error:
@@ -110,8 +112,8 @@ class LoadedImage:
         self._buffers = {
             ("arena", 0): self._buffer(image.arena),
             ("constant", 0): self._buffer(image.constants),
-            **{("input", i): self._buffer(_nbytes(t)) for i, t in enumerate(image.inputs)},
-            **{("output", i): self._buffer(_nbytes(t)) for i, t in enumerate(image.outputs)},
+            **{("input", i): self._buffer(nbytes_of(t)) for i, t in enumerate(image.inputs)},
+            **{("output", i): self._buffer(nbytes_of(t)) for i, t in enumerate(image.outputs)},
         }
         self._places: dict[Place, Any] = {}
         for offset, tensor in image.uploads:
@@ -163,11 +165,3 @@ class LoadedImage:
                 cl.enqueue_copy(queue, tensor, self._buffers["output", i], is_blocking=False)
         queue.finish()
         return made, events
-
-
-def _nbytes(spec: tuple[str, tuple[int, ...]]) -> int:
-    from math import prod
-
-    from walle_core.types import DTYPES
-
-    return DTYPES[spec[0]].itemsize * prod(spec[1])

@@ -13,6 +13,7 @@ from walle_backend_vulkan.loaded import LoadedImage
 from walle_backend_vulkan.pipelines import Pipelines
 from walle_backend_vulkan.spirv import KEEP_SPECIAL, KEEP_SUBNORMALS
 from walle_core.backends.device.contract import Image, Limits
+from walle_core.backends.device.opening import forked
 from walle_core.errors import DeviceError
 from walle_core.types import Device
 
@@ -131,10 +132,7 @@ class VulkanDevice:
     def alive(self) -> None:
         """Raises DeviceError in a process that was forked after the device was opened."""
         if self.forked():
-            raise DeviceError(
-                f"Vulkan device {self.name}: opened before this process was forked, and drivers do not survive that; open "
-                "Sessions after the fork, or start processes with the method 'spawn'"
-            )
+            raise forked("Vulkan", self.name)
 
     def load(self, image: Image) -> LoadedImage:
         """Builds, allocates, uploads, records."""

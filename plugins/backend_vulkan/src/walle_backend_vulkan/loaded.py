@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from math import prod
 from struct import pack
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,7 @@ import vulkan as vk
 from walle_backend_vulkan.api import NULL, check, ffi, lib, make, struct
 from walle_backend_vulkan.memory import Memory
 from walle_core._native import Tensor
-from walle_core.backends.device.contract import Image, Place
-from walle_core.types import DTYPES
+from walle_core.backends.device.contract import Image, Place, nbytes_of
 
 if TYPE_CHECKING:
     from walle_backend_vulkan.device import VulkanDevice
@@ -35,7 +33,7 @@ class LoadedImage:
         self._finalizer = weakref.finalize(self, self._held.free)
         align = owner.limits.align
         self._at = {
-            space: _offsets([_nbytes(t) for t in tensors], align)
+            space: _offsets([nbytes_of(t) for t in tensors], align)
             for space, tensors in (("input", image.inputs), ("output", image.outputs))
         }
         self._memory = {
@@ -273,10 +271,6 @@ class _Handles:
                 lib.vkDestroyQueryPool(device, self.queries, NULL)
             for memory in self.memory:
                 memory.free()
-
-
-def _nbytes(spec: tuple[str, tuple[int, ...]]) -> int:
-    return DTYPES[spec[0]].itemsize * prod(spec[1])
 
 
 def _offsets(sizes: Sequence[int], align: int) -> tuple[list[int], int]:
