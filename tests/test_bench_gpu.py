@@ -33,7 +33,7 @@ def models(tmp_path):
 def run(tmp_path, *options):
     command = [
         sys.executable,
-        str(ROOT / "benchmarks" / "gpu.py"),
+        str(ROOT / "benchmarks" / "gpu"),
         "--folder",
         "conv",
         "--logs",
@@ -120,15 +120,15 @@ def test_no_test_of_the_kit_is_no_success(tmp_path, models):
 def test_other_benchmarks_keep_the_section(tmp_path):
     sys.path.append(str(ROOT / "benchmarks"))
     try:
-        from report import gpu_section, write_gpu_section
+        from report import section, write_section
     finally:
         sys.path.pop()
     page = tmp_path / "page.md"
-    write_gpu_section(page, ["## GPUs", "one"])
-    kept = gpu_section(page)
+    write_section(page, "gpu", ["## GPUs", "one"])
+    kept = section(page, "gpu")
     page.write_text(f"# New page\n{kept}")
-    assert gpu_section(page) == kept
-    write_gpu_section(page, ["## GPUs", "two"])
+    assert section(page, "gpu") == kept
+    write_section(page, "gpu", ["## GPUs", "two"])
     assert page.read_text().count("## GPUs") == 1
     assert "one" not in page.read_text()
-    assert gpu_section(tmp_path / "absent.md") == ""
+    assert section(tmp_path / "absent.md", "gpu") == ""
