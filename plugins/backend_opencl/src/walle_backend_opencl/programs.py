@@ -11,8 +11,9 @@ from typing import Any
 
 import pyopencl as cl
 
-from walle_backend_opencl.writer import program, width
+from walle_backend_opencl.writer import opencl_program
 from walle_core.backends.device.contract import Built
+from walle_core.backends.device.program import by_width
 from walle_core.cache import cache_folder, warn_once, write_atomically
 from walle_core.errors import BackendError, CacheError
 from walle_core.files import read_regular
@@ -39,11 +40,8 @@ class Programs:
     def kernels(self, builts: Sequence[Built]) -> dict[Built, tuple[Any, str]]:
         """Built -> (program, kernel name). Raises BackendError with the compiler's message."""
         found: dict[Built, tuple[Any, str]] = {}
-        by_width: dict[str, list[Built]] = {}
-        for built in dict.fromkeys(builts):
-            by_width.setdefault(width(built), []).append(built)
-        for group in by_width.values():
-            made = self._program(program(group))
+        for group in by_width(builts):
+            made = self._program(opencl_program(group))
             found.update({built: (made, f"k{i}") for i, built in enumerate(group)})
         return found
 
