@@ -33,7 +33,7 @@ def models(tmp_path):
 def run(tmp_path, *options):
     command = [
         sys.executable,
-        str(ROOT / "benchmarks" / "gpu"),
+        str(ROOT / "benchmarks" / "gpu.py"),
         "--folder",
         "conv",
         "--logs",
