@@ -26,6 +26,8 @@ class Limits:
             without barriers (processors).
         units: items, or groups that share local memory, that run at once.
         registers: float32 that an item may keep in registers for sums.
+        neighbours: items of a group along its first axis that one instruction runs, where the base is to mind it.
+        load: multiply-adds that a load of a vector takes beyond those that hide it.
         group_items: most items of a work group; group_sizes: most per axis.
         groups: most work groups per axis.
         local_bytes: local memory of a work group.
@@ -39,6 +41,8 @@ class Limits:
     tiles: bool = False
     units: int = 1
     registers: int = 64
+    neighbours: int = 1
+    load: float = 0.0
     group_items: int = 256
     group_sizes: tuple[int, int, int] = (256, 256, 64)
     groups: tuple[int, int, int] = (65535, 65535, 65535)

@@ -24,7 +24,21 @@ from walle_core.types import Candidate, TensorSpec
 
 PLAIN, TAPS, KERNEL_ROWS = 0, 1, 2  # MODE of the kernel
 FEW_CHANNELS = 16  # below this a kernel row is one run
-SHAPES = ((8, 2), (8, 1), (4, 4), (4, 2), (4, 1), (2, 4), (2, 2), (2, 1), (1, 8), (1, 4), (1, 2), (1, 1))
+SHAPES = (
+    (8, 4),
+    (8, 2),
+    (8, 1),
+    (4, 4),
+    (4, 2),
+    (4, 1),
+    (2, 4),
+    (2, 2),
+    (2, 1),
+    (1, 8),
+    (1, 4),
+    (1, 2),
+    (1, 1),
+)
 LATENCY = 8  # multiply-adds under way that keep a processor's units busy
 
 
@@ -41,11 +55,11 @@ class Tile:
         """Columns."""
         return self.vectors * self.width
 
-    @property
-    def efficiency(self) -> float:
+    def efficiency(self, limits: Limits, deep: bool) -> float:
         """Share of the multiply-adds among what an item's inner loop is bound by: loads, or their latency."""
         sums = self.rows * self.vectors
-        return sums / max(sums, self.rows + self.vectors, LATENCY)
+        loads = self.rows / (self.width if deep else 1) + self.vectors
+        return sums / max(sums + limits.load * loads, self.rows + self.vectors, LATENCY)
 
 
 @attrs.frozen
@@ -88,12 +102,32 @@ def tiles(limits: Limits, m: int, n: int) -> list[Tile]:
     return [t for t in wide if t.rows <= m and (t.vectors == 1 or t.panel < n + t.width)]
 
 
+def _deep(limits: Limits, work: Matrices, tile: Tile) -> bool:
+    """Whether A is read in vectors along the depth: where loads are dear, and every row begins at a multiple of a vector."""
+    aligned = all(n % tile.width == 0 for n in (work.run, work.lda, *work.a))
+    return aligned and tile.width > 1 and (limits.load > 0 or limits.tiles)
+
+
+def _group(limits: Limits, items: tuple[int, int]) -> tuple[int, int]:
+    """Items of a group along rows and columns."""
+    if limits.tiles:
+        return 8, 8
+    if limits.neighbours == 1:
+        return 4, 1
+    along = min(limits.neighbours, 1 << (items[0] - 1).bit_length())
+    return along, limits.neighbours // along
+
+
 def _operations(limits: Limits, work: Matrices, tile: Tile) -> float:
     """Multiply-adds, counted twice, of all items with their padding, as if the busiest unit set the pace."""
-    items = work.count * -(-work.m // tile.rows) * -(-work.n // tile.panel)
-    paced = -(-items // limits.units) * limits.units if items < 64 * limits.units else items
+    sizes = -(-work.m // tile.rows), -(-work.n // tile.panel)
+    if limits.neighbours > 1:  # items that are not there take as long as those beside them
+        sizes = tuple(-(-n // g) * g for n, g in zip(sizes, _group(limits, sizes), strict=True))  # type: ignore[assignment]
+    items, units = work.count * sizes[0] * sizes[1], limits.units * limits.neighbours
+    paced = -(-items // units) * units if items < 64 * units else items
     narrow = max(limits.lanes) / tile.width  # rates are measured with the widest vectors
-    return 2.0 * paced * tile.rows * tile.panel * work.k * narrow / tile.efficiency
+    efficiency = tile.efficiency(limits, _deep(limits, work, tile))
+    return 2.0 * paced * tile.rows * tile.panel * work.k * narrow / efficiency
 
 
 def _offers(
@@ -231,10 +265,11 @@ def _launch(
     constants = {
         "ROWS": tile.rows, "VECS": tile.vectors, "MODE": work.mode, "BIAS": int(bool(bias)),
         "RESIDUAL": int(bool(residual)), "ACT": act, "TAIL": int(work.n % tile.panel > 0),
+        "DEEP": int(_deep(em.limits, work, tile) and a.offset % (4 * tile.width) == 0),
     }  # fmt: skip
     items = (-(-work.m // tile.rows), -(-work.n // tile.panel), work.count)
     operands = [em.value(node.outputs[0]), a, b, em.value(bias), em.value(residual)]
-    local = (8, 8) if em.limits.tiles else (4, 1)
+    local = _group(em.limits, items[:2])
     em.launch("product", operands, params, items, node.name, {"W": tile.width}, constants, local)
 
 

@@ -20,6 +20,7 @@ from walle_core.types import Device
 VERSION = vk.VK_MAKE_VERSION(1, 1, 0)
 MIN_ITEMS, MIN_PUSH = 64, 128
 UNITS = {vk.VK_PHYSICAL_DEVICE_TYPE_CPU: 2}
+LOAD = 88.0  # measured on lavapipe: a load goes item by item, with a check of each address
 DISCRETE_UNITS = 4096  # items that keep a GPU busy; Vulkan does not tell how many units there are
 LAYER = "VK_LAYER_KHRONOS_validation"
 
@@ -40,12 +41,13 @@ def open_instance(validate: bool = False) -> Any:
     return out[0]
 
 
-def properties_of(physical: Any) -> tuple[Any, Any]:
-    """(VkPhysicalDeviceProperties2, float controls) of a physical device; hold the first as long as its parts."""
-    floats = struct("VkPhysicalDeviceFloatControlsProperties")
+def properties_of(physical: Any) -> tuple[Any, Any, Any]:
+    """(VkPhysicalDeviceProperties2, float controls, subgroups) of a device; hold the first as long as its parts."""
+    groups = struct("VkPhysicalDeviceSubgroupProperties")
+    floats = struct("VkPhysicalDeviceFloatControlsProperties", pNext=groups)
     both = struct("VkPhysicalDeviceProperties2", pNext=floats)
     lib.vkGetPhysicalDeviceProperties2(physical, both)
-    return both, floats
+    return both, floats, groups
 
 
 class VulkanDevice:
@@ -57,7 +59,7 @@ class VulkanDevice:
 
     def __init__(self, instance: Any, physical: Any) -> None:
         self._instance, self.physical, self._pid = instance, physical, os.getpid()
-        whole, floats = properties_of(physical)
+        whole, floats, groups = properties_of(physical)
         properties = whole.properties
         newest = properties.apiVersion >= vk.VK_MAKE_VERSION(1, 2, 0)
         self.name = ffi.string(properties.deviceName).decode()
@@ -73,7 +75,7 @@ class VulkanDevice:
         rules = [KEEP_SPECIAL] if newest and floats.shaderSignedZeroInfNanPreserveFloat32 else []
         keeps = bool(newest and floats.shaderDenormPreserveFloat32)
         rules += [KEEP_SUBNORMALS] if keeps else []
-        self.limits = _limits(properties.limits, kind, dtypes, keeps)
+        self.limits = _limits(properties.limits, kind, int(groups.subgroupSize), dtypes, keeps)
         self.device = Device(self.name, key, {"kind": kind, "driver": driver})
         self.pipelines = Pipelines(self.handle, f"{key} {rules}", rules)
         queue = ffi.new("VkQueue*")
@@ -143,7 +145,7 @@ class VulkanDevice:
         return loaded
 
 
-def _limits(limits: Any, kind: str, dtypes: set[str], subnormals: bool) -> Limits:
+def _limits(limits: Any, kind: str, neighbours: int, dtypes: set[str], subnormals: bool) -> Limits:
     """What the base may ask of the device."""
     sizes, groups = limits.maxComputeWorkGroupSize, limits.maxComputeWorkGroupCount
     if limits.maxComputeWorkGroupInvocations < MIN_ITEMS or limits.maxPushConstantsSize < MIN_PUSH:
@@ -156,7 +158,9 @@ def _limits(limits: Any, kind: str, dtypes: set[str], subnormals: bool) -> Limit
         lanes=(1, 4),
         tiles=kind != "cpu",
         units=cores if kind == "cpu" else DISCRETE_UNITS,
-        registers=32,
+        registers=128 if kind == "cpu" else 32,
+        neighbours=neighbours if kind == "cpu" else 1,
+        load=LOAD if kind == "cpu" else 0.0,
         group_items=int(limits.maxComputeWorkGroupInvocations),
         group_sizes=(int(sizes[0]), int(sizes[1]), int(sizes[2])),
         groups=(int(groups[0]), int(groups[1]), int(groups[2])),
@@ -173,7 +177,7 @@ def physical_devices(instance: Any) -> list[Any]:
     order = [vk.VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU, vk.VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU]
     found = []
     for physical in listed("VkPhysicalDevice", lib.vkEnumeratePhysicalDevices, instance):
-        whole, _ = properties_of(physical)
+        whole = properties_of(physical)[0]
         if whole.properties.apiVersion >= VERSION:
             kind = whole.properties.deviceType
             found.append((order.index(kind) if kind in order else len(order), len(found), physical))
