@@ -17,6 +17,10 @@ from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 
 ROW_ELEMENTS = 8  # shorter runs are moved an element per item, on devices without lanes too
+PIECE, PIECES = (
+    64,
+    8,
+)  # elements of a piece of a row, at least; pieces for each unit, where there are few rows
 MAX_REGIONS = 4  # of one source that are launched one by one
 AXES = 4  # of a broadcast
 
@@ -45,18 +49,32 @@ def _region(
     dst: tuple[int, list[int]], name: str,
 ) -> None:  # fmt: skip
     item, size, src, dst = _widened(item, size, src, dst)
+    if not em.limits.tiles:
+        size, src, dst = _longest_last(size, src, dst)
     rest = [size[1], size[2], src[0], *src[1], dst[0], *dst[1]]
     kind = {"E": ELEMENTS[item]}
-    if not em.limits.tiles and size[2] >= ROW_ELEMENTS and size[0] * size[1] > 1:
+    if not em.limits.tiles and size[2] >= ROW_ELEMENTS:
         rows = size[0] * size[1]
-        dense = int(src[1][2] == dst[1][2] == 1)
+        pieces = max(1, min(PIECES * em.limits.units // rows, size[2] // PIECE))
+        cut, dense = -(-size[2] // pieces), int(src[1][2] == dst[1][2] == 1)
+        items, constants = (rows, -(-size[2] // cut)), {"DENSE": dense}
         em.launch(
-            "raster_rows", [target, source], [rows, *rest], (rows,), name, kind, {"DENSE": dense}, local=(4,)
+            "raster_rows", [target, source], [rows, cut, *rest], items, name, kind, constants, local=(4,)
         )
         return
     count = prod(size)
     steps = 1 if em.limits.tiles else 16
     em.launch("raster", [target, source], [count, *rest], (-(-count // steps),), name, kind, {"STEPS": steps})
+
+
+def _longest_last(
+    size: list[int], src: tuple[int, list[int]], dst: tuple[int, list[int]]
+) -> tuple[list[int], tuple[int, list[int]], tuple[int, list[int]]]:
+    """The same copy with rows along the longest axis, unless they are dense already and not short."""
+    if src[1][2] == dst[1][2] == 1 and size[2] >= ROW_ELEMENTS:
+        return size, src, dst
+    order = sorted(range(3), key=lambda i: (size[i], i))
+    return [size[i] for i in order], *((o, [v[i] for i in order]) for o, v in (src, dst))  # type: ignore[return-value]
 
 
 def emit_raster(em: Emitter, node: Node, choice: Candidate) -> None:
