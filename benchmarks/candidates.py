@@ -16,49 +16,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 import walle_core as walle
 from walle_core._native import Tensor
 from walle_core.engines import engines_for
-from walle_core.graph.ir import Graph, Node
-from walle_core.plan import compile_order, simplify, split
 from walle_core.ranking import bind_shapes
-from walle_core.search import Engine, signature
-
-
-@attrs.define
-class Case:
-    """A node, its graph's facts, and how often it occurs."""
-
-    node: Node
-    graph: Graph
-    count: int = 1
-
-
-def cases(model: Path, engine: Engine, engines: list[Engine]) -> dict[Any, Case]:
-    """The distinct nodes of a lowered model."""
-    static, _, _ = split(simplify(bind_shapes(walle.load(model))))
-    found: dict[Any, Case] = {}
-    for owner, lowered in compile_order(static, engines, forced=True):
-        for node in lowered.graph.nodes if owner is engine else ():
-            key = signature(node, lowered.graph.specs, lowered.graph.constants)
-            if key in found:
-                found[key].count += 1
-            else:
-                found[key] = Case(node, lowered.graph)
-    return found
+from walle_core.search import Engine
+from walle_core.tuning import Case, cases
 
 
 def measure(case: Case, engine: Engine, threads: int, rounds: int) -> list[tuple[str, float, float]]:
     """(algorithm, predicted seconds, measured seconds) per candidate."""
-    node, graph = case.node, case.graph
-    constants = {n: graph.constants[n] for n in node.inputs if n in graph.constants}
-    inputs = tuple(dict.fromkeys(n for n in node.inputs if n and n not in constants))
-    specs = {n: graph.specs[n] for n in (*inputs, *node.outputs) if n}
-    alone = Graph(inputs, tuple(n for n in node.outputs if n), (node,), constants, {**specs, **{
-        n: graph.specs[n] for n in constants if n in graph.specs}})  # fmt: skip
-    feeds = [Tensor(specs[n].sizes, specs[n].dtype.name) for n in inputs]
+    node, graph, alone = case.node, case.graph, case.alone()
+    feeds = [Tensor(alone.specs[n].sizes, alone.specs[n].dtype.name) for n in alone.inputs]
     offers = engine.backend.candidates(node, graph.specs, graph.constants)
     built = [(c, engine.backend.prepare(alone, {node.name: c}, threads, "high")) for c in offers]
     times: list[list[float]] = [[] for _ in built]
@@ -91,7 +60,7 @@ def main() -> int:
     engine = engines[0]
     seen: dict[Any, Case] = {}
     for model in options.models:
-        for key, case in cases(model, engine, engines).items():
+        for key, case in cases(bind_shapes(walle.load(model)), engine, engines).items():
             if key in seen:
                 seen[key].count += case.count
             else:

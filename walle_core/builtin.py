@@ -21,6 +21,7 @@ COMMANDS = {
     "rank": "Rank installed backends for a model by predicted time.",
     "run": "Run a model on an image, sound or array file.",
     "bench": "Measure a model's latency on the installed backends.",
+    "tune": "Measure the algorithms that a model could use, and remember the fastest.",
     "quantize": "Turn a float32 model into 8-bit integers with calibration data.",
     "cache": "List the plans kept on disk, or remove them.",
     "new-plugin": "Write the folder of a new plugin that passes conformance at once.",

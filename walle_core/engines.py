@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from walle_core.cost import GUESS, rates_of
+from walle_core.cost import GUESS, rates_key, rates_of
 from walle_core.errors import DeviceError, InputError, UnsupportedError, blamed
 from walle_core.evaluate import evaluate
 from walle_core.plugins import load_plugins
 from walle_core.search import Engine
+from walle_core.tuned import load_tuned
 
 
 def engines_for(
@@ -50,7 +51,8 @@ def engines_for(
                 rates = rates_of(found, device, threads, progress) if known else GUESS
             except DeviceError as error:
                 raise blamed(error, name, device.name) from error
-            engines[name] = Engine(found, device, evaluate, rates, precision=precision)
+            tuned = load_tuned(rates_key(found, device, threads))
+            engines[name] = Engine(found, device, evaluate, rates, precision=precision, tuned=tuned)
     return list(engines.values())
 
 

@@ -291,6 +291,12 @@ def kept() -> list[tuple[Path, int, float]]:
     return sorted(found, key=lambda row: row[2])
 
 
+def drop_all() -> None:
+    """Removes every plan in the cache."""
+    for path, _, _ in kept():
+        path.unlink(missing_ok=True)
+
+
 def model_of(path: Path) -> str:
     """The model that a kept plan is for; "" if the file is damaged."""
     try:

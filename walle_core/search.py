@@ -41,6 +41,7 @@ class Engine:
         exact: approximate candidates are not taken.
         precision: ``high`` takes no candidate of low precision; ``low`` takes those that are predicted to be faster.
         evaluate: computes nodes with constant inputs.
+        tuned: `tuned_key` of a node -> algorithm -> measured seconds; what was measured is chosen among (`walle tune`).
     """
 
     backend: Backend
@@ -50,6 +51,7 @@ class Engine:
     model: CostModel = attrs.field(factory=LinearCost)
     exact: bool = False
     precision: str = "high"
+    tuned: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     _picked: dict[Any, Candidate | None] = attrs.field(factory=dict)
     _costs: dict[Any, float] = attrs.field(factory=dict)
 
@@ -61,16 +63,31 @@ class Engine:
             return None
         key = signature(node, specs, constants)
         if key not in self._picked:
-            try:
-                offers = self.backend.candidates(node, specs, constants)
-            except DeviceError as error:
-                raise blamed(error, self.backend.name, self.device.name) from error
-            if self.exact:
-                offers = [c for c in offers if not c.approximate]
-            if self.precision != "low":
-                offers = [c for c in offers if c.precision != "low"]
-            self._picked[key] = min(offers, key=self.seconds, default=None)
+            ranked = self.offers(node, specs, constants)
+            known = self.tuned.get(tuned_key(node, specs, constants) or "", {}) if self.tuned else {}
+            timed = [c for c in ranked if variant(c) in known]
+            fastest = min(timed, key=lambda c: known[variant(c)], default=None)
+            self._picked[key] = fastest or next(iter(ranked), None)
         return self._picked[key]
+
+    def offers(
+        self, node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]
+    ) -> list[Candidate]:
+        """The candidates for a node that this engine may take, by predicted time."""
+        try:
+            offers = self.backend.candidates(node, specs, constants)
+        except DeviceError as error:
+            raise blamed(error, self.backend.name, self.device.name) from error
+        allowed = [c for c in offers if not (self.exact and c.approximate)]
+        if self.precision != "low":
+            allowed = [c for c in allowed if c.precision != "low"]
+        return sorted(allowed, key=self.seconds)
+
+    def renew(self, tuned: Mapping[str, Mapping[str, float]]) -> None:
+        """Chooses by these measurements from now on."""
+        self.tuned = tuned
+        self._picked.clear()
+        self._costs.clear()
 
     def seconds(self, candidate: Candidate) -> float:
         """Predicted seconds of a candidate."""
@@ -134,6 +151,20 @@ def signature(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[st
         (k, v if not isinstance(v, (list, Tensor)) else id(v)) for k, v in sorted(node.attrs.items())
     )
     return (node.op, attributes, tuple(operands), tuple(specs.get(o) if o else None for o in node.outputs))
+
+
+def tuned_key(node: Node, specs: Mapping[str, TensorSpec], constants: Mapping[str, Any]) -> str | None:
+    """A node's signature as text that another process finds too; None where it has parts without one."""
+    if any(isinstance(v, (list, Tensor, Graph)) for v in node.attrs.values()):
+        return None
+    from hashlib import sha256  # here: needs a C module that not every interpreter can load
+
+    return sha256(repr(signature(node, specs, constants)).encode()).hexdigest()[:32]
+
+
+def variant(candidate: Candidate) -> str:
+    """What tells a candidate from the others of its node."""
+    return f"{candidate.algorithm} {sorted(candidate.params.items())}"
 
 
 def _ends(graph: Graph) -> Iterator[tuple[str, bool, int]]:
