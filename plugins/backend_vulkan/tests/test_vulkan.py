@@ -91,6 +91,20 @@ def test_a_run_is_one_submission(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_device
+@pytest.mark.parametrize("bits", ["128", "512"])
+def test_other_widths_of_the_processor(tmp_path: Path, bits: str) -> None:
+    """Lavapipe runs 4, 8 (its default) or 16 items at once; on other devices the variable says nothing."""
+    code = (
+        "import subprocess, sys, pytest\n"
+        "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '--pyargs', 'walle_core.testing.conformance',\n"
+        "    '--walle-backend', 'vulkan', '-k', 'matches_reference and (MatMul or Softmax)']))\n"
+    )
+    done = in_process(code, LP_NATIVE_VECTOR_WIDTH=bits, WALLE_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert " passed" in done.stdout
+
+
+@needs_device
 def test_validation_layers_have_nothing_to_say(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, pytest\n"
