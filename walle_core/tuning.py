@@ -22,7 +22,7 @@ from walle_core.search import Engine, signature, tuned_key, variant
 from walle_core.tuned import save_tuned
 from walle_core.types import Candidate
 
-RUNS, ROUND_S = 3, 0.02  # of a candidate, at least; and seconds spent on one, at most, when it is fast
+ROUNDS, SLICE_S = 5, 0.003  # every candidate runs once in each round, and again until the slice is over
 HOPELESS = 4.0  # candidates that are predicted to take so many times the cheapest one's time are not measured
 
 
@@ -92,29 +92,30 @@ def measured(
     """(candidate, seconds of one run), of as many candidates as fit before `end` (`time.perf_counter`), at least one."""
     graph = case.alone()
     feeds = [Tensor(graph.specs[n].sizes, graph.specs[n].dtype.name) for n in graph.inputs]
-    found: list[tuple[Candidate, float]] = []
+    built: list[tuple[Candidate, Any]] = []
     for candidate in offers:
-        if found and time.perf_counter() >= end:
+        if built and time.perf_counter() >= end:
             break
         executable = engine.backend.prepare(graph, {case.node.name: candidate}, threads, engine.precision)
         executable.run(feeds)
-        found.append((candidate, _median(executable, feeds)))
-    return found
+        built.append((candidate, executable))
+    times: list[list[float]] = [[] for _ in built]
+    for _ in range(ROUNDS):  # interleaved: what disturbs the machine disturbs all of them
+        for (_, executable), taken in zip(built, times, strict=True):
+            stop = time.perf_counter() + SLICE_S
+            taken.append(_once(executable, feeds))
+            while time.perf_counter() < stop:
+                taken.append(_once(executable, feeds))
+    return [(c, max(1e-9, sorted(t)[len(t) // 2])) for (c, _), t in zip(built, times, strict=True)]
 
 
-def _median(executable: Any, feeds: Sequence[Tensor]) -> float:
+def _once(executable: Any, feeds: Sequence[Tensor]) -> float:
     """Seconds of a run: of its steps alone where the backend times them, else of all that it does."""
-    profile = getattr(executable, "profile", None)
-    times: list[float] = []
-    stop = time.perf_counter() + ROUND_S
-    while len(times) < RUNS or time.perf_counter() < stop:
-        start = time.perf_counter()
-        if profile is None:
-            executable.run(feeds)
-            times.append(time.perf_counter() - start)
-        else:
-            times.append(sum(profile(feeds)[1]) / 1e9)
-    return max(1e-9, sorted(times)[len(times) // 2])
+    if (profile := getattr(executable, "profile", None)) is not None:
+        return float(sum(profile(feeds)[1])) / 1e9
+    start = time.perf_counter()
+    executable.run(feeds)
+    return time.perf_counter() - start
 
 
 def tune(
