@@ -8,7 +8,8 @@ from typing import Any
 import vulkan as vk
 
 from walle_backend_vulkan.api import NULL, check, ffi, lib, make, struct
-from walle_backend_vulkan.spirv import module, with_rules
+from walle_backend_vulkan.prune import pruned
+from walle_backend_vulkan.spirv import join, module, split, with_rules
 from walle_backend_vulkan.writer import LOCAL_IDS, module_name
 from walle_core.backends.device.contract import Built
 from walle_core.backends.device.source import kernel
@@ -74,7 +75,9 @@ class Pipelines:
         return self._made[built]
 
     def _build(self, built: Built) -> Any:
-        code = with_rules(module(module_name(built.name, dict(built.variants))), self._rules)
+        numbers = {LOCAL_IDS + i: value for i, (_, value) in enumerate(built.constants)}
+        header, instructions = split(module(module_name(built.name, dict(built.variants))))
+        code = join(header, with_rules(pruned(instructions, numbers), self._rules))
         words = ffi.from_buffer("uint32_t[]", code)
         info = struct("VkShaderModuleCreateInfo", codeSize=len(code), pCode=words)
         doing = f"building kernel {built.name}"
