@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import numpy as np
 from walle_backend_opencl import open_device
 
@@ -29,6 +30,7 @@ def graphs() -> Iterator[tuple[str, Any, list[np.ndarray]]]:
         return name, g.graph([build(g, *names)]), list(inputs)
 
     yield one("product", lambda g, x: g.MatMul(x, g.const(f32(5, 7))), f32(9, 5))
+    yield one("shared tiles", lambda g, x: g.MatMul(x, g.const(f32(18, 17))), f32(17, 18))
     yield one("product of two inputs", lambda g, x, y: g.MatMul(x, y), f32(2, 3, 5), f32(2, 5, 4))
     yield one(
         "convolution",
@@ -67,10 +69,14 @@ def main() -> None:
     device = open_device()
     assert device is not None
     backend = DeviceBackend("opencl", "0", lambda: device)
+    plain = device.limits
     for name, graph, inputs in graphs():
+        shared = name == "shared tiles"  # what a GPU would do
+        device.limits = attrs.evolve(plain, tiles=shared)  # type: ignore[misc]
 
-        def pick(node: Any, specs: Any, constants: Any) -> Any:
-            return next(iter(backend.candidates(node, specs, constants)), None)
+        def pick(node: Any, specs: Any, constants: Any, shared: bool = shared) -> Any:
+            offers = backend.candidates(node, specs, constants)
+            return next(iter([c for c in offers if "shared" in c.algorithm] if shared else offers), None)
 
         lowered = lower(graph, pick, backend.traits, lambda node, given: None)
         assert set(lowered.choices) == {n.name for n in lowered.graph.nodes}, name

@@ -39,21 +39,24 @@ SHAPES = (
     (1, 2),
     (1, 1),
 )
+SHARED = 16  # items along both axes of a group that shares tiles
+SHARED_EFFICIENCY = 0.8  # of its multiply-adds, among the loads from shared memory
 LATENCY = 8  # multiply-adds under way that keep a processor's units busy
 
 
 @attrs.frozen
 class Tile:
-    """Sums of one item: `rows` x (`vectors` vectors of `width`)."""
+    """Sums of one item: `rows` x (`vectors` vectors of `width`); `shared` if a group brings tiles for all its items."""
 
     rows: int
     vectors: int
     width: int
+    shared: bool = False
 
     @property
     def panel(self) -> int:
-        """Columns."""
-        return self.vectors * self.width
+        """Columns that lie together in B."""
+        return self.vectors * self.width * (SHARED if self.shared else 1)
 
     def efficiency(self, limits: Limits, deep: bool) -> float:
         """Share of the multiply-adds among what an item's inner loop is bound by: loads, or their latency."""
@@ -99,7 +102,12 @@ def tiles(limits: Limits, m: int, n: int) -> list[Tile]:
     """The tiles that fit a product and the device's registers."""
     width = max((w for w in limits.lanes if w <= n), default=1)
     wide = [Tile(r, v, width) for r, v in SHAPES if r * v * width <= limits.registers]
-    return [t for t in wide if t.rows <= m and (t.vectors == 1 or t.panel < n + t.width)]
+    found = [t for t in wide if t.rows <= m and (t.vectors == 1 or t.panel < n + t.width)]
+    items = SHARED * SHARED
+    fits = limits.group_items >= items and min(limits.group_sizes[:2]) >= SHARED
+    if limits.tiles and fits and limits.local_bytes >= 4 * items * 8:
+        found += [Tile(r, r, 1, shared=True) for r in (4, 2) if m > SHARED and n > SHARED]
+    return found
 
 
 def _deep(limits: Limits, work: Matrices, tile: Tile) -> bool:
@@ -109,7 +117,7 @@ def _deep(limits: Limits, work: Matrices, tile: Tile) -> bool:
 
 
 def _group(limits: Limits, items: tuple[int, int]) -> tuple[int, int]:
-    """Items of a group along rows and columns."""
+    """Items of a group along rows and columns, where it shares nothing."""
     if limits.tiles:
         return 8, 8
     if limits.neighbours == 1:
@@ -120,6 +128,10 @@ def _group(limits: Limits, items: tuple[int, int]) -> tuple[int, int]:
 
 def _operations(limits: Limits, work: Matrices, tile: Tile) -> float:
     """Multiply-adds, counted twice, of all items with their padding, as if the busiest unit set the pace."""
+    if tile.shared:
+        groups = work.count * -(-work.m // (SHARED * tile.rows)) * -(-work.n // tile.panel)
+        items = max(groups * SHARED * SHARED, limits.units)
+        return 2.0 * items * tile.rows * tile.vectors * work.k / SHARED_EFFICIENCY
     sizes = -(-work.m // tile.rows), -(-work.n // tile.panel)
     if limits.neighbours > 1:  # items that are not there take as long as those beside them
         sizes = tuple(-(-n // g) * g for n, g in zip(sizes, _group(limits, sizes), strict=True))  # type: ignore[assignment]
@@ -136,8 +148,8 @@ def _offers(
     what = f"{work.count} x [{work.m}, {work.k}] x [{work.k}, {work.n}]"
     return [
         Candidate(
-            f"{name} {t.rows}x{t.panel}", rate, _operations(limits, work, t), moved, dispatches,
-            {"tile": (t.rows, t.vectors, t.width)}, f"{what}, {t.rows} rows of {t.vectors} vectors of {t.width} per item",
+            f"{name} {'shared ' * t.shared}{t.rows * (SHARED if t.shared else 1)}x{t.panel}", rate, _operations(limits, work, t), moved, dispatches,
+            {"tile": (t.rows, t.vectors, t.width, t.shared)}, f"{what}, {t.rows} rows of {t.vectors} vectors of {t.width} per item",
         )
         for t in tiles(limits, work.m, work.n)
     ]  # fmt: skip
@@ -262,13 +274,22 @@ def _launch(
         work.b[0] * depth, work.b[1] * depth, *work.c, work.bias, alpha, act_a, act_b, work.runs, *work.window,
     ]  # fmt: skip
     bias, residual = names
+    operands = [em.value(node.outputs[0]), a, b, em.value(bias), em.value(residual)]
     constants = {
-        "ROWS": tile.rows, "VECS": tile.vectors, "MODE": work.mode, "BIAS": int(bool(bias)),
-        "RESIDUAL": int(bool(residual)), "ACT": act, "TAIL": int(work.n % tile.panel > 0),
+        "ROWS": tile.rows, "MODE": work.mode, "BIAS": int(bool(bias)), "RESIDUAL": int(bool(residual)), "ACT": act,
+    }  # fmt: skip
+    if tile.shared:
+        groups = -(-work.n // tile.panel), -(-work.m // (SHARED * tile.rows))
+        items = (SHARED * groups[0], SHARED * groups[1], work.count)
+        constants["COLS"] = tile.vectors
+        em.launch("product_shared", operands, params, items, node.name, {"W": 1}, constants, (SHARED, SHARED))
+        return
+    constants |= {
+        "VECS": tile.vectors,
+        "TAIL": int(work.n % tile.panel > 0),
         "DEEP": int(_deep(em.limits, work, tile) and a.offset % (4 * tile.width) == 0),
     }  # fmt: skip
     items = (-(-work.m // tile.rows), -(-work.n // tile.panel), work.count)
-    operands = [em.value(node.outputs[0]), a, b, em.value(bias), em.value(residual)]
     local = _group(em.limits, items[:2])
     em.launch("product", operands, params, items, node.name, {"W": tile.width}, constants, local)
 

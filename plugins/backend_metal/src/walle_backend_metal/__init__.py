@@ -52,7 +52,9 @@ def _devices() -> list[tuple[str, Any]]:
 
 @hookimpl
 def walle_register_backends(registry: Registry[Backend]) -> None:
-    """Registers the backend ``metal``; Metal is loaded when its devices are first asked for."""
+    """Registers the backend ``metal`` where Metal may be; Metal is loaded when its devices are first asked for."""
+    if not _mac():
+        return
     from walle_core.backends.device.backend import DeviceBackend
     from walle_core.installed import version_of
 
