@@ -1,0 +1,485 @@
+# cython: language_level=3, subinterpreters_compatible=own_gil, freethreading_compatible=True
+# cython: boundscheck=False, wraparound=False
+# distutils: language = c++
+"""The trigger engine: marshals events into csrc/matcher.hpp and matches out of it."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.pair cimport pair
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from walle_pipeline.packed cimport Base, Row, get_row, put_row, string_view
+
+from walle_pipeline.matcher cimport (
+    Exit, Found, Held, Holder, Kept, Key, Known, Matcher, Node, Partial, Pattern, Position, Rest, Symbol, adopt,
+    compile_symbol, expire_into, finish_into,
+)
+
+include "state.pxi"
+
+
+cdef class Match:
+    """Events that satisfy a pattern, or, in the side output ``timeouts``, the first steps of one.
+
+    Attributes:
+        task: name of the task whose pattern it is.
+        key: whose events.
+        start, time: of the first and of the last event, milliseconds; of a timeout: when the time was over.
+        position: number of the first event among all that the trigger saw.
+        timeout: is it a partial match whose time has passed?
+    """
+
+    cdef readonly str task, key
+    cdef readonly int64_t start, time
+    cdef readonly uint64_t position
+    cdef readonly bint timeout
+    cdef bytes rows
+    cdef tuple steps, made
+    cdef Engine engine
+
+    @property
+    def span(self):
+        """Every event from the first to the last that the pattern keeps: those taken and, if it spans, all between."""
+        if self.made is None:
+            self.made = tuple(self.engine.unpack(self.rows, self.key))
+        return self.made
+
+    @property
+    def events(self):
+        """The events that were taken, one per step and repeat, in order."""
+        cdef tuple span = self.span
+        return tuple([span[step] for step in self.steps])
+
+    @property
+    def first(self):
+        """The first event."""
+        return self.span[0]
+
+    @property
+    def last(self):
+        """The last event."""
+        span = self.span
+        return span[len(span) - 1]
+
+    @property
+    def nbytes(self):
+        """Bytes that the events take, packed."""
+        return len(self.rows)
+
+    def __len__(self):
+        return len(self.steps)
+
+    def __repr__(self):
+        return f"<Match of {self.task} for {self.key!r}: {len(self.steps)} events, {self.start} to {self.time} ms>"
+
+
+cdef class Engine:
+    """All patterns in one trie and the partial matches of all keys.
+
+    Args:
+        schema: has `numbers` (class of event -> number), `rest(event)`, `make(...)`.
+        partials: partial matches per key; the oldest are cut beyond it.
+        kept: bytes of waiting events per key; the oldest partial matches are cut beyond it.
+        pages: names of pages that are remembered; events of further pages cost more.
+    """
+
+    cdef Matcher m
+    cdef Holder holder
+    cdef object schema, pack
+    cdef dict numbers, conditions, named, by_shape, pages, keys, visits, tests
+    cdef list page_names, owners
+    cdef readonly list names
+    cdef vector[uint32_t] pool, scratch, conds  # symbols that are kept; the present one if it is not; its conditions
+    cdef vector[int32_t] table                  # kind, page -> where in `pool`; -1: not looked at yet
+    cdef Symbol symbol
+    cdef bint stale
+    cdef uint32_t kinds, page_room, page_limit
+    cdef public uint64_t position
+    cdef readonly list errors
+    cdef bint paged
+
+    def __init__(self, schema, *, uint32_t partials=4096, size_t kept=1 << 20, uint32_t pages=65536):
+        self.schema = schema
+        self.pack = self.packed_rest
+        self.numbers = schema.numbers
+        self.kinds = len(self.numbers)
+        self.conditions, self.pages, self.keys, self.visits, self.tests, self.by_shape = {}, {}, {}, {}, {}, {}
+        self.page_names, self.owners, self.names = [""], [], []
+        self.page_limit = pages
+        self.errors, self.named = [], {}
+        self.m.limits.partials = partials
+        self.m.limits.kept = kept
+        self.reindex()
+
+    # -- patterns -----------------------------------------------------------------------------------------------------
+
+    def condition(self, int kind, page, where):
+        """Number of a condition: kind a number or -1, page a name or None, where a callable or None."""
+        key = (kind, page, where)
+        found = self.conditions.get(key)
+        if found is None:
+            if page is not None:
+                self.page_number(page)
+            found = self.conditions[key] = len(self.conditions)
+            self.by_shape.setdefault((kind, page), []).append((found, where))
+            name = f"{list(self.schema.kinds)[kind] if kind >= 0 else '*'}|{page}|{getattr(where, '__qualname__', where)}"
+            like = self.named.get(name, 0)  # conditions of one name: by their order
+            self.named[name] = like + 1
+            self.m.trie.name_condition(found, f"{name}#{like}".encode())
+            self.stale = True
+        return found
+
+    def add(self, str name, list positions, within, int after, bint span, bint timeouts, bint paged):
+        """Adds a pattern under `name`; events from now on may begin its matches. Returns its number."""
+        cdef vector[Position] made
+        cdef Position one
+        cdef Exit way
+        cdef Pattern pattern
+        for exits, forbids in positions:
+            one.exits.clear()
+            one.forbids.clear()
+            for cond, target, mode in exits:
+                way.cond, way.target, way.mode = cond, target, mode
+                one.exits.push_back(way)
+            for cond in forbids:
+                one.forbids.push_back(cond)
+            made.push_back(one)
+        pattern.within = INT64_MAX if within is None else within
+        pattern.after = after
+        pattern.span, pattern.timeouts = span, timeouts
+        pattern.added = self.position + 1
+        number = self.m.trie.add(pattern, made, paged)
+        self.stale = True
+        self.names.append(name)
+        self.paged = self.paged or paged
+        return number
+
+    def remove(self, uint32_t number):
+        """The pattern matches no more; other patterns' partial matches stay."""
+        self.m.trie.remove(number)
+        self.stale = True
+
+    cdef int reindex(self) except -1:
+        self.page_room = 64
+        while self.page_room <= <uint32_t>len(self.page_names):
+            self.page_room *= 2
+        self.pool.clear()
+        self.stale = False
+        self.table.assign(self.kinds * self.page_room, -1)
+        self.tests = {}
+        return 0
+
+    cdef uint32_t page_number(self, str name) except? 4294967295:
+        cdef PyObject* found = PyDict_GetItem(self.pages, name)
+        if found is not NULL:
+            return <uint32_t>(<object>found)
+        cdef uint32_t number = <uint32_t>len(self.page_names)
+        if number >= self.page_limit:
+            return 0
+        self.pages[name] = number
+        self.page_names.append(name)
+        if number >= self.page_room:
+            self.reindex()
+        return number
+
+    cdef int satisfied(self, uint32_t kind, uint32_t page, str name, object event) except -1:
+        """Sets `symbol` to what an event of this kind and page means; `event` may be its parts (Schema.make)."""
+        cdef int32_t* cell = &self.table[kind * self.page_room + page]
+        cdef list tests = []
+        if page and cell[0] >= 0:
+            self.symbol.at = self.pool.data() + cell[0]
+            if not self.tests:
+                return 0
+            tests = self.tests.get(cell[0], tests)
+            if not tests:
+                return 0
+        self.conds.clear()
+        for shape in ((kind, name), (kind, None), (-1, name), (-1, None)):
+            for number, where in self.by_shape.get(shape, ()):
+                if where is None:
+                    self.conds.push_back(number)
+                elif not page or cell[0] < 0:
+                    tests.append((number, where))
+        if page and cell[0] < 0:
+            cell[0] = <int32_t>compile_symbol(self.m.trie, self.conds.data(), self.conds.size(), self.pool)
+            self.symbol.at = self.pool.data() + cell[0]
+            if tests:
+                self.tests[cell[0]] = tests
+        if page and not tests:
+            return 0
+        if tests and type(event) is tuple:
+            event = self.schema.make(*event)
+        for number, where in tests:
+            try:
+                if where(event):
+                    self.conds.push_back(number)
+            except Exception as error:
+                self.errors.append((event, where, error))
+        self.scratch.clear()
+        compile_symbol(self.m.trie, self.conds.data(), self.conds.size(), self.scratch)
+        self.symbol.at = self.scratch.data()
+        return 0
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def packed_rest(self, event):
+        """What of the event is kept beside its head; an event that cannot be packed is kept without it."""
+        try:
+            rest = self.schema.rest(event)
+            return rest if event.page in self.pages else self.schema.long_page(event.page, rest)
+        except Exception as error:
+            self.errors.append((event, None, error))
+            return b""
+
+    def feed(self, list events):
+        """Advances by `events`, in order of time per key. Returns (matches, timeouts), each in the order of their ends.
+
+        Raises EventError for an event whose class the schema does not have; the events before it have been taken.
+        """
+        cdef Row row
+        cdef Rest rest
+        cdef str page
+        cdef object event, key
+        cdef PyObject* number
+        cdef list matches = [], timeouts = []
+        rest.pack, rest.holder = <PyObject*>self.pack, &self.holder
+        if self.stale:
+            self.reindex()
+        for event in events:
+            number = PyDict_GetItem(self.numbers, type(event))
+            if number is NULL:
+                self.schema.number(event)
+            page = event.page
+            row.kind = <uint32_t>(<object>number)
+            row.page = self.page_number(page)
+            row.time, row.id, row.instance = event.time, event.id, event.instance
+            self.satisfied(row.kind, row.page, page, event)
+            rest.event = <PyObject*>event
+            self.position += 1
+            self.m.counters.events += 1
+            key = event.key
+            self.step(self.keys, 0, key, row, rest, matches, timeouts)
+            if self.paged:
+                self.step(self.visits, 1, (key, event.instance), row, rest, matches, timeouts)
+        return matches, timeouts
+
+    cdef int step(self, dict table, uint32_t root, object key, const Row& row, const Rest& rest,
+                  list matches, list timeouts) except -1:
+        cdef PyObject* known = PyDict_GetItem(table, key)
+        cdef uint32_t slot
+        if known is NULL:
+            if self.symbol.start_count(root) == 0:
+                return 0
+            slot = self.own(table, key)
+        else:
+            slot = <uint32_t>(<object>known)
+        self.m.push(slot, root, self.position, row, self.symbol, rest)
+        if not self.m.found.empty():
+            self.collect(matches, timeouts)
+        if self.m.keys[slot].idle():
+            self.disown(slot)
+        return 0
+
+    cdef uint32_t own(self, dict table, object key) except? 4294967295:
+        cdef uint32_t slot = self.m.open()
+        if slot == <uint32_t>len(self.owners):
+            self.owners.append(key)
+        else:
+            self.owners[slot] = key
+        table[key] = slot
+        return slot
+
+    cdef int disown(self, uint32_t slot) except -1:
+        key = self.owners[slot]
+        self.owners[slot] = None
+        del (self.visits if type(key) is tuple else self.keys)[key]
+        self.m.close(slot)
+        return 0
+
+    def feed_packed(self, bytes rows, list kinds, list pages, list keys):
+        """Advances by packed rows. Returns (matches, timeouts, number of events).
+
+        Args:
+            rows: as csrc/packed.hpp writes them, relative to zeros.
+            kinds: numbers of the schema's kinds, by the rows' kind.
+            pages, keys: names, by the rows' page and key.
+
+        Raises EventError at bytes that are no row; the events before them have been taken.
+        """
+        cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(rows)
+        cdef const uint8_t* end = at + len(rows)
+        cdef Base base
+        cdef Row row
+        cdef Known known
+        cdef vector[uint32_t] kind_of, page_of
+        cdef vector[int64_t] slot_of
+        cdef int64_t slot
+        cdef uint32_t kind, page, key
+        cdef int32_t symbol
+        cdef uint64_t taken = 0
+        cdef list matches = [], timeouts = []
+        if self.stale:
+            self.reindex()
+        for number in kinds:
+            kind_of.push_back(number)
+        for name in pages:
+            page_of.push_back(self.page_number(name))
+        for name in keys:
+            slot_of.push_back(self.keys.get(name, -1))
+        while at != end:
+            if not get_row(at, end, base, row) or row.kind >= kind_of.size() or row.page >= page_of.size() \
+                    or row.key >= slot_of.size():
+                raise self.schema.damaged(taken)
+            taken += 1
+            kind, page, key = row.kind, row.page, row.key
+            row.kind, row.page, row.key = kind_of[kind], page_of[page], 0
+            symbol = self.table[row.kind * self.page_room + row.page] if row.page else -1
+            if symbol >= 0 and not self.tests:
+                self.symbol.at = self.pool.data() + symbol
+            else:
+                event = (row.kind, pages[page], row.time, keys[key], row.id, row.instance,
+                         PyBytes_FromStringAndSize(row.rest.data(), row.rest.size()))
+                self.satisfied(row.kind, row.page, pages[page], event)
+            known.bytes = row.rest
+            if row.page == 0:
+                longer = self.schema.long_page(pages[page], PyBytes_FromStringAndSize(row.rest.data(), row.rest.size()))
+                known.bytes = string_view(PyBytes_AS_STRING(longer), len(longer))
+            self.position += 1
+            self.m.counters.events += 1
+            slot = slot_of[key]
+            if slot >= 0 or self.symbol.start_count(0):
+                if slot < 0:
+                    slot = slot_of[key] = self.own(self.keys, keys[key])
+                self.m.push(<uint32_t>slot, 0, self.position, row, self.symbol, known)
+                if not self.m.found.empty():
+                    self.collect(matches, timeouts)
+                if self.m.keys[slot].idle():
+                    self.disown(<uint32_t>slot)
+                    slot_of[key] = -1
+            if self.paged:
+                self.visit((keys[key], row.instance), row, known, matches, timeouts)
+        return matches, timeouts, taken
+
+    cdef int visit(self, tuple key, const Row& row, const Known& known, list matches, list timeouts) except -1:
+        cdef PyObject* found = PyDict_GetItem(self.visits, key)
+        cdef uint32_t slot
+        if found is NULL:
+            if self.symbol.start_count(1) == 0:
+                return 0
+            slot = self.own(self.visits, key)
+        else:
+            slot = <uint32_t>(<object>found)
+        self.m.push(slot, 1, self.position, row, self.symbol, known)
+        if not self.m.found.empty():
+            self.collect(matches, timeouts)
+        if self.m.keys[slot].idle():
+            self.disown(slot)
+        return 0
+
+    def expire(self, int64_t now):
+        """Ends partial matches that have waited too long at time `now`, ms. Returns (matches, timeouts)."""
+        cdef vector[uint32_t] closed
+        expire_into(self.m, now, closed)
+        return self.closing(closed)
+
+    def finish(self):
+        """No event follows: all partial matches end. Returns (matches, timeouts)."""
+        cdef vector[uint32_t] closed
+        finish_into(self.m, closed)
+        return self.closing(closed)
+
+    cdef tuple closing(self, vector[uint32_t]& closed):
+        cdef list matches = [], timeouts = []
+        if not self.m.found.empty():
+            self.collect(matches, timeouts)
+        for slot in closed:
+            self.disown(slot)
+        return matches, timeouts
+
+    @property
+    def deadline(self):
+        """The earliest time, ms, at which `expire` would do something; None if there is none."""
+        cdef int64_t found = self.m.next_deadline()
+        return None if found == INT64_MAX else found
+
+    cdef int collect(self, list matches, list timeouts) except -1:
+        cdef size_t i, s
+        cdef Found* found
+        cdef Match match
+        cdef tuple steps
+        for i in range(self.m.found.size()):
+            found = &self.m.found[i]
+            match = Match.__new__(Match)
+            match.task = self.names[found.pattern]
+            owner = self.owners[found.key]
+            match.key = owner[0] if type(owner) is tuple else owner
+            match.start, match.time, match.position = found.start, found.time, found.position
+            match.timeout = found.timeout
+            match.rows = PyBytes_FromStringAndSize(found.rows.data(), found.rows.size())
+            match.steps = tuple([found.steps[s] for s in range(found.steps.size())])
+            match.engine = self
+            (timeouts if found.timeout else matches).append(match)
+        self.m.found.clear()
+        return 0
+
+    def unpack(self, bytes rows, str key):
+        """The events of packed rows of one key."""
+        cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(rows)
+        cdef const uint8_t* end = at + len(rows)
+        cdef Base base
+        cdef Row row
+        cdef list events = []
+        make = self.schema.make
+        while at != end and get_row(at, end, base, row):
+            rest = PyBytes_FromStringAndSize(row.rest.data(), row.rest.size())
+            page = self.page_names[row.page]
+            if row.page == 0:
+                page, rest = self.schema.short_page(rest)
+            events.append(make(row.kind, page, row.time, key, row.id, row.instance, rest))
+        return events
+
+    # -- what there is ------------------------------------------------------------------------------------------------
+
+    def stats(self):
+        """Counters since the start, and what is held now."""
+        counters = self.m.counters
+        return {
+            "events": counters.events, "matches": counters.matches, "timeouts": counters.timeouts,
+            "cut": counters.cut, "ended": counters.ended, "partials": self.m.live,
+            "keys": len(self.keys) + len(self.visits), "nodes": self.m.trie.live_nodes(),
+        }
+
+    def snapshot(self):
+        """Partial matches of all keys as values that MessagePack has; patterns go by their numbers."""
+        cdef uint32_t slot
+        cdef list keys = []
+        for table in (self.keys, self.visits):
+            for name, number in table.items():
+                slot = number
+                keys.append([list(name) if type(name) is tuple else name, key_state(&self.m, slot)])
+        return {"position": self.position, "kinds": list(self.schema.kinds), "pages": self.page_names, "keys": keys}
+
+    def restore(self, dict state, dict patterns):
+        """Takes up a snapshot; `patterns`: their numbers then -> now. Returns how many partial matches have no pattern now.
+
+        Raises EventError for a kind of event that is no longer in the schema.
+        """
+        cdef size_t n
+        cdef dict nodes = {self.m.trie.nodes[n].signature: n for n in range(self.m.trie.nodes.size())}
+        cdef list kinds = [self.schema.number_of(name) for name in state["kinds"]]
+        cdef list pages = [0] + [self.page_number(name) for name in state["pages"][1:]]
+        cdef int lost = 0
+        self.position = state["position"]
+        for number in range(self.m.trie.patterns.size()):
+            self.m.trie.patterns[number].added = 0
+        for name, one in state["keys"]:
+            paged = type(name) is list
+            slot = self.own(self.visits if paged else self.keys, tuple(name) if paged else name)
+            lost += restore_key(&self.m, slot, one, nodes, kinds, pages, patterns)
+            if self.m.keys[slot].idle():
+                self.disown(slot)
+        return lost

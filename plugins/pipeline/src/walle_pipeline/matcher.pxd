@@ -1,0 +1,118 @@
+# cython: language_level=3
+# distutils: language = c++
+"""Declarations of csrc/: trie, symbols, matcher and what they are given."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.pair cimport pair
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from walle_pipeline.packed cimport Base, Row, string_view
+
+cdef extern from "trie.hpp" namespace "walle_pipeline" nogil:
+    cdef cppclass Exit:
+        uint32_t cond, target
+        uint8_t mode
+    cdef cppclass Position:
+        vector[Exit] exits
+        vector[uint32_t] forbids
+    cdef cppclass Pattern:
+        int64_t within
+        uint8_t after
+        cbool span, timeouts, live
+        uint64_t added
+    cdef cppclass Group:
+        string spec
+    cdef cppclass Node:
+        vector[Group] groups
+        uint64_t signature
+    cdef cppclass Trie:
+        vector[Node] nodes
+        vector[Pattern] patterns
+        uint32_t add(Pattern, const vector[Position]&, cbool) except +
+        void remove(uint32_t)
+        void name_condition(uint32_t, const string&) except +
+        size_t live_nodes()
+
+cdef extern from "symbol.hpp" namespace "walle_pipeline" nogil:
+    cdef cppclass Symbol:
+        const uint32_t* at
+        uint32_t start_count(uint32_t)
+    size_t compile_symbol(const Trie&, const uint32_t*, size_t, vector[uint32_t]&) except +
+
+cdef extern from "matcher.hpp" namespace "walle_pipeline" nogil:
+    cdef cppclass Small:
+        Small()
+        void push(uint32_t)
+        uint32_t size()
+        uint32_t* data()
+    cdef cppclass Partial:
+        Partial()
+        int64_t start
+        uint64_t position
+        uint32_t last
+        uint16_t timeouts
+        Small steps, left
+    cdef cppclass Bucket:
+        uint32_t node
+        vector[Partial] items
+    cdef cppclass Held:
+        Held()
+        uint32_t pattern
+        uint64_t position, end
+        int64_t start, time
+        Small steps
+    cdef cppclass Kept:
+        string bytes
+        Base before, last
+        uint32_t first, count
+        uint32_t add(const Row&) except +
+    cdef cppclass Decisions:
+        vector[pair[uint32_t, uint64_t]] skip, done
+        vector[Held] held
+    cdef cppclass Key:
+        vector[Bucket] buckets
+        Kept kept
+        uint32_t seq
+        cbool idle()
+        cbool decides()
+        Decisions& decided() except +
+    cdef cppclass Found:
+        uint32_t pattern, key
+        cbool timeout
+        int64_t start, time
+        uint64_t position
+        string rows
+        vector[uint32_t] steps
+    cdef cppclass Limits:
+        uint32_t partials
+        size_t kept
+    cdef cppclass Counters:
+        uint64_t events, matches, timeouts, cut, ended
+    cdef cppclass Matcher:
+        Trie trie
+        vector[Key] keys
+        vector[Found] found
+        Limits limits
+        Counters counters
+        uint64_t live
+        uint32_t open() except +
+        void close(uint32_t)
+        void push[R](uint32_t, uint32_t, uint64_t, Row, Symbol, R) except +
+        int64_t next_deadline()
+        void restored(uint32_t) except +
+
+cdef extern from "rest.hpp" namespace "walle_pipeline":
+    cdef cppclass Holder:
+        pass
+    cdef cppclass Rest:
+        PyObject* pack
+        PyObject* event
+        Holder* holder
+    cdef cppclass Known:
+        string_view bytes
+    void expire_into(Matcher&, int64_t, vector[uint32_t]&) except +
+    void finish_into(Matcher&, vector[uint32_t]&) except +
+    void adopt(Partial&, Matcher&, uint32_t, uint32_t) except +

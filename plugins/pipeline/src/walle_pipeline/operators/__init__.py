@@ -1,0 +1,1 @@
+"""The built-in stream operators, each registered as a plugin's are."""

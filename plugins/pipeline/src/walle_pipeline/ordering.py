@@ -1,0 +1,67 @@
+"""Event time: a sequence of events in order, whatever order they arrived in."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from operator import attrgetter
+from typing import Any
+
+from walle_pipeline.events import Event
+
+_order = attrgetter("time", "key", "id")
+
+
+class Order:
+    """Holds events back until none before them can come, and releases them by time; those of one time by key, then id, or,
+    where nothing is held back, as they arrived.
+
+    The watermark is the latest event time seen, less `lateness`; an event before it is late.
+
+    Args:
+        lateness: milliseconds by which an event may arrive after a later one.
+    """
+
+    def __init__(self, lateness: int = 0) -> None:
+        self.lateness = lateness
+        self.watermark = -1
+        self.waiting: list[Event] = []  # in order
+
+    def add(self, events: list[Event]) -> tuple[list[Event], list[Event]]:
+        """Takes events as they arrived; returns (those that are due, in order; those that are late)."""
+        late: list[Event] = []
+        latest = self.watermark + self.lateness
+        fresh = []
+        for event in events:
+            time = event.time
+            if time > latest:
+                latest = time
+            elif time < latest - self.lateness:
+                late.append(event)
+                continue
+            fresh.append(event)
+        self.watermark = max(self.watermark, latest - self.lateness)
+        return self._release(fresh), late
+
+    def advance(self, time: int) -> list[Event]:
+        """No event before `time` comes any more; returns those that are due, in order."""
+        self.watermark = max(self.watermark, time)
+        return self._release([])
+
+    def finish(self) -> list[Event]:
+        """No event comes any more; returns all, in order."""
+        due, self.waiting = self.waiting, []
+        return due
+
+    def _release(self, fresh: list[Event]) -> list[Event]:
+        if fresh:
+            self.waiting += fresh
+            self.waiting.sort(key=_order if self.lateness else _time)
+        if not self.waiting or self.waiting[0].time > self.watermark:
+            return []
+        end = bisect_right(self.waiting, self.watermark, key=_time)
+        due, self.waiting = self.waiting[:end], self.waiting[end:]
+        return due
+
+
+def _time(event: Any) -> int:
+    return int(event.time)

@@ -1,0 +1,326 @@
+"""The pipeline of one device: events in, features out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+import msgspec
+
+from walle_pipeline._engine import Match
+from walle_pipeline.batch import Batch
+from walle_pipeline.errors import EventError, FlowError, LogError
+from walle_pipeline.events import Event, Schema
+from walle_pipeline.flow import Flow, Root
+from walle_pipeline.guard import Guard
+from walle_pipeline.ordering import Order
+from walle_pipeline.running import Failure, RunningFlow, chosen
+from walle_pipeline.sinks import Sink
+from walle_pipeline.trigger import Trigger
+
+SNAPSHOT = 1  # version of what `snapshot` writes
+KEPT = 1000  # events kept of each kind that was refused
+
+
+class Pipeline:
+    """Runs flows on the events of a device. Safe to call from several threads: one call runs at a time.
+
+    Args:
+        flows: to begin with.
+        schema: the kinds of events.
+        lateness_ms: an event may arrive this much after a later one; more, and it goes to the side output ``late``.
+        ahead_ms: an event dated this much after the clock goes to the side output ``future``; None: the clock is not asked.
+        dedupe_ms: an event whose key and id were seen less than this before is dropped and counted, if its id is not 0.
+        clock: gives milliseconds since the epoch.
+        seconds, memory: limits of a user function for one item (see walle_pipeline.guard).
+        partials, kept: limits of the trigger (see walle_pipeline.trigger).
+
+    Attributes:
+        refused: side output ``late``, ``future``, ``malformed`` -> the latest of what went there.
+        counts: events, late, future, malformed, duplicates, matches, timeouts, errors since the start.
+    """
+
+    def __init__(
+        self,
+        *flows: Flow,
+        schema: Schema | None = None,
+        lateness_ms: int = 0,
+        ahead_ms: int | None = 600_000,
+        dedupe_ms: int = 0,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        seconds: float | None = 5.0,
+        memory: int | None = 512 << 20,
+        partials: int = 4096,
+        kept: int = 1 << 20,
+    ) -> None:
+        self.schema = schema if schema is not None else Schema.BASIC
+        self.trigger = Trigger(self.schema, partials=partials, kept=kept)
+        self.order = Order(lateness_ms)
+        self.flows: dict[str, RunningFlow] = {}
+        self.counts: Counter[str] = Counter()
+        self.refused: dict[str, deque[Any]] = {n: deque(maxlen=KEPT) for n in ("late", "future", "malformed")}
+        self._ahead, self._dedupe, self._clock = ahead_ms, dedupe_ms, clock
+        self._seen: dict[tuple[str, int], int] = {}
+        self._guard = Guard(seconds, memory)
+        self._lock = threading.RLock()
+        self._tasks: dict[
+            str, tuple[RunningFlow, int]
+        ] = {}  # task of the trigger -> flow, number of its beginning
+        for flow in flows:
+            self.add(flow)
+
+    # -- flows --------------------------------------------------------------------------------------------------------
+
+    def add(self, flow: Flow) -> None:
+        """Starts a flow; it sees events from now on. Raises FlowError if there is one of its name, or it cannot work."""
+        with self._lock:
+            if flow.name in self.flows:
+                raise FlowError(f"a flow {flow.name!r} runs already; replace or remove it")
+            running = RunningFlow(flow, self._guard)
+            added: list[str] = []
+            try:
+                for number, root in enumerate(running.roots):
+                    assert isinstance(root.node, Root)
+                    if root.node.patterns:
+                        task = f"{flow.name}#{number}" if number else flow.name
+                        self.trigger.add(task, *root.node.patterns)
+                        added.append(task)
+            except FlowError:
+                for task in added:
+                    self.trigger.remove(task)
+                raise
+            self.flows[flow.name] = running
+            self._tasks.update({task: (running, int(task.partition("#")[2] or 0)) for task in added})
+
+    def remove(self, name: str) -> None:
+        """Ends a flow; windows that are open do not close. Raises FlowError if there is none of that name."""
+        with self._lock:
+            running = self.flows.pop(name, None)
+            if running is None:
+                raise FlowError(f"no flow {name!r} runs; there are {', '.join(self.flows) or 'none'}")
+            for task in [t for t, (r, _) in self._tasks.items() if r is running]:
+                self.trigger.remove(task)
+                del self._tasks[task]
+            running.close()
+
+    def replace(self, flow: Flow) -> None:
+        """Puts `flow` in the place of the one of its name; no event is lost. Raises FlowError, and keeps the old one."""
+        with self._lock:
+            RunningFlow(flow, self._guard).close()
+            Trigger(self.schema).add(
+                flow.name, *(p for n in flow.nodes if isinstance(n, Root) for p in n.patterns)
+            )
+            if flow.name in self.flows:
+                self.remove(flow.name)
+            self.add(flow)
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def feed(self, events: Iterable[Event]) -> None:
+        """Takes events as they arrive.
+
+        Raises StoreError or TunnelError if a sink has refused more than it may hold back; all events have been taken.
+        """
+        with self._lock:
+            due, late = self.order.add(self._admitted(events))
+            if late:
+                self._refuse("late", late)
+            self._run(due)
+            self._advance()
+
+    def feed_encoded(self, data: bytes) -> None:
+        """Takes a MessagePack array of events; what is none goes to ``malformed``."""
+        try:
+            events, bad = self.schema.decode_batch(data)
+        except EventError as error:
+            events, bad = [], [(data[:1024], error)]
+        if bad:
+            with self._lock:
+                self._refuse("malformed", bad)
+        self.feed(events)
+
+    def advance(self, time_ms: int | None = None) -> None:
+        """Tells that it is `time_ms` (default: the clock, less the lateness): windows close, partial matches end."""
+        with self._lock:
+            now = self._clock() - self.order.lateness if time_ms is None else time_ms
+            self._run(self.order.advance(now))
+            self._advance()
+
+    def finish(self) -> None:
+        """Tells that no event follows: everything that waits is decided. Sinks get what they have refused once more."""
+        with self._lock:
+            self._run(self.order.finish())
+            fired = self.trigger.finish()
+            self._hand_over(fired.matches, fired.timeouts)
+            for running in self.flows.values():
+                running.advance(1 << 62)
+                for node in running.nodes:
+                    if isinstance(node.operator, Sink):
+                        node.operator.retry()
+
+    @property
+    def deadline(self) -> int | None:
+        """The earliest event time, ms, at which something waits to happen; None while nothing does: no timer is needed."""
+        with self._lock:
+            times = [f.deadline for f in self.flows.values()] + [self.trigger.deadline]
+            if self.order.waiting:
+                times.append(self.order.waiting[0].time)
+            return min((t for t in times if t is not None), default=None)
+
+    def close(self) -> None:
+        """Ends all flows and the pipeline's thread."""
+        with self._lock:
+            for running in self.flows.values():
+                running.close()
+            self._guard.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- state --------------------------------------------------------------------------------------------------------
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The latest items that user functions did not accept, of all flows."""
+        return [failure for running in self.flows.values() for failure in running.failures]
+
+    def stats(self) -> dict[str, int]:
+        """`counts` and those of the trigger, with what is held now."""
+        with self._lock:
+            errors = sum(running.counts["errors"] for running in self.flows.values())
+            waiting = sum(
+                n.operator.waiting
+                for f in self.flows.values()
+                for n in f.nodes
+                if isinstance(n.operator, Sink)
+            )
+            return {
+                **dict.fromkeys(("late", "future", "malformed", "duplicates"), 0), **self.counts, **self.trigger.stats(),
+                "errors": errors, "reordering": len(self.order.waiting), "sinks_waiting": waiting,
+            }  # fmt: skip
+
+    def snapshot(self) -> bytes:
+        """All state: with it, a pipeline of the same flows goes on as if it had not stopped.
+
+        What sinks hold back is not in it: feed again the events since the last time `stats` showed no ``sinks_waiting``.
+        """
+        with self._lock:
+            return msgspec.msgpack.encode(
+                {
+                    "version": SNAPSHOT,
+                    "watermark": self.order.watermark,
+                    "waiting": [self.schema.encode(event) for event in self.order.waiting],
+                    "seen": [[key, id, when] for (key, id), when in self._seen.items()],
+                    "trigger": self.trigger.snapshot(),
+                    "flows": {name: running.snapshot() for name, running in self.flows.items()},
+                },
+                enc_hook=_unpackable,
+            )
+
+    def restore(self, data: bytes) -> None:
+        """Takes up a snapshot; flows that it does not know begin anew. Call before the first event.
+
+        Raises LogError if `data` is no snapshot, FlowError if a flow has changed since.
+        """
+        try:
+            state = msgspec.msgpack.decode(data, strict=False)
+            version = state["version"]
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            raise LogError(f"damaged snapshot: {error}; start without it") from error
+        if version != SNAPSHOT:
+            raise LogError(f"snapshot of version {version}, this is {SNAPSHOT}; start without it")
+        with self._lock:
+            self.order.watermark = state["watermark"]
+            self.order.waiting = [self.schema.decode(event) for event in state["waiting"]]
+            self._seen = {(key, id): when for key, id, when in state["seen"]}
+            self.trigger.restore(state["trigger"])
+            for name, one in state["flows"].items():
+                if name in self.flows:
+                    self.flows[name].restore(one)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _admitted(self, events: Iterable[Event]) -> list[Event]:
+        taken = events if isinstance(events, list) else list(events)
+        self.counts["received"] += len(taken)
+        if self._ahead is not None and taken:
+            bound = self._clock() + self._ahead
+            if max(event.time for event in taken) > bound:
+                self._refuse("future", [event for event in taken if event.time > bound])
+                taken = [event for event in taken if event.time <= bound]
+        return self._fresh(taken) if self._dedupe else taken
+
+    def _fresh(self, events: list[Event]) -> list[Event]:
+        kept = []
+        for event in events:
+            if event.id:
+                mark = (event.key, event.id)
+                if mark in self._seen:
+                    self.counts["duplicates"] += 1
+                    continue
+                self._seen[mark] = event.time
+            kept.append(event)
+        bound = self.order.watermark - self._dedupe
+        while self._seen and next(iter(self._seen.values())) < bound:
+            del self._seen[next(iter(self._seen))]
+        return kept
+
+    def _refuse(self, name: str, items: list[Any]) -> None:
+        self.refused[name] += items
+        self.counts[name] += len(items)
+        if name == "late":
+            for running in self.flows.values():
+                for root in running.roots:
+                    root.side("late", Batch(items, [e.time for e in items], [e.key for e in items]))
+
+    def _run(self, events: list[Event]) -> None:
+        if not events:
+            return
+        if self._tasks:
+            fired = self.trigger.feed(events)
+            self._hand_over(fired.matches, fired.timeouts)
+        for running in self.flows.values():
+            for root in running.roots:
+                if not root.node.patterns:  # type: ignore[attr-defined]
+                    some = chosen(root.node, events)  # type: ignore[arg-type]
+                    root.give(Batch(some, [e.time for e in some], [e.key for e in some]))
+
+    def _hand_over(self, matches: list[Match], timeouts: list[Match]) -> None:
+        for found, side in ((matches, None), (timeouts, "timeouts")):
+            by_task: dict[str, list[Match]] = {}
+            for match in found:
+                by_task.setdefault(match.task, []).append(match)
+            for task, some in by_task.items():
+                running, number = self._tasks[task]
+                batch = Batch(some, [m.time for m in some], [m.key for m in some])
+                if side is None:
+                    running.roots[number].give(batch)
+                else:
+                    running.roots[number].side(side, batch)
+
+    def _advance(self) -> None:
+        now = self.order.watermark
+        deadline = self.trigger.deadline
+        if deadline is not None and deadline <= now:
+            fired = self.trigger.expire(now)
+            self._hand_over(fired.matches, fired.timeouts)
+        for running in self.flows.values():
+            running.advance(now)
+
+
+def _unpackable(value: Any) -> Any:
+    if isinstance(value, Match):
+        raise NotImplementedError(
+            "a Match cannot be kept in a snapshot; map it to plain values before a window"
+        )
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise NotImplementedError(
+        f"{type(value).__name__} cannot be kept in a snapshot; map it to plain values before"
+    )

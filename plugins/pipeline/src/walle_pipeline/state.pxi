@@ -1,0 +1,82 @@
+# Included by _engine.pyx: one key's partial matches as values that MessagePack has, and back.
+
+cdef list key_state(Matcher* m, uint32_t slot):
+    """What `Engine.snapshot` holds of one key."""
+    cdef Key* key = &m.keys[slot]
+    cdef Partial* partial
+    cdef Node* node
+    cdef size_t b, i
+    cdef uint32_t s
+    cdef list partials = [], held = []
+    cdef Held* waits
+    cdef Kept* kept = &key.kept
+    for b in range(key.buckets.size()):
+        node = &m.trie.nodes[key.buckets[b].node]
+        for i in range(key.buckets[b].items.size()):
+            partial = &key.buckets[b].items[i]
+            partials.append([
+                node.signature, partial.start, partial.position, partial.last, partial.timeouts,
+                [partial.steps.data()[s] for s in range(partial.steps.size())],
+                [node.groups[partial.left.data()[s]].spec for s in range(partial.left.size())],
+            ])
+    skip, done = [], []
+    if key.decides():
+        skip, done = key.decided().skip, key.decided().done
+        for i in range(key.decided().held.size()):
+            waits = &key.decided().held[i]
+            held.append([waits.pattern, waits.position, waits.end, waits.start, waits.time,
+                         [waits.steps.data()[s] for s in range(waits.steps.size())]])
+    rows = PyBytes_FromStringAndSize(kept.bytes.data(), kept.bytes.size())
+    return [key.seq, rows, [kept.before.time, kept.before.id, kept.before.instance], kept.first, partials,
+            [list(entry) for entry in skip], [list(entry) for entry in done], held]
+
+
+cdef int restore_key(Matcher* m, uint32_t slot, list state, dict nodes, list kinds, list pages, dict patterns) except -1:
+    """Takes up what `key_state` made; returns how many partial matches have no node any more."""
+    cdef Key* key = &m.keys[slot]
+    cdef Partial partial
+    cdef Held waits
+    cdef Row row
+    cdef Base base
+    cdef bytes rows = state[1]
+    cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(rows)
+    cdef const uint8_t* end = at + len(rows)
+    cdef int lost = 0
+    key.seq = state[0]
+    base.time, base.id, base.instance = state[2]
+    key.kept.before = key.kept.last = base
+    key.kept.first = state[3]
+    while at != end:
+        if not get_row(at, end, base, row) or row.kind >= <uint32_t>len(kinds) or row.page >= <uint32_t>len(pages):
+            raise ValueError("damaged snapshot of a trigger")
+        row.kind, row.page = kinds[row.kind], pages[row.page]
+        key.kept.add(row)
+    for signature, start, position, last, timeouts, steps, left in state[4]:
+        node = nodes.get(signature)
+        if node is None:
+            lost += 1
+            continue
+        partial = Partial()
+        partial.start, partial.position, partial.last, partial.timeouts = start, position, last, timeouts
+        for step in steps:
+            partial.steps.push(step)
+        for group in range(m.trie.nodes[node].groups.size()):
+            if <bytes>m.trie.nodes[node].groups[group].spec in left:
+                partial.left.push(group)
+        adopt(partial, m[0], slot, node)
+    for pattern, until in state[5]:
+        if pattern in patterns:
+            key.decided().skip.push_back(pair[uint32_t, uint64_t](patterns[pattern], until))
+    for pattern, first in state[6]:
+        if pattern in patterns:
+            key.decided().done.push_back(pair[uint32_t, uint64_t](patterns[pattern], first))
+    for pattern, position, until, start, time, steps in state[7]:
+        if pattern not in patterns:
+            continue
+        waits = Held()
+        waits.pattern, waits.position, waits.end, waits.start, waits.time = patterns[pattern], position, until, start, time
+        for step in steps:
+            waits.steps.push(step)
+        key.decided().held.push_back(waits)
+    m.restored(slot)
+    return lost

@@ -1,0 +1,1 @@
+"""Collective storage: many small writes of many tasks become one transaction."""

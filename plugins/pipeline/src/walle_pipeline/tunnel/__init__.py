@@ -1,0 +1,1 @@
+"""The real-time tunnel: features from devices to the cloud, each counted exactly once."""

@@ -1,0 +1,521 @@
+"""Flows end to end: operators, event time, side outputs, quarantine, live change, snapshots."""
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from walle_pipeline import (
+    Batch,
+    Click,
+    Event,
+    Exposure,
+    Flow,
+    Operator,
+    PageEnter,
+    PageExit,
+    Pipeline,
+    Schema,
+    StreamOperator,
+    Window,
+    click,
+    count,
+    distinct,
+    event,
+    exposure,
+    hopping,
+    mean,
+    page_enter,
+    page_visit,
+    quantiles,
+    session,
+    several,
+    sum_of,
+    top_k,
+    tumbling,
+)
+from walle_pipeline.aggregates import collect, reduce
+from walle_pipeline.errors import EventError, FlowError, LogError, StoreError
+from walle_pipeline.guard import FunctionMemoryError, FunctionTimeoutError
+
+from walle_core import plugins
+
+
+@pytest.fixture
+def run():
+    """Runs flows on events and returns the finished pipeline."""
+    made = []
+
+    def start(events, *flows, batch=1, **settings):
+        pipeline = Pipeline(*flows, ahead_ms=None, **settings)
+        made.append(pipeline)
+        for first in range(0, len(events), batch):
+            pipeline.feed(events[first : first + batch])
+        pipeline.finish()
+        return pipeline
+
+    yield start
+    for pipeline in made:
+        pipeline.close()
+
+
+def clicks(times, key="u"):
+    return [Click("p", t, key, i + 1, contents={"n": i}) for i, t in enumerate(times)]
+
+
+def windows(found):
+    return [(w.key, w.start, w.end, w.value) for w in found]
+
+
+def test_a_chain_of_steps(run):
+    found = []
+    flow = Flow("f")
+    flow.events("click").filter(lambda e: e.id % 2).map(lambda e: e.id).flat_map(lambda i: [i, -i]).to(found)
+    run([*clicks([1, 2, 3]), Exposure("p", 4)], flow)
+    assert found == [1, -1, 3, -3]
+
+
+def test_tumbling_hopping_and_session_windows(run):
+    found = [[], [], []]
+    flow = Flow("f")
+    source = flow.events("click")
+    for out, shape in zip(found, (tumbling(10), hopping(20, 10), session(10)), strict=True):
+        source.count(shape).to(out)
+    run(clicks([1, 5, 12, 35]), flow)
+    assert windows(found[0]) == [("u", 0, 10, 2), ("u", 10, 20, 1), ("u", 30, 40, 1)]
+    assert windows(found[1]) == [
+        ("u", -10, 10, 2), ("u", 0, 20, 3), ("u", 10, 30, 1), ("u", 20, 40, 1), ("u", 30, 50, 1),
+    ]  # fmt: skip
+    assert windows(found[2]) == [("u", 1, 22, 3), ("u", 35, 45, 1)]
+
+
+def test_aggregates(run):
+    found = []
+    flow = Flow("f")
+    every = several(
+        n=count(), sum=sum_of(lambda e: e.contents["n"]), mean=mean(lambda e: e.contents["n"]),
+        top=top_k(2, lambda e: e.page), pages=distinct(lambda e: e.page), p=quantiles(0, 0.5, 1, value=lambda e: e.contents["n"]),
+        most=reduce(lambda a, e: max(a, e.contents["n"]), 0), all=collect(2, lambda e: e.id),
+    )  # fmt: skip
+    flow.events("click").window(tumbling(1000), every).to(found)
+    run([Click("ab"[i % 3 == 0], i, "u", i, contents={"n": i}) for i in range(100)], flow)
+    value = found[0].value
+    assert (value["n"], value["sum"], value["mean"], value["pages"], value["most"]) == (
+        100,
+        4950,
+        49.5,
+        2,
+        99,
+    )
+    assert value["top"] == [["a", 66], ["b", 34]]
+    assert value["all"] == [0, 1]
+    assert value["p"][0] == 0
+    assert value["p"][1] == pytest.approx(49, rel=0.03)
+    assert value["p"][2] == pytest.approx(99, rel=0.01)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.floats(0, 1))
+def test_quantiles_are_within_their_error(values, q):
+    sketch = quantiles(q)
+    state = sketch.start()
+    for value in values:
+        state = sketch.add(state, value)
+    exact = sorted(values)[int(q * (len(values) - 1))]
+    assert sketch.result(state)[0] == pytest.approx(exact, rel=0.0101, abs=1e-11)
+
+
+@given(st.lists(st.integers(0, 30), max_size=300))
+def test_top_k_is_exact_while_it_fits(values):
+    aggregate = top_k(3, capacity=31)
+    state = aggregate.start()
+    for value in values:
+        state = aggregate.add(state, value)
+    counts = sorted(({v: values.count(v) for v in dict.fromkeys(values)}).values(), reverse=True)
+    assert [n for _, n in aggregate.result(state)] == counts[:3]
+
+
+def test_joins(run):
+    found, enriched, inner = [], [], []
+    flow = Flow("f")
+    seen, clicked = flow.events("exposure"), flow.events("click")
+    seen.join(clicked, 10).map(lambda pair: (pair[0].id, pair[1].id)).to(found)
+    clicked.join_table({"u": "gold"}).map(lambda pair: pair[1]).to(enriched)
+    clicked.join_table({"u": "gold"}, inner=True).map(lambda pair: pair[1]).to(inner)
+    run(
+        [
+            Exposure("p", 0, "u", 1), Click("p", 5, "u", 2), Click("p", 5, "v", 3), Exposure("p", 9, "u", 4),
+            Click("p", 19, "u", 5), Click("p", 20, "u", 6),
+        ],
+        flow,
+    )  # fmt: skip
+    assert found == [(1, 2), (4, 2), (4, 5)]
+    assert enriched == ["gold", None, "gold", "gold"]
+    assert inner == ["gold"] * 3
+
+
+def test_dedupe_and_sample(run):
+    once, some = [], []
+    flow = Flow("f")
+    flow.events("click").dedupe(lambda e: e.page, keep_ms=10).map(lambda e: e.time).to(once)
+    flow.events("click").sample(0.25).map(lambda e: e.key).to(some)
+    times = [0, 5, 9, 10, 12, 20]
+    run(
+        [
+            *clicks(times),
+            *[Click("p", 30, f"user {i}") for i in range(4000)],
+            *[Click("p", 40, f"user {i}") for i in range(4000)],
+        ],
+        flow,
+    )
+    assert once[:3] == [0, 10, 20]
+    users = [key for key in some if key != "u"]
+    assert 1600 < len(users) < 2400
+    assert all(users.count(key) == 2 for key in set(users)), "all items of a key, or none"
+
+
+def test_late_future_malformed_and_duplicate_events_are_counted_and_kept(run):
+    found, late = [], []
+    flow = Flow("f")
+    stream = flow.events()
+    stream.map(lambda e: e.id).to(found)
+    stream.side("late").map(lambda e: e.id).to(late)
+    with Pipeline(flow, clock=lambda: 1000, ahead_ms=100, dedupe_ms=500) as pipeline:
+        pipeline.feed(
+            [
+                Click("p", 900, "u", 1),
+                Click("p", 1101, "u", 2),
+                Click("p", 899, "u", 3),
+                Click("p", 900, "u", 1),
+            ]
+        )
+        good = pipeline.schema.encode(Click("p", 950, "u", 4))
+        pipeline.feed_encoded(b"\x93" + good + b"\x81\xa4kind\xa5click" + b"\xc1"[:0] + good)
+        pipeline.feed_encoded(b"not msgpack")
+        pipeline.finish()
+        assert found == [1, 4]
+        assert late == [3]
+        stats = pipeline.stats()
+        assert {k: stats[k] for k in ("late", "future", "malformed", "duplicates")} == {
+            "late": 1, "future": 1, "malformed": 2, "duplicates": 2,
+        }  # fmt: skip
+        assert [e.id for e in pipeline.refused["future"]] == [2]
+
+
+FLOW_EVENTS = st.lists(
+    st.tuples(
+        st.integers(0, 60), st.sampled_from("uv"), st.sampled_from([Click, Exposure, PageEnter, PageExit])
+    ),
+    max_size=25,
+)
+
+
+def everything(found, timeouts=None):
+    flow = Flow("f")
+    source = flow.events()
+    source.count(tumbling(7)).to(found["tumbling"])
+    source.window(hopping(9, 3), collect(value=lambda e: e.id)).to(found["hopping"])
+    source.window(session(4), collect(value=lambda e: e.id)).to(found["session"])
+    flow.events("click").join(flow.events("exposure"), 5).map(lambda p: (p[0].id, p[1].id)).to(found["join"])
+    source.dedupe(lambda e: e.kind, keep_ms=6).map(lambda e: e.id).to(found["dedupe"])
+    matched = flow.on(page_enter().followed_by(click().repeat(1, 2)).not_before(exposure()).within(0.02))
+    matched.map(lambda m: [e.id for e in m.events]).to(found["match"])
+    return flow
+
+
+def lists():
+    return {name: [] for name in ("tumbling", "hopping", "session", "join", "dedupe", "match")}
+
+
+@settings(max_examples=150, deadline=None)
+@given(FLOW_EVENTS, st.randoms(), st.integers(0, 20), st.integers(1, 8))
+def test_any_arrival_order_within_the_lateness_gives_the_same_output(drawn, rng, lateness, size):
+    events = [kind("p", time, key, number) for number, (time, key, kind) in enumerate(drawn, 1)]
+    inorder = sorted(events, key=lambda e: (e.time, e.key, e.id))
+    delayed = sorted(inorder, key=lambda e: e.time + rng.uniform(0, lateness))
+    outputs = []
+    for given_events, batch in ((inorder, 1), (delayed, size), (inorder, max(1, len(events)))):
+        found = lists()
+        with Pipeline(everything(found), lateness_ms=lateness, ahead_ms=None) as pipeline:
+            for first in range(0, len(given_events), batch):
+                pipeline.feed(given_events[first : first + batch])
+            pipeline.finish()
+            assert pipeline.stats()["late"] == 0
+        outputs.append(found)
+    assert outputs[0] == outputs[1]
+    assert outputs[0] == outputs[2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(FLOW_EVENTS, st.integers(0, 10))
+def test_no_event_vanishes(drawn, lateness):
+    found = []
+    flow = Flow("f")
+    flow.events().map(lambda e: e.id).to(found)
+    with Pipeline(flow, lateness_ms=lateness, ahead_ms=None) as pipeline:
+        events = [kind("p", time, key, number) for number, (time, key, kind) in enumerate(drawn, 1)]
+        for event in events:
+            pipeline.feed([event])
+        pipeline.finish()
+        late = [e.id for e in pipeline.refused["late"]]
+    assert sorted(found + late) == [e.id for e in events]
+
+
+@settings(max_examples=150, deadline=None)
+@given(FLOW_EVENTS, st.integers(0, 25), st.integers(0, 10))
+def test_a_restored_pipeline_goes_on_as_if_it_had_not_stopped(drawn, cut, lateness):
+    events = sorted(
+        (kind("p", time, key, number) for number, (time, key, kind) in enumerate(drawn, 1)),
+        key=lambda e: e.time,
+    )
+    whole, halves = lists(), lists()
+    with Pipeline(everything(whole), lateness_ms=lateness, ahead_ms=None, dedupe_ms=100) as pipeline:
+        for event in events:
+            pipeline.feed([event])
+        pipeline.finish()
+    with Pipeline(plain(halves), lateness_ms=lateness, ahead_ms=None, dedupe_ms=100) as first:
+        first.feed(events[:cut])
+        state = first.snapshot()
+    with Pipeline(plain(halves), lateness_ms=lateness, ahead_ms=None, dedupe_ms=100) as second:
+        second.restore(state)
+        second.feed(events[: cut // 2])  # repeated: known by their ids
+        second.feed(events[cut:])
+        second.finish()
+    whole["join"] = [tuple(p) for p in whole["join"]]
+    halves["join"] = [tuple(p) for p in halves["join"]]
+    assert halves == whole
+
+
+def plain(found):
+    """As `everything`, with values that a snapshot can hold in windows and joins."""
+    flow = Flow("f")
+    source = flow.events()
+    source.count(tumbling(7)).to(found["tumbling"])
+    ids = source.map(lambda e: e.id)
+    ids.window(hopping(9, 3), collect()).to(found["hopping"])
+    ids.window(session(4), collect()).to(found["session"])
+    left, right = flow.events("click").map(lambda e: e.id), flow.events("exposure").map(lambda e: e.id)
+    left.join(right, 5).to(found["join"])
+    source.dedupe(lambda e: e.kind, keep_ms=6).map(lambda e: e.id).to(found["dedupe"])
+    matched = flow.on(page_enter().followed_by(click().repeat(1, 2)).not_before(exposure()).within(0.02))
+    matched.map(lambda m: [e.id for e in m.events]).to(found["match"])
+    return flow
+
+
+def test_damaged_and_foreign_snapshots_are_refused():
+    with Pipeline(Flow_f := everything(lists()), ahead_ms=None) as pipeline:
+        state = pipeline.snapshot()
+        for bad in (b"", b"\x00", state[:-3], b"\x81\xa7version\x63"):
+            with pytest.raises(LogError, match="start without it"):
+                Pipeline(ahead_ms=None).restore(bad)
+        other = Flow("f")
+        other.events().map(str).to([])
+        with pytest.raises(FlowError, match="was changed"):
+            Pipeline(other, ahead_ms=None).restore(state)
+        assert Flow_f.name in pipeline.flows
+
+
+def test_a_function_that_raises_costs_its_item_only(run):
+    found, failed = [], []
+    flow = Flow("f")
+    mapped = flow.events("click").map(lambda e: 10 // (e.id - 2))
+    mapped.to(found)
+    mapped.side("errors").to(failed)
+    pipeline = run(clicks([1, 2, 3, 4]), flow, batch=4)
+    assert found == [-10, 10, 5]
+    assert [(f.flow, f.step, f.value.id, f.time) for f in failed] == [("f", "map", 2, 2)]
+    assert isinstance(failed[0].error, ZeroDivisionError)
+    assert pipeline.stats()["errors"] == 1
+    for step in ("filter", "key_by", "flat_map", "window"):
+        out = []
+        broken = Flow("f")
+        stream = broken.events("click")
+        if step == "window":
+            stream.window(tumbling(1000), sum_of(lambda e: 10 // (e.id - 2))).map(lambda w: w.value).to(out)
+        else:
+            getattr(stream, step)(lambda e: [10 // (e.id - 2)]).map(lambda e: 1).to(out)
+        run(clicks([1, 2, 3, 4]), broken, batch=4)
+        assert out == ([5] if step == "window" else [1, 1, 1]), step
+
+
+def test_a_function_that_hangs_is_interrupted(run):
+    def slow(event):
+        while event.id == 2:
+            pass
+        return event.id
+
+    found = []
+    flow = Flow("f")
+    flow.events("click").map(slow).to(found)
+    started = time.monotonic()
+    pipeline = run(clicks([1, 2, 3]), flow, batch=3, seconds=0.2)
+    assert found == [1, 3]
+    assert isinstance(pipeline.failures[0].error, FunctionTimeoutError)
+    assert time.monotonic() - started < 5
+
+
+def test_a_function_that_takes_memory_without_bound_is_interrupted(run):
+    def greedy(event):
+        kept = []
+        while event.id == 2:
+            kept.append(bytearray(1 << 20))
+            time.sleep(0.001)
+        return event.id
+
+    found = []
+    flow = Flow("f")
+    flow.events("click").map(greedy).to(found)
+    pipeline = run(clicks([1, 2, 3]), flow, batch=3, seconds=60, memory=64 << 20)
+    assert found == [1, 3]
+    assert isinstance(pipeline.failures[0].error, FunctionMemoryError)
+
+
+def test_nothing_runs_while_nothing_happens(run):
+    flow = Flow("f")
+    flow.events("click").map(lambda e: e.id).to([])
+    before = threading.active_count()
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        assert threading.active_count() == before
+        pipeline.feed(clicks([1]))
+        assert pipeline.deadline is None
+        time.sleep(1.5)
+        used = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - used < 0.01
+        pipeline.feed(clicks([2]))  # the thread that sleeps wakes again
+    assert threading.active_count() == before
+
+
+def test_flows_change_while_events_flow():
+    one, two, other = [], [], []
+    first, second, keeps = Flow("f"), Flow("f"), Flow("g")
+    first.on(page_visit("p")).map(lambda m: 1).to(one)
+    second.on(page_visit("p")).map(lambda m: 2).to(two)
+    keeps.on(page_visit("p")).map(lambda m: 3).to(other)
+    with Pipeline(first, keeps, ahead_ms=None) as pipeline:
+        pipeline.feed([PageEnter("p", 1)])
+        pipeline.replace(second)
+        pipeline.feed([PageExit("p", 2), PageEnter("p", 3), PageExit("p", 4)])
+        pipeline.remove("f")
+        pipeline.feed([PageEnter("p", 5), PageExit("p", 6)])
+        assert (one, two, other) == ([], [2], [3, 3, 3])
+        with pytest.raises(FlowError, match="no flow 'f' runs"):
+            pipeline.remove("f")
+        with pytest.raises(FlowError, match="runs already"):
+            pipeline.add(keeps)
+
+
+def test_timeouts_reach_the_flow():
+    gone = []
+    flow = Flow("f")
+    flow.on(page_enter("p").followed_by(click("p")).within(1).timeouts()).side("timeouts").map(
+        lambda m: m.first.id
+    ).to(gone)
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed([PageEnter("p", 1, "u", 7)])
+        assert pipeline.deadline == 1001
+        pipeline.advance(1001)
+        assert gone == [7]
+        assert pipeline.deadline is None
+
+
+def test_a_sink_that_refuses_is_asked_again(run):
+    class Store:
+        def __init__(self):
+            self.rows, self.full = [], True
+
+        def put_many(self, table, rows):
+            if self.full:
+                raise StoreError("full")
+            self.rows += [(table, *row) for row in rows]
+
+    store = Store()
+    flow = Flow("f")
+    flow.events("click").map(lambda e: e.id).to(store, table="t")
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed(clicks([5, 5]))
+        assert pipeline.stats()["sinks_waiting"] == 2
+        store.full = False
+        pipeline.feed([Click("p", 6, "u", 3)])
+        assert pipeline.stats()["sinks_waiting"] == 0
+    assert store.rows == [
+        ("t", "f/u/5/0", b"\x01", 5), ("t", "f/u/5/1", b"\x02", 5), ("t", "f/u/6/0", b"\x03", 6),
+    ]  # fmt: skip
+
+
+class Doubled(Operator):
+    """A plugin's operator."""
+
+    def __init__(self, times=2):
+        self.times = times
+
+    def process(self, batch, port=0):
+        return Batch(batch.values * self.times, batch.times * self.times, batch.keys * self.times)
+
+
+def test_a_plugin_offers_an_operator(run, monkeypatch):
+    registry = plugins.load_plugins().stream_operators.copy("test")
+    registry.add(StreamOperator("doubled", f"{__name__}:Doubled"))
+    monkeypatch.setattr(plugins.load_plugins(), "stream_operators", registry)
+    monkeypatch.setitem(
+        __import__("sys").modules, __name__, __import__("types").SimpleNamespace(Doubled=Doubled)
+    )
+    found = []
+    flow = Flow("f")
+    flow.events("click").doubled(times=3).map(lambda e: e.id).to(found)
+    run(clicks([1]), flow)
+    assert found == [1, 1, 1]
+    with pytest.raises(AttributeError, match="walle plugins"):
+        flow.events().unheard_of()
+
+
+def test_flows_that_cannot_work_are_refused():
+    with pytest.raises(FlowError, match="flow name"):
+        Flow("a/b")
+    flow = Flow("f")
+    with pytest.raises(FlowError, match="wanted a store"):
+        flow.events().to(3)
+    with pytest.raises(FlowError, match="belongs to the flow's beginning"):
+        flow.events().map(str).side("late")
+    with pytest.raises(FlowError, match="two flows"):
+        flow.events().join(Flow("g").events(), 3)
+    with pytest.raises(FlowError, match="begins nowhere"):
+        Pipeline(Flow("empty"))
+    flow.on(event("nothing"))
+    with pytest.raises(FlowError, match="no kind of event"):
+        Pipeline(flow)
+
+
+class AddToCart(Event, frozen=True, tag="add_to_cart"):
+    """A kind that an application adds."""
+
+    item: str = ""
+    price: float = 0.0
+
+
+def test_typed_events():
+    schema = Schema.BASIC.with_kinds(AddToCart)
+    added = AddToCart("p", 5, "u", 1, item="x", price=2.5)
+    for encoding in ("json", "msgpack"):
+        assert schema.decode(schema.encode(added, encoding), encoding) == added
+    for bad, text in (
+        (
+            b'{"kind":"add_to_cart","page":"p","time":5,"price":"much"}',
+            "Expected `float`, got `str` - at `\\$.price`",
+        ),
+        (b'{"kind":"add_to_cart","page":"p","time":-5}', "`int` >= 0"),
+        (b'{"kind":"unheard","page":"p","time":5}', "known kinds: page_enter"),
+        (b"{", "truncated"),
+        (b'{"kind":"click","page":"' + b"x" * 70_000 + b'","time":5}', "at most 65536"),
+        (b"[" * 60_000, "malformed"),
+    ):
+        with pytest.raises(EventError, match=text):
+            schema.decode(bad, "json")
+    with pytest.raises(EventError, match="two kinds"):
+        schema.with_kinds(AddToCart)
+    with pytest.raises(EventError, match="needs a tag"):
+        Schema(type("Bare", (Event,), {}, frozen=True, tag=5))
+
+
+def test_windows_are_values():
+    assert Window("u", 0, 10, 3) == Window("u", 0, 10, 3)

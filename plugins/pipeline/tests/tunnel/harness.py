@@ -1,0 +1,123 @@
+"""A tunnel's server on loopback, for tests: real sockets, one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import socket
+import ssl
+from pathlib import Path
+
+import attrs
+import pytest
+from walle_pipeline.tunnel.auth import tokens
+from walle_pipeline.tunnel.client import ClientConfig, TunnelClient
+from walle_pipeline.tunnel.outbox import Outbox
+from walle_pipeline.tunnel.serve import config
+from walle_pipeline.tunnel.server import TunnelServer
+from walle_pipeline.tunnel.session import Limits
+from walle_pipeline.tunnel.sinks.sqlite import SqliteSink
+from walle_pipeline.tunnel.websocket import WebSocketTransport
+
+uvicorn = pytest.importorskip("uvicorn")
+
+DEVICES = {f"d{i}": f"token-{i}" for i in range(8)}
+QUICK = ClientConfig(backoff_first=0.01, backoff_max=0.05, dead_after=2.0)
+
+
+@attrs.define
+class Served:
+    """A started server and how to reach it."""
+
+    url: str
+    port: int
+    app: TunnelServer
+    transport: WebSocketTransport
+    device: str = "d0"
+    token: str = DEVICES["d0"]
+    tls: ssl.SSLContext | None = None
+
+    def client(self, outbox: Outbox, url: str = "", **options) -> TunnelClient:
+        options = {"config": QUICK, "tls": self.tls, "device": self.device, "token": self.token, **options}
+        return TunnelClient(url or self.url, outbox=outbox, transport=self.transport, **options)
+
+    async def connect(self, device: str = "d0"):
+        return await self.transport.connect(self.url, device=device, token=DEVICES[device], tls=self.tls)
+
+    async def stored(self, device: str = "d0", stream: str | None = None):
+        return [r async for r in self.app.sink.records(device, stream)]
+
+
+@contextlib.asynccontextmanager
+async def served(
+    folder: Path,
+    *,
+    sink=None,
+    limits: Limits | None = None,
+    certificate=None,
+    port=0,
+    handshake=10.0,
+    small=False,
+    **options,
+):
+    app = TunnelServer(sink or SqliteSink(folder / "sink.db"), tokens(DEVICES), limits=limits, **options)
+    files = {"certfile": certificate[0], "keyfile": certificate[1]} if certificate else {}
+    server = uvicorn.Server(config(app, "127.0.0.1", port, handshake_timeout=handshake, **files))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not task.done(), "the server did not start"
+        await asyncio.sleep(0.005)
+    listener = server.servers[0].sockets[0]
+    if small:  # buffers of the accepted connections, so that a slow reader shows soon
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    port = listener.getsockname()[1]
+    tls = ssl.create_default_context(cafile=certificate[0]) if certificate else None
+    try:
+        yield Served(
+            f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/tunnel", port, app, WebSocketTransport(), tls=tls
+        )
+    finally:
+        server.should_exit = True
+        await task
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Certificate and key of 127.0.0.1, signed by itself."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return files
+
+
+async def until(condition, seconds: float = 10.0) -> None:
+    """Waits until `condition()` is true; fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
