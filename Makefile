@@ -3,6 +3,7 @@
 # make lint    ruff and mypy
 # make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
 # make bench-gpu  conformance and latency of the backends that have a GPU; writes into docs/benchmarks.md (GPU= options)
+# make bench-pipeline  the data pipeline and its tunnel, bytewax beside it; writes into docs/benchmarks.md
 # make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
@@ -13,7 +14,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench bench-gpu clean system
+.PHONY: demo test lint matrix bench bench-gpu bench-pipeline clean system
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -38,6 +39,10 @@ bench-gpu: .venv/dev.stamp
 	$(MAKE) .venv-peers/stamp
 	$(BIN)/python benchmarks/gpu.py --python .venv-peers/bin/python --markdown docs/benchmarks.md $(GPU)
 
+bench-pipeline: .venv/dev.stamp .venv-pipeline/stamp
+	$(BIN)/python benchmarks/pipeline.py --bytewax .venv-pipeline/bin/python --markdown docs/benchmarks.md
+	$(BIN)/python benchmarks/pipeline_tunnel.py
+
 .venv-%/stamp: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/pip install -q -r $< numpy
@@ -50,5 +55,5 @@ bench-gpu: .venv/dev.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-litert build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
+	rm -rf .venv .venv-peers .venv-litert .venv-pipeline build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
 	find walle_core plugins -name '*.so' -delete

@@ -16,7 +16,13 @@ import walle_core as walle
 MARKS = "<!-- figures: written by benchmarks/peers.py -->", "<!-- end of figures -->"
 
 
-SECTIONS = "gpu", "inner_loops", "devices"  # scripts whose part of the page stays when another one writes
+SECTIONS = (
+    "gpu",
+    "inner_loops",
+    "devices",
+    "pipeline",
+    "pipeline_tunnel",
+)  # scripts whose part of the page stays when another one writes
 
 
 def section_marks(script: str) -> tuple[str, str]:

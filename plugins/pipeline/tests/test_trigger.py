@@ -122,6 +122,21 @@ def test_live_changes_keep_other_partial_matches():
         trigger.add("new", event())
 
 
+def test_many_changes_leave_nothing_behind():
+    trigger = Trigger()
+    trigger.add("stays", page_enter("item").followed_by(click("item")))
+    run(trigger, [e(PageEnter, 1, 1)])
+    for number in range(5000):
+        trigger.add("comes", page_enter("item").followed_by(click(f"p{number}", where=lambda x: True)))
+        trigger.remove("comes")
+    assert trigger.engine.dead_nodes <= 1001
+    assert trigger.stats()["nodes"] == 2
+    assert run(trigger, [e(Click, 2, 2)]) == [("stays", (1, 2))], (
+        "a partial match outlives the move to a new engine"
+    )
+    assert trigger.stats() | {"events": 2, "matches": 1} == trigger.stats()
+
+
 def test_partial_matches_are_bounded_and_cuts_counted():
     trigger = Trigger(partials=100)
     trigger.add("never", click("item").followed_by(scroll("never")).within(None))

@@ -3,6 +3,8 @@
 # distutils: language = c++
 """The trigger engine: marshals events into csrc/matcher.hpp and matches out of it."""
 
+from collections import deque
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
@@ -99,7 +101,7 @@ cdef class Engine:
     cdef bint stale
     cdef uint32_t kinds, page_room, page_limit
     cdef public uint64_t position
-    cdef readonly list errors
+    cdef readonly object errors
     cdef bint paged
 
     def __init__(self, schema, *, uint32_t partials=4096, size_t kept=1 << 20, uint32_t pages=65536):
@@ -110,7 +112,7 @@ cdef class Engine:
         self.conditions, self.pages, self.keys, self.visits, self.tests, self.by_shape = {}, {}, {}, {}, {}, {}
         self.page_names, self.owners, self.names = [""], [], []
         self.page_limit = pages
-        self.errors, self.named = [], {}
+        self.errors, self.named = deque(maxlen=1000), {}
         self.m.limits.partials = partials
         self.m.limits.kept = kept
         self.reindex()
@@ -453,6 +455,11 @@ cdef class Engine:
             "keys": len(self.keys) + len(self.visits), "nodes": self.m.trie.live_nodes(),
         }
 
+    @property
+    def dead_nodes(self):
+        """Nodes that patterns left behind."""
+        return self.m.trie.nodes.size() - 2 - self.m.trie.live_nodes()
+
     def snapshot(self):
         """Partial matches of all keys as values that MessagePack has; patterns go by their numbers."""
         cdef uint32_t slot
@@ -461,7 +468,8 @@ cdef class Engine:
             for name, number in table.items():
                 slot = number
                 keys.append([list(name) if type(name) is tuple else name, key_state(&self.m, slot)])
-        return {"position": self.position, "kinds": list(self.schema.kinds), "pages": self.page_names, "keys": keys}
+        added = [self.m.trie.patterns[number].added for number in range(self.m.trie.patterns.size())]
+        return {"position": self.position, "added": added, "kinds": list(self.schema.kinds), "pages": self.page_names, "keys": keys}
 
     def restore(self, dict state, dict patterns):
         """Takes up a snapshot; `patterns`: their numbers then -> now. Returns how many partial matches have no pattern now.
@@ -475,7 +483,9 @@ cdef class Engine:
         cdef int lost = 0
         self.position = state["position"]
         for number in range(self.m.trie.patterns.size()):
-            self.m.trie.patterns[number].added = 0
+            self.m.trie.patterns[number].added = self.position + 1
+        for then, number in patterns.items():
+            self.m.trie.patterns[number].added = state["added"][then]
         for name, one in state["keys"]:
             paged = type(name) is list
             slot = self.own(self.visits if paged else self.keys, tuple(name) if paged else name)

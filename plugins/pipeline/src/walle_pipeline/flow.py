@@ -63,6 +63,8 @@ class Stream:
         name = (
             operator if isinstance(operator, str) else getattr(operator, "__name__", type(operator).__name__)
         )
+        of = getattr(arguments[0], "__name__", "") if arguments else ""
+        name += f" {of}" if of and of != "<lambda>" else ""
         made = found(operator, "operator") if isinstance(operator, str) else operator
         if isinstance(made, Operator):
             if arguments or parameters or others:

@@ -48,16 +48,25 @@ def draw(flows: list[Flow], path: str | Path, counts: dict[Node, int] | None = N
                     x, y, _label(node, counts), size=8, ha="center", va="center", zorder=3,
                     bbox={"boxstyle": "round,pad=0.45", "fc": "#eef3fb" if node.inputs else "#e3f4e4", "ec": "#4a6da7"},
                 )  # fmt: skip
+        figure.canvas.draw()  # only then do the boxes have their sizes
+        back = axes.transData.inverted()
+        edges = {
+            node: back.transform_bbox(box.get_bbox_patch().get_window_extent()) for node, box in boxes.items()
+        }
         for node in flow.nodes:
             for source, side in node.inputs:
-                axes.annotate(
-                    "", xy=places[node], xytext=places[source], zorder=1,
-                    arrowprops={"arrowstyle": "-|>", "color": "#777777", "ls": "--" if side else "-", "shrinkA": 0, "shrinkB": 2,
-                                "patchA": boxes[source].get_bbox_patch(), "patchB": boxes[node].get_bbox_patch()},
-                )  # fmt: skip
+                begin, end = (edges[source].x1, places[source][1]), (edges[node].x0, places[node][1])
+                style = {
+                    "arrowstyle": "-|>",
+                    "color": "#777777",
+                    "ls": "--" if side else "-",
+                    "shrinkA": 0,
+                    "shrinkB": 0,
+                }
+                axes.annotate("", xy=end, xytext=begin, arrowprops=style)
                 if side:
-                    (x0, y0), (x1, y1) = places[source], places[node]
-                    axes.text((x0 + x1) / 2, (y0 + y1) / 2 + 0.1, side, size=7, ha="center", style="italic")
+                    middle = (begin[0] + end[0]) / 2, (begin[1] + end[1]) / 2 + 0.1
+                    axes.text(*middle, side, size=7, ha="center", style="italic")
         top += tall + 0.6
     try:
         figure.savefig(path, dpi=150, bbox_inches="tight")

@@ -13,6 +13,8 @@ from walle_pipeline.events import Event, Schema
 from walle_pipeline.pattern import AFTER_MATCH, Condition, Pattern
 from walle_pipeline.positions import positions
 
+DEAD = 1000  # nodes of removed patterns that are kept, or as many as are in use
+
 
 @attrs.frozen
 class Fired:
@@ -37,7 +39,9 @@ class Trigger:
 
     def __init__(self, schema: Schema | None = None, *, partials: int = 4096, kept: int = 1 << 20) -> None:
         self.schema = schema if schema is not None else Schema.BASIC
-        self.engine = Engine(self.schema, partials=partials, kept=kept)
+        self._limits = {"partials": partials, "kept": kept}
+        self._before: dict[str, int] = {}  # counters of engines before this one
+        self.engine = Engine(self.schema, **self._limits)
         self.patterns: dict[str, tuple[Pattern, ...]] = {}
         self._numbers: dict[str, list[int]] = {}
         self._kind_numbers = {name: self.schema.numbers[cls] for name, cls in self.schema.kinds.items()}
@@ -71,6 +75,18 @@ class Trigger:
         for number in self._numbers.pop(task):
             self.engine.remove(number)
         del self.patterns[task]
+        if self.engine.dead_nodes > max(DEAD, self.engine.stats()["nodes"]):
+            self._compact()
+
+    def _compact(self) -> None:
+        """Moves everything into a new engine, without the nodes and conditions that removed patterns left behind."""
+        state, before = self.snapshot(), self.stats()
+        self.engine, patterns = Engine(self.schema, **self._limits), self.patterns
+        self.patterns, self._numbers = {}, {}
+        for task, some in patterns.items():
+            self.add(task, *some)
+        self.restore(state)
+        self._before = {name: before[name] for name in ("events", "matches", "timeouts", "cut", "ended")}
 
     def replace(self, task: str, *patterns: Pattern) -> None:
         """Gives `task` other patterns; its own partial matches are dropped, no event is lost.
@@ -103,7 +119,7 @@ class Trigger:
     def stats(self) -> dict[str, int]:
         """events, matches, timeouts, cut, ended (lost by an event) since the start; partials, keys, nodes now."""
         found: dict[str, int] = self.engine.stats()
-        return found
+        return found | {name: found[name] + before for name, before in self._before.items()}
 
     def snapshot(self) -> dict[str, Any]:
         """All partial matches, as values that MessagePack has."""

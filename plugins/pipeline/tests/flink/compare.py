@@ -1,0 +1,79 @@
+"""Runs what generate.py wrote in Flink, as SQL MATCH_RECOGNIZE, and compares the matches.
+
+    python compare.py FOLDER
+
+Needs apache-flink and Java 17, not walle_pipeline. Prints every difference and exits with 1 if there is one.
+"""
+
+import collections
+import json
+import sys
+from pathlib import Path
+
+from pyflink.table import EnvironmentSettings, TableEnvironment
+
+SOURCE = """
+CREATE TEMPORARY TABLE events (
+    pattern INT, `key` INT, id INT, kind STRING, page STRING, heavy INT, bit INT, millis BIGINT,
+    ts AS TO_TIMESTAMP_LTZ(millis, 3), WATERMARK FOR ts AS ts - INTERVAL '0.001' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'csv')
+"""
+QUERY = """
+SELECT {number} AS pattern, `key`, bits
+FROM (SELECT * FROM events WHERE pattern = {number}) MATCH_RECOGNIZE (
+    PARTITION BY `key` ORDER BY ts, id {sql}
+)
+"""
+SHOWN = 20
+
+
+def environment():
+    made = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    for name, value in {"parallelism.default": "1", "table.exec.source.idle-timeout": "0"}.items():
+        made.get_config().set(name, value)
+    return made
+
+
+def found(path, cases):
+    table = environment()
+    table.execute_sql(SOURCE.format(path=path.resolve().as_uri()))
+    queries = [QUERY.format(number=number, sql=case["sql"]) for number, case in enumerate(cases)]
+    with table.execute_sql(" UNION ALL ".join(queries)).collect() as rows:
+        return collections.Counter(tuple(row) for row in rows)
+
+
+def show(path, case, key, ours, theirs):
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    print(f"\n{case['pattern']}  within {case['within']} ms, {case['after']}\n{case['sql']}")
+    for row in rows:
+        if row[1] == str(key):
+            print(f"  {row[2]:>3} at {row[7]:>8} {row[3]}({row[4]}){' heavy' * int(row[5])}")
+    for name, some in (("here", ours), ("Flink", theirs)):
+        print(f"  {name}: {[[i for i in range(bits.bit_length()) if bits >> i & 1] for bits in sorted(some)]}")
+
+
+def main():
+    (folder,) = map(Path, sys.argv[1:])
+    counts = collections.Counter()
+    for path in sorted(folder.glob("batch-*.csv")):
+        cases = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+        ours = collections.Counter(
+            (number, *match) for number, case in enumerate(cases) for match in case["matches"]
+        )
+        theirs = found(path, cases)
+        differ = sorted({key[:2] for key in (ours - theirs) + (theirs - ours)})
+        sequences = {tuple(line.split(",")[:2]) for line in path.read_text().splitlines()}
+        counts.update(
+            patterns=len(cases), sequences=len(sequences), matches=ours.total(), flink=theirs.total(),
+            differences=len(differ),
+        )  # fmt: skip
+        for number, key in differ[: max(SHOWN - counts["shown"], 0)]:
+            counts["shown"] += 1
+            some = [[bits for n, k, bits in got.elements() if (n, k) == (number, key)] for got in (ours, theirs)]
+            show(path, cases[number], key, *some)
+        print(path.name, dict(counts), flush=True)
+    sys.exit(1 if counts["differences"] or not counts["matches"] else 0)
+
+
+if __name__ == "__main__":
+    main()
