@@ -41,7 +41,7 @@ bench-gpu: .venv/dev.stamp
 
 bench-pipeline: .venv/dev.stamp .venv-pipeline/stamp
 	$(BIN)/python benchmarks/pipeline.py --bytewax .venv-pipeline/bin/python --markdown docs/benchmarks.md
-	$(BIN)/python benchmarks/pipeline_tunnel.py
+	$(BIN)/python benchmarks/pipeline_tunnel.py --markdown docs/benchmarks.md
 
 .venv-%/stamp: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv .venv-$*

@@ -10,6 +10,12 @@ from plugin_matrix import PYTHONS, oldest_core, plugins, project, unpacked
 
 PLUGINS = plugins()
 
+
+def root_of(plugin):
+    """A plugin's folder."""
+    return Path(__file__).parent / "plugins" / plugin
+
+
 nox.options.sessions = ["lint", "core", "plugin"]
 nox.options.reuse_existing_virtualenvs = True
 
@@ -38,7 +44,8 @@ def plugin(session, plugin):
     tag, label = oldest_core(plugin)
     core = "." if tag is None else str(unpacked(tag, Path(session.create_tmp()).resolve() / tag))
     session.log(f"walle-core {label}")
-    session.install(f"{core}[test,image,onnx]", f"./plugins/{plugin}")
+    extra = "[test]" if "test" in project(root_of(plugin)).get("optional-dependencies", {}) else ""
+    session.install(f"{core}[test,image,onnx]", f"./plugins/{plugin}{extra}")
     root = Path.cwd().resolve()
     session.chdir(session.create_tmp())  # processes that tests start must not find the checkout
     settings = ["-c", str(root / "pyproject.toml"), "--rootdir", str(root)]

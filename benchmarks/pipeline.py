@@ -12,7 +12,6 @@ import argparse
 import gc
 import itertools
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from report import write_section
+from report import machine, write_section
 from walle_pipeline import (
     Batch,
     Click,
@@ -436,8 +435,8 @@ def main() -> None:
         _memory()
         return
     PARTS["window"] = lambda: window(options.bytewax)
-    today, machine = date.today().isoformat(), platform.processor() or platform.machine()
-    lines = ["## Data pipeline", "", f"{today}, {machine}, one core. `make bench-pipeline`", ""]
+    today = date.today().isoformat()
+    lines = ["## Data pipeline", "", f"{today}, {machine()}, one core. `make bench-pipeline`", ""]
     lines += ["| what | figure | goal |", "|---|---|---|"]
     for name in options.only.split(","):
         for row in PARTS[name]():

@@ -27,8 +27,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
+from report import machine, write_section
 from walle_pipeline.testing.chaos import ChaosProxy, Weather
 from walle_pipeline.tunnel import frames
 from walle_pipeline.tunnel.dictionary import Codec
@@ -70,8 +72,12 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
+ROWS = ["| what | figure | goal |", "|---|---|---|"]
+
+
 def row(what: str, value: str, target: str = "") -> None:
-    print(f"| {what} | {value} | {target} |", flush=True)
+    ROWS.append(f"| {what} | {value} | {target} |")
+    print(ROWS[-1], flush=True)
 
 
 def latencies(url: str, outbox: str, sizes: list[int], sends: int) -> dict[int, list[float]]:
@@ -259,6 +265,7 @@ def main() -> None:
     parser.add_argument("--only", default="loopback,chaos,frames,memory")
     parser.add_argument("--sends", type=int, default=300)
     parser.add_argument("--connections", type=int, default=5000)
+    parser.add_argument("--markdown", type=Path, help="page to write the table into")
     options = parser.parse_args()
     parts = {
         "loopback": lambda folder: loopback(folder, options.sends),
@@ -266,10 +273,15 @@ def main() -> None:
         "frames": throughput,
         "memory": lambda folder: memory(folder, options.connections),
     }
-    print("| what | measured | target |\n|---|---|---|")
+    print("\n".join(ROWS))
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only.split(","):
             parts[name](folder)
+    if options.markdown:
+        head = f"{date.today().isoformat()}, {machine()}, {os.cpu_count()} cores."
+        note = "An acknowledgement means that the record is on the server's disk."
+        lines = ["## Tunnel", "", f"{head} `make bench-pipeline`. {note}", "", *ROWS]
+        write_section(options.markdown, "pipeline_tunnel", lines)
 
 
 if __name__ == "__main__":

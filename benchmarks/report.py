@@ -49,6 +49,16 @@ def write_section(page: Path, script: str, lines: Sequence[str]) -> None:
     page.write_text(text, encoding="utf-8")
 
 
+def machine() -> str:
+    """Name of the processor."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [part.partition(":")[2].strip() for part in text.splitlines() if part.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def line(row: dict[str, Any], engines: Sequence[str]) -> list[str]:
     """A row as text cells: milliseconds per engine, wrong and missing ones marked, and the ratio."""
     cells = [row["model"], str(row["threads"])]

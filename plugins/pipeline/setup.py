@@ -17,7 +17,7 @@ setup(
                 [f"src/walle_pipeline/{name}.pyx"],
                 include_dirs=[str(CSRC)],
                 define_macros=[("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")],
-                extra_compile_args=["-O3", "-std=c++17", "-fvisibility=hidden"],
+                extra_compile_args=["-O3", "-std=c++17", "-fvisibility=hidden", "-g0"],
                 depends=[
                     str(path) for path in (*sorted(CSRC.glob("*.hpp")), *sorted(CSRC.parent.glob("*.p?[di]")))
                 ],

@@ -74,7 +74,7 @@ def _digest(wanted):
 
 
 def _is_compiled(path):
-    return path.suffix in {".pyx", ".pxd", ".cpp", ".hpp", ".h", ".toml"} or path.name == "setup.py"
+    return path.suffix in {".pyx", ".pxd", ".pxi", ".cpp", ".hpp", ".h", ".toml"} or path.name == "setup.py"
 
 
 def _is_python(path):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from walle_pipeline.events import Event, Schema
     from walle_pipeline.flow import Flow
 
+TOLD = 10  # bad lines that are named one by one
+
 file_argument = click.argument("flow_file", metavar="FLOW.py", type=click.Path(exists=True, dir_okay=False))
 events_option = click.option(
     "--events",
@@ -74,22 +76,30 @@ def events_of(log: str, schema: Schema) -> Iterator[Event]:
 
     with open(log, "rb") as file:
         packed = file.read(len(MAGIC)) == MAGIC
+    told = 0
+
+    def tell(where: str, reason: object) -> None:
+        nonlocal told
+        told += 1
+        if told <= TOLD:
+            click.echo(f"walle: {log}, {where} set aside: {reason}", err=True)
+
     if packed:
         for found in read(log, schema):
             if isinstance(found, Damage):
-                click.echo(
-                    f"walle: {log}: bytes {found.start} to {found.end} set aside: {found.reason}", err=True
-                )
+                tell(f"bytes {found.start} to {found.end}", found.reason)
             else:
                 yield found
-        return
-    with open(log, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    yield schema.decode(line, "json")
-                except EventError as error:
-                    click.echo(f"walle: {log}, line {number} set aside: {error}", err=True)
+    else:
+        with open(log, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    try:
+                        yield schema.decode(line, "json")
+                    except EventError as error:
+                        tell(f"line {number}", error)
+    if told > TOLD:
+        click.echo(f"walle: {log}: {told - TOLD} more were set aside", err=True)
 
 
 def _finished(pipeline: Any, seconds: float, as_json: bool) -> None:

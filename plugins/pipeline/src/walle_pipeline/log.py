@@ -100,29 +100,32 @@ class EventLog:
         """Writes what has been appended. Raises LogError (disk full, ...); then all of it is still held, and tried again."""
         if len(self.packer):
             names = list(self.schema.kinds), self.packer.page_names, self.packer.key_names
-            body = msgspec.msgpack.encode((*names, self.packer.rows_bytes))
-            position = self._file.tell()
-            try:
-                self._file.write(HEAD.pack(MARK, len(body), crc32(body)) + body)
-                self._file.flush()
-            except OSError as error:
-                self._undo(position)
-                raise LogError(
-                    f"{self.path}: cannot be written: {error.strerror}; free some space"
-                ) from error
+            self._write((*names, self.packer.rows_bytes))
             self.packer.clear()
         if self.sync:
             os.fsync(self._file.fileno())
 
+    def note(self, text: str) -> None:
+        """Flushes, and writes a block that has no events but `text` (see `Block.note`). Raises LogError as `flush`."""
+        self.flush()
+        self._write(([], [], [text], b""))
+        self.flush()
+
+    def _write(self, block: tuple[list[str], list[str], list[str], bytes]) -> None:
+        body = msgspec.msgpack.encode(block)
+        position = self._file.tell()
+        try:
+            self._file.write(HEAD.pack(MARK, len(body), crc32(body)) + body)
+            self._file.flush()
+        except OSError as error:
+            self._undo(position)
+            raise LogError(f"{self.path}: cannot be written: {error.strerror}; free some space") from error
+
     def _undo(self, position: int) -> None:
         """Forgets a block that was written in part, also what the file object still buffers of it."""
-        descriptor = os.open(self.path, os.O_RDWR)
-        try:
-            os.ftruncate(descriptor, position)
-        finally:
-            os.close(descriptor)
         with contextlib.suppress(OSError):
-            self._file.close()
+            self._file.close()  # may write what it buffers: before the file is cut
+        os.truncate(self.path, position)
         self._file = open(self.path, "r+b")  # noqa: SIM115
         self._file.seek(0, os.SEEK_END)
 
@@ -150,6 +153,17 @@ class Block:
     keys: list[str]
     rows: bytes
 
+    @property
+    def note(self) -> str | None:
+        """What `EventLog.note` was given; None if this is a block of events."""
+        return None if self.rows or self.kinds else self.keys[0]
+
+    def events(self, schema: Schema) -> list[Event]:
+        """Its events. Raises EventError for one that the schema does not have."""
+        numbers = [schema.number_of(kind) for kind in self.kinds]
+        found: list[Event] = unpack(schema, self.rows, numbers, self.pages, self.keys)
+        return found
+
 
 def read_blocks(path: str | Path) -> Iterator[Block | Damage]:
     """The blocks of a log, and what in it is none. Raises LogError if it is no event log or cannot be read."""
@@ -170,8 +184,7 @@ def read(path: str | Path, schema: Schema | None = None) -> Iterator[Event | Dam
             yield found
             continue
         try:
-            numbers = [schema.number_of(kind) for kind in found.kinds]
-            yield from unpack(schema, found.rows, numbers, found.pages, found.keys)
+            yield from found.events(schema)
         except EventError as error:
             yield Damage(str(path), 0, 0, str(error))
 

@@ -79,6 +79,7 @@ class Pipeline:
         with self._lock:
             if flow.name in self.flows:
                 raise FlowError(f"a flow {flow.name!r} runs already; replace or remove it")
+            self._check_kinds(flow)
             running = RunningFlow(flow, self._guard)
             added: list[str] = []
             try:
@@ -95,6 +96,15 @@ class Pipeline:
             self.flows[flow.name] = running
             self._tasks.update({task: (running, int(task.partition("#")[2] or 0)) for task in added})
 
+    def _check_kinds(self, flow: Flow) -> None:
+        known = self.schema.kinds
+        for root in flow.nodes:
+            unknown = [k for k in root.kinds if k not in known] if isinstance(root, Root) else []
+            if unknown:
+                raise FlowError(
+                    f"flow {flow.name!r}: no kind of event {unknown[0]!r}; the schema has {', '.join(known)}"
+                )
+
     def remove(self, name: str) -> None:
         """Ends a flow; windows that are open do not close. Raises FlowError if there is none of that name."""
         with self._lock:
@@ -109,6 +119,7 @@ class Pipeline:
     def replace(self, flow: Flow) -> None:
         """Puts `flow` in the place of the one of its name; no event is lost. Raises FlowError, and keeps the old one."""
         with self._lock:
+            self._check_kinds(flow)
             RunningFlow(flow, self._guard).close()
             Trigger(self.schema).add(
                 flow.name, *(p for n in flow.nodes if isinstance(n, Root) for p in n.patterns)
@@ -130,6 +141,7 @@ class Pipeline:
                 self._refuse("late", late)
             self._run(due)
             self._advance()
+            self._check()
 
     def feed_encoded(self, data: bytes) -> None:
         """Takes a MessagePack array of events; what is none goes to ``malformed``."""
@@ -148,6 +160,7 @@ class Pipeline:
             now = self._clock() - self.order.lateness if time_ms is None else time_ms
             self._run(self.order.advance(now))
             self._advance()
+            self._check()
 
     def finish(self) -> None:
         """Tells that no event follows: everything that waits is decided. Sinks get what they have refused once more."""
@@ -157,9 +170,14 @@ class Pipeline:
             self._hand_over(fired.matches, fired.timeouts)
             for running in self.flows.values():
                 running.advance(1 << 62)
-                for node in running.nodes:
-                    if isinstance(node.operator, Sink):
-                        node.operator.retry()
+            self.retry()
+
+    def retry(self) -> None:
+        """Offers what sinks hold back again. Raises StoreError or TunnelError if it is still more than they may."""
+        with self._lock:
+            for sink in self.sinks:
+                sink.retry()
+            self._check()
 
     @property
     def deadline(self) -> int | None:
@@ -186,6 +204,12 @@ class Pipeline:
     # -- state --------------------------------------------------------------------------------------------------------
 
     @property
+    def sinks(self) -> list[Sink]:
+        """Where the flows end."""
+        nodes = (node for running in self.flows.values() for node in running.nodes)
+        return [node.operator for node in nodes if isinstance(node.operator, Sink)]
+
+    @property
     def failures(self) -> list[Failure]:
         """The latest items that user functions did not accept, of all flows."""
         return [failure for running in self.flows.values() for failure in running.failures]
@@ -194,14 +218,9 @@ class Pipeline:
         """`counts` and those of the trigger, with what is held now."""
         with self._lock:
             errors = sum(running.counts["errors"] for running in self.flows.values())
-            waiting = sum(
-                n.operator.waiting
-                for f in self.flows.values()
-                for n in f.nodes
-                if isinstance(n.operator, Sink)
-            )
+            waiting = sum(sink.waiting for sink in self.sinks)
             return {
-                **dict.fromkeys(("late", "future", "malformed", "duplicates"), 0), **self.counts, **self.trigger.stats(),
+                **dict.fromkeys(("received", "late", "future", "malformed", "duplicates"), 0), **self.counts, **self.trigger.stats(),
                 "errors": errors, "reordering": len(self.order.waiting), "sinks_waiting": waiting,
             }  # fmt: skip
 
@@ -303,6 +322,10 @@ class Pipeline:
                     running.roots[number].give(batch)
                 else:
                     running.roots[number].side(side, batch)
+
+    def _check(self) -> None:
+        for sink in self.sinks:
+            sink.check()
 
     def _advance(self) -> None:
         now = self.order.watermark

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from walle_core.errors import WalleError
+from walle_core.errors import InputError, WalleError
 from walle_pipeline.batch import Batch
 from walle_pipeline.contract import Operator
 from walle_pipeline.errors import FlowError, StoreError, TunnelError
-from walle_pipeline.operators.basic import _hashable
 
 PENDING = 10_000  # items that wait while a store or tunnel takes none
+LONG = 100  # characters of a key in an item's name, beyond which it is shortened: a store's key is of bounded size
 
 _encode = msgspec.msgpack.Encoder(enc_hook=str).encode
 
@@ -27,14 +28,21 @@ def payload(value: Any) -> bytes:
 class Sink(Operator):
     """Ends a stream. What a target refuses for now is kept, in order, and offered again with the next item.
 
-    Subclasses fill `write`. Raises the target's error when `PENDING` items wait: nothing is dropped in silence.
+    Subclasses fill `write`. Nothing is dropped in silence: the pipeline raises the target's error when `PENDING` items
+    wait, once all events have passed all steps.
+
+    Attributes:
+        waiting: items that are kept.
+        refused: how often the target took none.
+        taken: items that have come.
     """
 
     name = "sink"
 
     def __init__(self) -> None:
         self.pending: deque[Any] = deque()
-        self.waiting = self.refused = 0
+        self.waiting = self.refused = self.taken = 0
+        self.error: Exception | None = None
 
     def prepare(self, batch: Batch) -> Any:
         """What `write` is given, however often it is asked."""
@@ -44,10 +52,14 @@ class Sink(Operator):
         """Hands items over, durable or buffered as the target promises. Raises StoreError or TunnelError to be asked again."""
         raise NotImplementedError
 
+    def flush(self) -> None:
+        """Makes durable what `write` has returned for. Raises StoreError or TunnelError."""
+
     def process(self, batch: Batch, port: int = 0) -> None:
         """See Operator."""
         self.pending.append((len(batch), self.prepare(batch)))
         self.waiting += len(batch)
+        self.taken += len(batch)
         self.retry()
 
     def retry(self) -> None:
@@ -55,12 +67,16 @@ class Sink(Operator):
         while self.pending:
             try:
                 self.write(self.pending[0][1])
-            except (StoreError, TunnelError, OSError):
+            except (StoreError, TunnelError, OSError) as error:
                 self.refused += 1
-                if self.waiting > PENDING:
-                    raise
+                self.error = error
                 return
             self.waiting -= self.pending.popleft()[0]
+
+    def check(self) -> None:
+        """Raises the target's error if more than `PENDING` items wait."""
+        if self.waiting > PENDING and self.error is not None:
+            raise self.error
 
 
 class ToFunction(Sink):
@@ -91,31 +107,64 @@ class ToList(Sink):
 
 
 class Numbered(Sink):
-    """Names items so that those written again after a crash are known: flow, key, time, number among equals."""
+    """Names items so that those written again after a crash are known: flow, key, time, number among equals.
+
+    Subclasses fill `put`. An item that the target can never take goes to the side output ``errors``.
+    """
 
     def __init__(self, flow: str) -> None:
         super().__init__()
         self.flow = flow
         self.time = -1
-        self.counts: dict[Any, int] = {}  # key -> items at `time`
+        self.turn = 0  # how often time went back, as it may in ``late`` and ``timeouts``
+        self.counts: dict[str, int] = {}  # key -> items at `time`
+
+    def open(self, context: Any) -> None:
+        """See Operator. Two sinks of one flow give different names, so that they may write to one table or stream."""
+        super().open(context)
+        nodes = getattr(getattr(context, "owner", None), "nodes", ())
+        sinks = [node.operator for node in nodes if isinstance(node.operator, Numbered)]
+        number = sinks.index(self) if self in sinks else 0
+        self.prefix = f"{self.flow}#{number}" if number else self.flow
 
     def prepare(self, batch: Batch) -> Any:
         """The batch and a name for each item; the same items in the same order get the same names."""
         names = []
         for key, time in zip(batch.keys, batch.times, strict=True):
             if time != self.time:
+                self.turn += time < self.time
                 self.counts, self.time = {}, time
-            number = self.counts[key] = self.counts.get(key, -1) + 1
-            names.append(f"{self.flow}/{key}/{time}/{number}")
+            text = str(key)
+            if len(text) > LONG:
+                text = f"{text[:LONG]}~{blake2b(text.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
+            number = self.counts[text] = self.counts.get(text, -1) + 1
+            again = f".{self.turn}" if self.turn else ""
+            names.append(f"{self.prefix}/{text}/{time}/{number}{again}")
         return batch, names
+
+    def put(self, batch: Batch, names: list[str]) -> None:
+        """Hands items and their names over. Raises as `write`, InputError if it can never be taken."""
+        raise NotImplementedError
+
+    def write(self, prepared: Any) -> None:
+        """See Sink."""
+        batch, names = prepared
+        try:
+            self.put(batch, names)
+        except InputError as error:
+            if len(names) == 1:
+                self.context.fail(batch.values[0], batch.times[0], batch.keys[0], error)
+                return
+            for at in range(len(names)):
+                self.write((batch.part(at, at + 1), names[at : at + 1]))
 
     def snapshot(self) -> Any:
         """See Operator."""
-        return [self.time, list(self.counts.items())]
+        return [self.time, self.counts, self.turn]
 
     def restore(self, state: Any) -> None:
         """See Operator."""
-        self.time, self.counts = state[0], {_hashable(k): n for k, n in state[1]}
+        self.time, self.counts, self.turn = state
 
 
 class ToStore(Numbered):
@@ -134,11 +183,15 @@ class ToStore(Numbered):
         self.store, self.table, self.key = store, table or flow, key
         self.name = f"store {self.table}"
 
-    def write(self, prepared: Any) -> None:
-        """See Sink."""
-        batch, names = prepared
+    def put(self, batch: Batch, names: list[str]) -> None:
+        """See Numbered."""
         keys = [self.key(v) for v in batch.values] if self.key else names
         self.store.put_many(self.table, list(zip(keys, map(payload, batch.values), batch.times, strict=True)))
+
+    def flush(self) -> None:
+        """See Sink."""
+        if hasattr(self.store, "flush"):
+            self.store.flush()
 
 
 class ToTunnel(Numbered):
@@ -149,12 +202,15 @@ class ToTunnel(Numbered):
         self.tunnel, self.stream = tunnel, stream or flow
         self.name = f"tunnel {self.stream}"
 
-    def write(self, prepared: Any) -> None:
-        """See Sink."""
-        batch, names = prepared
-        self.tunnel.send_many(
-            [(self.stream, payload(v), n) for v, n in zip(batch.values, names, strict=True)]
-        )
+    def put(self, batch: Batch, names: list[str]) -> None:
+        """See Numbered."""
+        from walle_pipeline.tunnel.frames import MAX_PAYLOAD
+
+        items = [(self.stream, payload(v), n) for v, n in zip(batch.values, names, strict=True)]
+        for _, data, name in items:
+            if not 0 < len(data) <= MAX_PAYLOAD:
+                raise InputError(f"{name}: payload of {len(data)} bytes; 1 to {MAX_PAYLOAD} are allowed")
+        self.tunnel.send_many(items)
 
 
 def sink(target: Any, flow: str, parameters: dict[str, Any]) -> Sink:

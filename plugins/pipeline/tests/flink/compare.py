@@ -14,13 +14,13 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 
 SOURCE = """
 CREATE TEMPORARY TABLE events (
-    pattern INT, `key` INT, id INT, kind STRING, page STRING, heavy INT, bit INT, millis BIGINT,
+    p INT, `key` INT, id INT, kind STRING, page STRING, heavy INT, mask INT, millis BIGINT,
     ts AS TO_TIMESTAMP_LTZ(millis, 3), WATERMARK FOR ts AS ts - INTERVAL '0.001' SECOND
 ) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'csv')
 """
 QUERY = """
-SELECT {number} AS pattern, `key`, bits
-FROM (SELECT * FROM events WHERE pattern = {number}) MATCH_RECOGNIZE (
+SELECT {number} AS p, `key`, bits
+FROM (SELECT * FROM events WHERE p = {number}) MATCH_RECOGNIZE (
     PARTITION BY `key` ORDER BY ts, id {sql}
 )
 """
@@ -49,7 +49,9 @@ def show(path, case, key, ours, theirs):
         if row[1] == str(key):
             print(f"  {row[2]:>3} at {row[7]:>8} {row[3]}({row[4]}){' heavy' * int(row[5])}")
     for name, some in (("here", ours), ("Flink", theirs)):
-        print(f"  {name}: {[[i for i in range(bits.bit_length()) if bits >> i & 1] for bits in sorted(some)]}")
+        print(
+            f"  {name}: {[[i for i in range(bits.bit_length()) if bits >> i & 1] for bits in sorted(some)]}"
+        )
 
 
 def main():
@@ -69,8 +71,16 @@ def main():
         )  # fmt: skip
         for number, key in differ[: max(SHOWN - counts["shown"], 0)]:
             counts["shown"] += 1
-            some = [[bits for n, k, bits in got.elements() if (n, k) == (number, key)] for got in (ours, theirs)]
+            some = [
+                [bits for n, k, bits in got.elements() if (n, k) == (number, key)] for got in (ours, theirs)
+            ]
             show(path, cases[number], key, *some)
+        import os
+
+        if os.environ.get("TAGS"):
+            bad = collections.Counter(n for n, _ in differ)
+            for n, c in enumerate(cases):
+                print("TAG", c["tags"], bad[n])
         print(path.name, dict(counts), flush=True)
     sys.exit(1 if counts["differences"] or not counts["matches"] else 0)
 

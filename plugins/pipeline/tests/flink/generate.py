@@ -18,6 +18,7 @@ import json
 import random
 from pathlib import Path
 
+import attrs
 from walle_pipeline.events import Click, Exposure, PageEnter, Scroll
 from walle_pipeline.pattern import SKIP, STRICT, Pattern, event
 from walle_pipeline.trigger import Trigger
@@ -67,6 +68,29 @@ def pattern(draw):
             if draw.random() < 0.5:
                 made = made.reluctant()
     return made.within(draw.choice([None, 4, 8])).after_match(draw.choice(list(AFTER)))
+
+
+def tags(made):
+    steps, out = made.steps, set()
+    for index, step in enumerate(steps[:-1]):
+        if step.minimum == step.maximum:
+            continue
+        name = (
+            "optional"
+            if step.maximum == 1
+            else ("greedy" if step.greedy else "reluctant")
+            + ("-inf" if step.maximum is None else "-max")
+            + ("0" if not step.minimum else "")
+        )
+        for later in range(index + 1, len(steps)):
+            gap = steps[later].mode == SKIP
+            if gap:
+                out.add(name + " gap" + str(later - index))
+            if cells(step.condition) & cells(steps[later].condition):
+                out.add(name + (" gap" if gap else "") + " overlap" + str(min(later - index, 2)))
+            if steps[later].minimum:
+                break
+    return sorted(out)
 
 
 def excluded(made):
@@ -127,13 +151,19 @@ def clauses(made):
             gap(step.condition, *step.forbids)
         last = index == len(made.steps) - 1
         if step.consecutive or (step.minimum, step.maximum) == (0, 1):
-            take(step, quantifier(step, last))
+            weak = not last and (made.steps[index + 1].mode == SKIP or made.steps[index + 1].minimum == 0)
+            take(
+                attrs.evolve(step, greedy=False) if weak and step.maximum != 1 else step,
+                quantifier(step, last)
+                if not weak or step.maximum == 1
+                else quantifier(attrs.evolve(step, greedy=False), last),
+            )
         else:
             for number in range(step.minimum):
                 if number:
                     gap(step.condition)
                 take(step, "")
-    bits = " + ".join(f"COALESCE(SUM({name}.bit), 0)" for name in names)
+    bits = " + ".join(f"COALESCE(SUM({name}.mask), 0)" for name in names)
     within = "" if made.within_ms is None else f"WITHIN INTERVAL '{made.within_ms // 1000}' SECOND"
     return (
         f"MEASURES {bits} AS bits ONE ROW PER MATCH AFTER MATCH SKIP {AFTER[made.after]} "
@@ -175,7 +205,7 @@ def batch(draw, folder, number, patterns, keys):
                 if made.within_ms is None:
                     last = sequence[-1]
                     rows.append((index, key, last.id + 1, END, "", 0, 0, last.time + 1000))
-            case = {"pattern": str(made), "within": made.within_ms, "after": made.after}
+            case = {"pattern": str(made), "within": made.within_ms, "after": made.after, "tags": tags(made)}
             out.write(json.dumps({**case, "sql": clauses(made), "matches": matches}) + "\n")
     rows.sort(key=lambda row: (row[-1], row[1], row[2]))
     with open(folder / f"batch-{number:03}.csv", "w", newline="") as out:
