@@ -87,3 +87,20 @@ def wheels(session):
     )
     session.chdir(out)
     session.run(python, "-P", "-m", "pytest", "--pyargs", "walle_core.testing.conformance", external=True)
+
+
+@nox.session(python=PYTHONS[0])
+def flink(session):
+    """The trigger engine against Flink SQL MATCH_RECOGNIZE on 100,000 random sequences; needs Java 17, takes 844 MB.
+
+    Arguments go to generate.py: nox -s flink -- --seed 2 --patterns 300 --keys 334
+    """
+    folder, cases = Path("plugins/pipeline/tests/flink"), Path(session.create_tmp()).resolve() / "cases"
+    session.install(".", "./plugins/pipeline")
+    session.run("python", str(folder / "generate.py"), str(cases), *session.posargs)
+    other = Path(session.create_tmp()).resolve() / "flink"
+    python = str(other / "bin" / "python")
+    if not other.exists():
+        session.run("python", "-m", "venv", str(other))
+    session.run(python, "-m", "pip", "install", "-q", "apache-flink==2.3.0", external=True)
+    session.run(python, str(folder / "compare.py"), str(cases), external=True)

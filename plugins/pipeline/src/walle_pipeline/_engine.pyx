@@ -17,66 +17,21 @@ from libcpp.vector cimport vector
 from walle_pipeline.packed cimport Base, Row, get_row, put_row, string_view
 
 from walle_pipeline.matcher cimport (
-    Exit, Found, Held, Holder, Kept, Key, Known, Matcher, Node, Partial, Pattern, Position, Rest, Symbol, adopt,
-    compile_symbol, expire_into, finish_into,
+    Exit, Field, Fields, Found, Held, Holder, Kept, Key, Known, Matcher, Node, Partial, Pattern, Position, Rest, Symbol, adopt,
+    compile_symbol, expire_into, field, finish_into, slot_of,
 )
 
 include "state.pxi"
 
 
-cdef class Match:
-    """Events that satisfy a pattern, or, in the side output ``timeouts``, the first steps of one.
+cdef inline object slot(object event, Py_ssize_t offset):
+    cdef PyObject* found = field(<PyObject*>event, offset)
+    if found is NULL:
+        raise AttributeError("an event lacks a field; make events by calling their class")
+    return <object>found
 
-    Attributes:
-        task: name of the task whose pattern it is.
-        key: whose events.
-        start, time: of the first and of the last event, milliseconds; of a timeout: when the time was over.
-        position: number of the first event among all that the trigger saw.
-        timeout: is it a partial match whose time has passed?
-    """
 
-    cdef readonly str task, key
-    cdef readonly int64_t start, time
-    cdef readonly uint64_t position
-    cdef readonly bint timeout
-    cdef bytes rows
-    cdef tuple steps, made
-    cdef Engine engine
-
-    @property
-    def span(self):
-        """Every event from the first to the last that the pattern keeps: those taken and, if it spans, all between."""
-        if self.made is None:
-            self.made = tuple(self.engine.unpack(self.rows, self.key))
-        return self.made
-
-    @property
-    def events(self):
-        """The events that were taken, one per step and repeat, in order."""
-        cdef tuple span = self.span
-        return tuple([span[step] for step in self.steps])
-
-    @property
-    def first(self):
-        """The first event."""
-        return self.span[0]
-
-    @property
-    def last(self):
-        """The last event."""
-        span = self.span
-        return span[len(span) - 1]
-
-    @property
-    def nbytes(self):
-        """Bytes that the events take, packed."""
-        return len(self.rows)
-
-    def __len__(self):
-        return len(self.steps)
-
-    def __repr__(self):
-        return f"<Match of {self.task} for {self.key!r}: {len(self.steps)} events, {self.start} to {self.time} ms>"
+include "match.pxi"
 
 
 cdef class Engine:
@@ -96,6 +51,7 @@ cdef class Engine:
     cdef list page_names, owners
     cdef readonly list names
     cdef vector[uint32_t] pool, scratch, conds  # symbols that are kept; the present one if it is not; its conditions
+    cdef vector[Fields] fields
     cdef vector[int32_t] table                  # kind, page -> where in `pool`; -1: not looked at yet
     cdef Symbol symbol
     cdef bint stale
@@ -113,9 +69,25 @@ cdef class Engine:
         self.page_names, self.owners, self.names = [""], [], []
         self.page_limit = pages
         self.errors, self.named = deque(maxlen=1000), {}
+        for cls in self.numbers:
+            self.fields.push_back(self.fields_of(cls))
         self.m.limits.partials = partials
         self.m.limits.kept = kept
         self.reindex()
+
+    cdef Fields fields_of(self, cls) except *:
+        cdef Fields found
+        cdef Field one
+        cdef list slots = []
+        defaults = self.schema.defaults(cls)
+        for name in ("page", "time", "key", "id", "instance", *defaults):
+            slots.append(slot_of(getattr(cls, name)))
+        found.page, found.time, found.key, found.id, found.instance = slots[:5]
+        for offset, value in zip(slots[5:], defaults.values()):
+            one.first, one.second = offset, <PyObject*>value
+            found.rest.push_back(one)
+        found.known = -1 not in slots
+        return found
 
     # -- patterns -----------------------------------------------------------------------------------------------------
 
@@ -247,6 +219,7 @@ cdef class Engine:
         cdef str page
         cdef object event, key
         cdef PyObject* number
+        cdef const Fields* fields
         cdef list matches = [], timeouts = []
         rest.pack, rest.holder = <PyObject*>self.pack, &self.holder
         if self.stale:
@@ -255,18 +228,26 @@ cdef class Engine:
             number = PyDict_GetItem(self.numbers, type(event))
             if number is NULL:
                 self.schema.number(event)
-            page = event.page
             row.kind = <uint32_t>(<object>number)
+            fields = &self.fields[row.kind]
+            if fields.known:
+                page = slot(event, fields.page)
+                row.time = slot(event, fields.time)
+                row.id = slot(event, fields.id)
+                row.instance = slot(event, fields.instance)
+                key = slot(event, fields.key)
+            else:
+                page, key = event.page, event.key
+                row.time, row.id, row.instance = event.time, event.id, event.instance
             row.page = self.page_number(page)
-            row.time, row.id, row.instance = event.time, event.id, event.instance
+            rest.fields = fields if fields.known and row.page else NULL
             self.satisfied(row.kind, row.page, page, event)
             rest.event = <PyObject*>event
             self.position += 1
             self.m.counters.events += 1
-            key = event.key
             self.step(self.keys, 0, key, row, rest, matches, timeouts)
             if self.paged:
-                self.step(self.visits, 1, (key, event.instance), row, rest, matches, timeouts)
+                self.step(self.visits, 1, (key, row.instance), row, rest, matches, timeouts)
         return matches, timeouts
 
     cdef int step(self, dict table, uint32_t root, object key, const Row& row, const Rest& rest,

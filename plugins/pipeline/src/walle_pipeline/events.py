@@ -198,6 +198,11 @@ class Schema:
             raise EventError(f"no kind of event {name!r}; known kinds: {', '.join(self.kinds)}")
         return self.numbers[self.kinds[name]]
 
+    def defaults(self, kind: type[Event]) -> dict[str, Any]:
+        """Fields that `rest` packs -> their defaults."""
+        packing = self._packing[self.numbers[kind]]
+        return dict(zip(packing.names, packing.defaults, strict=True))
+
     def rest(self, event: Event) -> bytes:
         """Contents and the kind's own fields as MessagePack; empty if all have their defaults."""
         kind = self._packing[self.numbers[type(event)]]

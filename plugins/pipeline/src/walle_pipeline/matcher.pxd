@@ -104,6 +104,17 @@ cdef extern from "matcher.hpp" namespace "walle_pipeline" nogil:
         int64_t next_deadline()
         void restored(uint32_t) except +
 
+cdef extern from "fields.hpp" namespace "walle_pipeline":
+    cdef cppclass Field:
+        Py_ssize_t first
+        PyObject* second
+    cdef cppclass Fields:
+        Py_ssize_t page, time, key, id, instance
+        vector[Field] rest
+        cbool known
+    Py_ssize_t slot_of(object)
+    PyObject* field(PyObject*, Py_ssize_t)
+
 cdef extern from "rest.hpp" namespace "walle_pipeline":
     cdef cppclass Holder:
         pass
@@ -111,6 +122,7 @@ cdef extern from "rest.hpp" namespace "walle_pipeline":
         PyObject* pack
         PyObject* event
         Holder* holder
+        const Fields* fields
     cdef cppclass Known:
         string_view bytes
     void expire_into(Matcher&, int64_t, vector[uint32_t]&) except +

@@ -228,19 +228,21 @@ class Pipeline:
         """All state: with it, a pipeline of the same flows goes on as if it had not stopped.
 
         What sinks hold back is not in it: feed again the events since the last time `stats` showed no ``sinks_waiting``.
+        Raises FlowError if a flow holds values that MessagePack does not have.
         """
         with self._lock:
-            return msgspec.msgpack.encode(
-                {
-                    "version": SNAPSHOT,
-                    "watermark": self.order.watermark,
-                    "waiting": [self.schema.encode(event) for event in self.order.waiting],
-                    "seen": [[key, id, when] for (key, id), when in self._seen.items()],
-                    "trigger": self.trigger.snapshot(),
-                    "flows": {name: running.snapshot() for name, running in self.flows.items()},
-                },
-                enc_hook=_unpackable,
-            )
+            state = {
+                "version": SNAPSHOT,
+                "watermark": self.order.watermark,
+                "waiting": [self.schema.encode(event) for event in self.order.waiting],
+                "seen": [[key, id, when] for (key, id), when in self._seen.items()],
+                "trigger": self.trigger.snapshot(),
+                "flows": {name: running.snapshot() for name, running in self.flows.items()},
+            }
+            try:
+                return msgspec.msgpack.encode(state, enc_hook=_unpackable)
+            except (NotImplementedError, TypeError, ValueError, OverflowError) as error:
+                raise FlowError(f"no snapshot: {error}") from error
 
     def restore(self, data: bytes) -> None:
         """Takes up a snapshot; flows that it does not know begin anew. Call before the first event.

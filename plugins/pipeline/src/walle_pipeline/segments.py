@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import IO
 from zlib import crc32
 
-from walle_pipeline.errors import LogError
+from walle_pipeline.errors import EventError, LogError
+from walle_pipeline.events import Event, Schema
+from walle_pipeline.log import Damage, EventLog, read_blocks
 
 try:
     import fcntl
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MAGIC = b"walle snapshot 1\n"
 HEAD = struct.Struct("<II")
+PIECE = 1000  # events of a block at most
 
 
 class Segments:
@@ -87,6 +90,30 @@ class Segments:
         path.replace(target)
         self.report(f"{error}; kept as {target.name}, gone on without")
 
+    def open(self, path: Path, schema: Schema, *, sync: bool) -> EventLog:
+        """A segment to go on with. Raises LogError."""
+        opened = EventLog(path, schema, block=PIECE + 1, sync=sync)
+        if opened.torn:
+            self.report(f"{path}: a torn end of {opened.torn} bytes was cut off")
+        return opened
+
+    def blocks(self, path: Path, schema: Schema) -> Iterator[list[Event] | str]:
+        """What a segment has: events that were appended together, and notes. Raises LogError if it is none."""
+        if not path.stat().st_size:  # begun, and killed before its first block
+            return
+        for found in read_blocks(path):
+            if isinstance(found, Damage):
+                self.report(f"{path}: bytes {found.start} to {found.end}: {found.reason}; gone on without")
+            elif found.note is not None:
+                yield found.note
+            else:
+                try:
+                    events = found.events(schema)
+                except EventError as error:
+                    self.report(f"{path}: {error}; gone on without that block")
+                else:
+                    yield events
+
     def states(self) -> Iterator[tuple[int, Path, bytes]]:
         """(position, path, state) of the snapshots, newest first; damaged ones are set aside. Raises LogError."""
         for position, path in reversed(self.files("snapshot").items()):
@@ -123,6 +150,16 @@ class Segments:
                 if at < oldest:
                     with contextlib.suppress(OSError):
                         file_path.unlink()
+
+
+def append(opened: EventLog, events: list[Event]) -> None:
+    """Writes at most `PIECE` events as one block. What raises, EventError or LogError, leaves none of them."""
+    try:
+        opened.append(events)
+        opened.flush()
+    except BaseException:
+        opened.packer.clear()
+        raise
 
 
 def _read(path: Path) -> bytes:

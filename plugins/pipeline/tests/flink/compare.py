@@ -19,7 +19,7 @@ CREATE TEMPORARY TABLE events (
 ) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'csv')
 """
 QUERY = """
-SELECT {number} AS p, `key`, bits
+SELECT {number} AS p, `key`, taken
 FROM (SELECT * FROM events WHERE p = {number}) MATCH_RECOGNIZE (
     PARTITION BY `key` ORDER BY ts, id {sql}
 )
@@ -75,12 +75,6 @@ def main():
                 [bits for n, k, bits in got.elements() if (n, k) == (number, key)] for got in (ours, theirs)
             ]
             show(path, cases[number], key, *some)
-        import os
-
-        if os.environ.get("TAGS"):
-            bad = collections.Counter(n for n, _ in differ)
-            for n, c in enumerate(cases):
-                print("TAG", c["tags"], bad[n])
         print(path.name, dict(counts), flush=True)
     sys.exit(1 if counts["differences"] or not counts["matches"] else 0)
 

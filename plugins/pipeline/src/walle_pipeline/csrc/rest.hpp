@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fields.hpp"
 #include "matcher.hpp"
 
 namespace walle_pipeline {
@@ -19,8 +20,10 @@ struct Rest {  // asks `pack(event)`, which returns bytes and never raises
     PyObject* pack = nullptr;
     PyObject* event = nullptr;
     Holder* holder = nullptr;
+    const Fields* fields = nullptr;  // null where an event without contents has to be packed too
 
     std::string_view operator()() const {
+        if (fields != nullptr && plain(*fields, event)) return {};
         PyObject* bytes = PyObject_CallOneArg(pack, event);
         if (bytes == nullptr || !PyBytes_Check(bytes)) {
             PyErr_Clear();
