@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from walle_pipeline import (
+    Aggregate,
     Batch,
     Click,
     Event,
@@ -333,7 +334,7 @@ def test_a_function_that_raises_costs_its_item_only(run):
         if step == "window":
             stream.window(tumbling(1000), sum_of(lambda e: 10 // (e.id - 2))).map(lambda w: w.value).to(out)
         else:
-            getattr(stream, step)(lambda e: [10 // (e.id - 2)]).map(lambda e: 1).to(out)
+            getattr(stream, step)(lambda e: (10 // (e.id - 2),)).map(lambda e: 1).to(out)
         run(clicks([1, 2, 3, 4]), broken, batch=4)
         assert out == ([5] if step == "window" else [1, 1, 1]), step
 
@@ -519,3 +520,110 @@ def test_typed_events():
 
 def test_windows_are_values():
     assert Window("u", 0, 10, 3) == Window("u", 0, 10, 3)
+
+
+def test_objects_that_are_no_proper_events_are_set_aside():
+    class Other(Event, frozen=True, tag="other"):
+        pass
+
+    found = []
+    flow = Flow("f")
+    flow.events().map(lambda e: e.id).to(found)
+    flow.on(click()).map(lambda m: m.key).to([])
+    bad = [
+        Other("p", 2), Click("p", -1), Click("p", 1 << 60), Click("p", 3, 7), Click("p", 3, "k", 1 << 70),
+        Click("p", 3, "k", 0, -1), Click(None, 3), Click("p", "3"), Click("\ud800", 3), Click("p", 3, "k" * 2000), object(),
+    ]  # fmt: skip
+    with Pipeline(flow, ahead_ms=None, lateness_ms=5) as pipeline:
+        pipeline.feed([Click("p", 1, "k", 1), *bad, Click("p", 3, "k", 3)])
+        pipeline.finish()
+        assert found == [1, 3]
+        assert pipeline.stats()["malformed"] == len(bad)
+
+
+def test_a_field_that_does_not_fit_its_type_comes_back_as_it_was():
+    odd = Click("p", 2, "k", 2, widget="w" * 5000, item=7)
+    found = []
+    flow = Flow("f")
+    flow.on(click().followed_by(exposure()).span()).map(lambda m: m.span).to(found)
+    with Pipeline(flow, ahead_ms=None, lateness_ms=1) as pipeline:
+        pipeline.feed([odd])
+        state = pipeline.snapshot()
+    with Pipeline(flow, ahead_ms=None, lateness_ms=1) as pipeline:
+        pipeline.restore(state)
+        pipeline.feed([Exposure("p", 3, "k", 3)])
+        pipeline.finish()
+    assert found[0][0] == odd
+
+
+def test_timeouts_come_in_order_of_time_however_events_are_cut():
+    outputs = []
+    for size in (1, 100):
+        gone = []
+        flow = Flow("f")
+        pattern = page_enter("p").followed_by(click("p"))
+        stream = flow.on(pattern.within(3).timeouts(), pattern.within(1).timeouts()).side("timeouts")
+        stream.map(lambda m: (m.key, m.time)).to(gone)
+        stream.key_by(lambda m: 0).count(session(2600)).map(lambda w: (w.start, w.end, w.value)).to(gone)
+        events = [PageEnter("p", 500 * n, f"k{n % 3}", n) for n in range(20)]
+        with Pipeline(flow, ahead_ms=None) as pipeline:
+            for first in range(0, len(events), size):
+                pipeline.feed(events[first : first + size])
+            pipeline.advance(60_000)
+        outputs.append(gone)
+    assert outputs[0] == outputs[1]
+
+
+def test_a_result_that_raises_costs_its_window_only():
+    found, failed = [], []
+    flow = Flow("f")
+    picky = Aggregate(lambda: 0, lambda state, _: state + 1, lambda state: 1 // (state - 1))
+    stream = flow.events().window(tumbling(1000), picky)
+    stream.map(lambda w: w.key).to(found)
+    stream.side("errors").map(lambda f: f.key).to(failed)
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed([Click("p", 1, "a"), Click("p", 2, "b"), Click("p", 3, "b")])
+        pipeline.advance(5000)
+    assert (found, failed) == (["b"], ["a"])
+
+
+def test_keys_and_marks_that_cannot_be_kept_cost_their_item_only():
+    found = []
+    flow = Flow("f")
+    keyed = flow.events().key_by(lambda e: [e.id] if e.id == 2 else e.id)
+    keyed.count(session(10)).map(lambda w: w.key).to(found)
+    flow.events().dedupe(lambda e: [e.id] if e.id == 2 else e.id).map(lambda e: -e.id).to(found)
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed([Click("p", 1, "k", n) for n in (1, 2, 3)])
+        pipeline.finish()
+        assert sorted(found) == [-3, -1, 1, 3]
+        assert pipeline.stats()["errors"] == 2
+
+
+def test_a_function_that_hangs_outside_of_python_is_told_when_it_returns(run):
+    found = []
+    flow = Flow("f")
+    flow.events("click").map(lambda e: e.id / 10).map(time.sleep).to(found)
+    pipeline = run([Click("p", n, "u", n) for n in (0, 1, 3)], flow, batch=3, seconds=0.1)
+    assert len(found) == 2
+    assert isinstance(pipeline.failures[0].error, FunctionTimeoutError)
+
+
+def test_a_function_may_change_flows(run):
+    found = []
+    first, second = Flow("first"), Flow("second")
+    second.events().map(lambda e: e.id).to(found)
+
+    def change(event):
+        if event.id == 1:
+            pipeline.add(second)
+        if event.id == 3:
+            pipeline.remove("first")
+        return event
+
+    first.events().map(change).to([])
+    first.on(click()).map(lambda m: m).to([])
+    with Pipeline(first, ahead_ms=None) as pipeline:
+        for n in range(1, 6):
+            pipeline.feed([Click("p", n, "u", n)])
+    assert found[-3:] == [3, 4, 5]

@@ -300,3 +300,93 @@ def test_oracle_can_fail():
     assert matches(click().followed_by(click()), events) == [[0, 1]]
     assert run(trigger, events) == []
     gc.collect()
+
+
+def widget(name):
+    return lambda event: event.contents.get("w") == name
+
+
+def gated(name):
+    return click("p", where=widget(name)).followed_by(page_exit("p"))
+
+
+def test_conditions_of_one_name_do_not_mix_when_the_engine_is_renewed_or_restarted():
+    trigger = Trigger()
+    for name in ("one", "two", "three"):
+        trigger.add(name, gated(name))
+    run(trigger, [e(Click, 0, 1, "p", w="two")])
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(trigger.snapshot()), strict=False)
+    trigger.remove("one")
+    for number in range(1200):
+        trigger.add("comes", click(f"p{number}").followed_by(click()))
+        trigger.remove("comes")
+    assert run(trigger, [e(PageExit, 1, 2, "p")]) == [("two", (1, 2))]
+    other = Trigger()
+    for name in ("three", "two", "new"):
+        other.add(name, gated(name))
+    other.restore(state)
+    assert run(other, [e(PageExit, 1, 2, "p")]) == [("two", (1, 2))]
+
+
+def test_a_nearer_deadline_is_seen_behind_a_later_one():
+    trigger = Trigger()
+    trigger.add("slow", page_enter("a").followed_by(page_exit("a")))
+    trigger.add("fast", click("b").followed_by(page_exit("b")).within(10).timeouts())
+    run(trigger, [e(PageEnter, 0, 1, "a", "z"), e(PageEnter, 500, 1, "a"), e(Click, 1000, 2, "b")])
+    assert trigger.deadline == 11_000
+    assert [m.task for m in trigger.expire(20_000).timeouts] == ["fast"]
+
+
+def test_timeouts_are_reported_once_whatever_changes():
+    for change in ("add", "remove", "restore"):
+        trigger = Trigger()
+        pattern = page_enter("a").followed_by(page_exit("a")).timeouts()
+        trigger.add("A", pattern.within(10))
+        trigger.add("B", pattern.within(100))
+        run(trigger, [e(PageEnter, 0, 1, "a")])
+        assert [m.task for m in trigger.expire(20_000).timeouts] == ["A"]
+        if change == "add":
+            trigger.add("C", pattern.within(5))
+        elif change == "remove":
+            trigger.remove("A")
+        else:
+            state = msgspec.msgpack.decode(msgspec.msgpack.encode(trigger.snapshot()), strict=False)
+            trigger = Trigger()
+            trigger.add("B", pattern.within(100))
+            trigger.restore(state)
+        assert [m.task for m in trigger.expire(200_000).timeouts] == ["B"], change
+
+
+def test_removed_patterns_leave_no_partial_matches():
+    trigger = Trigger()
+    trigger.add("A", page_enter("a").followed_by(page_exit("a")).within(None))
+    trigger.feed([e(PageEnter, 0, 1, "a", f"k{n}") for n in range(100)])
+    trigger.add("B", page_enter("a").followed_by(page_exit("a")).within(10))
+    trigger.feed([e(PageEnter, 0, 1, "a", f"l{n}") for n in range(100)])
+    trigger.remove("A")
+    trigger.expire(1 << 50)
+    assert trigger.stats() | {"partials": 0, "keys": 0} == trigger.stats()
+
+
+def test_replaced_conditions_are_not_asked_any_more():
+    asked = []
+    trigger = Trigger()
+    trigger.add("t", click(where=lambda x: asked.append(x) or True))
+    for number in range(50):
+        trigger.replace("t", click(where=lambda x, n=number: asked.append(x) or True))
+    run(trigger, [e(Click, 1, 1)])
+    assert len(asked) == 1
+
+
+def test_a_damaged_snapshot_of_a_trigger_is_refused():
+    trigger = Trigger()
+    trigger.add("t", click().followed_by(page_exit()))
+    run(trigger, [e(Click, 1, 1)])
+    state = trigger.snapshot()
+    for steps in ([], [5], [0, 0], ["x"], None):
+        damaged = msgspec.msgpack.decode(msgspec.msgpack.encode(state), strict=False)
+        damaged["keys"][0][1][4][0][5] = steps
+        again = Trigger()
+        again.add("t", click().followed_by(page_exit()))
+        with pytest.raises((ValueError, TypeError)):
+            again.restore(damaged)

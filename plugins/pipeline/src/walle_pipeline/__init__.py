@@ -20,6 +20,7 @@ _NAMES = {
     "_engine": ("Match",),
     "flow": ("Flow", "Stream"),
     "pipeline": ("Pipeline",),
+    "device": ("Device",),
     "contract": ("Operator", "StreamOperator"),
     "batch": ("Batch",),
     "operators.windows": ("Window", "tumbling", "hopping", "session"),

@@ -18,7 +18,7 @@ from walle_pipeline.packed cimport Base, Row, get_row, put_row, string_view
 
 from walle_pipeline.matcher cimport (
     Exit, Field, Fields, Found, Held, Holder, Kept, Key, Known, Matcher, Node, Partial, Pattern, Position, Rest, Symbol, adopt,
-    compile_symbol, expire_into, field, finish_into, slot_of,
+    compile_symbol, expire_into, field, finish_into, purge_into, slot_of,
 )
 
 include "state.pxi"
@@ -47,7 +47,7 @@ cdef class Engine:
     cdef Matcher m
     cdef Holder holder
     cdef object schema, pack
-    cdef dict numbers, conditions, named, by_shape, pages, keys, visits, tests
+    cdef dict numbers, conditions, uses, by_shape, pages, keys, visits, tests
     cdef list page_names, owners
     cdef readonly list names
     cdef vector[uint32_t] pool, scratch, conds  # symbols that are kept; the present one if it is not; its conditions
@@ -68,7 +68,7 @@ cdef class Engine:
         self.conditions, self.pages, self.keys, self.visits, self.tests, self.by_shape = {}, {}, {}, {}, {}, {}
         self.page_names, self.owners, self.names = [""], [], []
         self.page_limit = pages
-        self.errors, self.named = deque(maxlen=1000), {}
+        self.errors, self.uses = deque(maxlen=1000), {}
         for cls in self.numbers:
             self.fields.push_back(self.fields_of(cls))
         self.m.limits.partials = partials
@@ -100,10 +100,6 @@ cdef class Engine:
                 self.page_number(page)
             found = self.conditions[key] = len(self.conditions)
             self.by_shape.setdefault((kind, page), []).append((found, where))
-            name = f"{list(self.schema.kinds)[kind] if kind >= 0 else '*'}|{page}|{getattr(where, '__qualname__', where)}"
-            like = self.named.get(name, 0)  # conditions of one name: by their order
-            self.named[name] = like + 1
-            self.m.trie.name_condition(found, f"{name}#{like}".encode())
             self.stale = True
         return found
 
@@ -130,12 +126,23 @@ cdef class Engine:
         self.stale = True
         self.names.append(name)
         self.paged = self.paged or paged
+        self.uses[number] = {cond for exits, forbids in positions for cond in (*[e[0] for e in exits], *forbids)}
         return number
 
     def remove(self, uint32_t number):
         """The pattern matches no more; other patterns' partial matches stay."""
+        cdef vector[uint32_t] closed
         self.m.trie.remove(number)
         self.stale = True
+        del self.uses[number]
+        used = set().union(*self.uses.values())
+        for key, cond in list(self.conditions.items()):
+            if cond not in used:
+                del self.conditions[key]
+                self.by_shape[key[:2]].remove((cond, key[2]))
+        purge_into(self.m, closed)
+        for slot in closed:
+            self.disown(slot)
 
     cdef int reindex(self) except -1:
         self.page_room = 64
@@ -442,31 +449,57 @@ cdef class Engine:
         return self.m.trie.nodes.size() - 2 - self.m.trie.live_nodes()
 
     def snapshot(self):
-        """Partial matches of all keys as values that MessagePack has; patterns go by their numbers."""
+        """Partial matches of all keys as values that MessagePack has; patterns go by their numbers.
+
+        A partial match is kept for the patterns through its node, each with the step that the node is of it.
+        """
         cdef uint32_t slot
+        cdef uint32_t number
+        cdef size_t i
+        cdef dict members = {}
+        cdef dict ways = {}
         cdef list keys = []
+        cdef Pattern* pattern
+        for number in range(self.m.trie.patterns.size()):
+            pattern = &self.m.trie.patterns[number]
+            if pattern.live:
+                for i in range(pattern.nodes.size()):
+                    members.setdefault(pattern.nodes[i], []).append([number, i])
+                for i in range(pattern.groups.size()):
+                    ways.setdefault((pattern.groups[i].first, pattern.groups[i].second), []).append(number)
+        used = set()
         for table in (self.keys, self.visits):
             for name, number in table.items():
                 slot = number
-                keys.append([list(name) if type(name) is tuple else name, key_state(&self.m, slot)])
+                keys.append([list(name) if type(name) is tuple else name, key_state(&self.m, slot, ways, used)])
         added = [self.m.trie.patterns[number].added for number in range(self.m.trie.patterns.size())]
-        return {"position": self.position, "added": added, "kinds": list(self.schema.kinds), "pages": self.page_names, "keys": keys}
+        return {"position": self.position, "added": added, "kinds": list(self.schema.kinds), "pages": self.page_names,
+                "nodes": {node: members.get(node, []) for node in used}, "keys": keys}
 
     def restore(self, dict state, dict patterns):
         """Takes up a snapshot; `patterns`: their numbers then -> now. Returns how many partial matches have no pattern now.
 
-        Raises EventError for a kind of event that is no longer in the schema.
+        Raises EventError for a kind of event that is no longer in the schema, ValueError, TypeError, KeyError or IndexError
+        for a damaged snapshot.
         """
-        cdef size_t n
-        cdef dict nodes = {self.m.trie.nodes[n].signature: n for n in range(self.m.trie.nodes.size())}
+        cdef dict nodes = {}
         cdef list kinds = [self.schema.number_of(name) for name in state["kinds"]]
         cdef list pages = [0] + [self.page_number(name) for name in state["pages"][1:]]
         cdef int lost = 0
+        cdef Pattern* pattern
         self.position = state["position"]
         for number in range(self.m.trie.patterns.size()):
             self.m.trie.patterns[number].added = self.position + 1
         for then, number in patterns.items():
             self.m.trie.patterns[number].added = state["added"][then]
+        for node, members in state["nodes"].items():
+            now = nodes[node] = {}  # node now -> {pattern then: its group there}
+            for then, step in members:
+                if then in patterns:
+                    pattern = &self.m.trie.patterns[patterns[then]]
+                    groups = {pattern.groups[i].first: pattern.groups[i].second for i in range(pattern.groups.size())}
+                    if step < pattern.nodes.size():
+                        now.setdefault(pattern.nodes[step], {})[then] = groups.get(pattern.nodes[step])
         for name, one in state["keys"]:
             paged = type(name) is list
             slot = self.own(self.visits if paged else self.keys, tuple(name) if paged else name)

@@ -60,7 +60,7 @@ def loaded(flow_file: str) -> tuple[list[Flow], Schema]:
 
     try:
         names = runpy.run_path(flow_file)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FlowError(f"{flow_file}: {type(error).__name__}: {error}") from error
     flows = list({id(v): v for v in names.values() if isinstance(v, Flow)}.values())
     if not flows:

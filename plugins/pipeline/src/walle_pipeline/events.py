@@ -89,7 +89,15 @@ class _Kind:
         self.empty = cls("", 0)
         self.defaults = tuple(getattr(self.empty, name) for name in self.names)
         types = tuple(f.type for f in fields[len(HEAD) :])
-        self.decoder = msgspec.msgpack.Decoder(tuple[types])  # type: ignore[valid-type]
+        self.typed = msgspec.msgpack.Decoder(tuple[types])  # type: ignore[valid-type]
+
+    def decode(self, rest: bytes) -> tuple[Any, ...]:
+        """Fields as they were packed: one that was made without being checked comes back as it was."""
+        try:
+            found: tuple[Any, ...] = self.typed.decode(rest)
+        except msgspec.ValidationError:
+            found = tuple(msgspec.msgpack.decode(rest, type=list[Any]))
+        return found
 
 
 class Schema:
@@ -179,6 +187,31 @@ class Schema:
                 bad.append((part[:MAX_EVENT], error))
         return events, bad
 
+    def sorted_out(self, events: Iterable[Event]) -> tuple[list[Event], list[tuple[Any, EventError]]]:
+        """Events that programs have made: those that are as their kind says in what orders and finds them, and others with
+        the reason. Contents and fields of kinds are not looked at.
+        """
+        good: list[Event] = []
+        bad: list[tuple[Any, EventError]] = []
+        for event in events:
+            try:
+                self.number(event)
+                for name in ("time", "id", "instance"):
+                    value = getattr(event, name)
+                    if type(value) is not int or not 0 <= value <= MAX_TIME:
+                        raise EventError(f"{name} {value!r} of an event: wanted an integer from 0 to 2**53")
+                for text in (event.page, event.key):
+                    if type(text) is not str or len(text) > MAX_TEXT or not (text.isascii() or text.encode()):
+                        raise EventError(
+                            f"page or key {text!r:.80} of an event: wanted at most {MAX_TEXT} characters"
+                        )
+            except (EventError, UnicodeEncodeError, AttributeError) as error:
+                reason = error if isinstance(error, EventError) else EventError(str(error))
+                bad.append((event, reason))
+            else:
+                good.append(event)
+        return good, bad
+
     def encode(self, event: Event, encoding: str = "msgpack") -> bytes:
         """The event as MessagePack or JSON; `decode` makes it again."""
         return msgspec.json.encode(event) if encoding == "json" else self._encode(event)
@@ -215,7 +248,7 @@ class Schema:
         if not rest:
             return packing.cls(page, time, key, id, instance)
         try:
-            return packing.cls(page, time, key, id, instance, *packing.decoder.decode(rest))
+            return packing.cls(page, time, key, id, instance, *packing.decode(rest))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise EventError(
                 f"damaged event of kind {packing.cls.__struct_config__.tag!r}: {error}"

@@ -55,9 +55,9 @@ class Watched:
 
     def __exit__(self, *_: object) -> None:
         guard = self.guard
-        guard._loop = self.outer
-        if guard._fired:
-            with guard._lock:  # an interrupt that came too late must not hit what follows
+        with guard._lock:  # an interrupt that comes too late must not hit what follows
+            guard._loop = self.outer
+            if guard._fired:
                 guard._fired = False
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.loop[0]), None)
 

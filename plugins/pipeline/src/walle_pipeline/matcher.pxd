@@ -23,17 +23,17 @@ cdef extern from "trie.hpp" namespace "walle_pipeline" nogil:
         uint8_t after
         cbool span, timeouts, live
         uint64_t added
+        vector[uint32_t] nodes
+        vector[pair[uint32_t, uint32_t]] groups
     cdef cppclass Group:
-        string spec
+        uint32_t patterns
     cdef cppclass Node:
         vector[Group] groups
-        uint64_t signature
     cdef cppclass Trie:
         vector[Node] nodes
         vector[Pattern] patterns
         uint32_t add(Pattern, const vector[Position]&, cbool) except +
         void remove(uint32_t)
-        void name_condition(uint32_t, const string&) except +
         size_t live_nodes()
 
 cdef extern from "symbol.hpp" namespace "walle_pipeline" nogil:
@@ -53,7 +53,7 @@ cdef extern from "matcher.hpp" namespace "walle_pipeline" nogil:
         int64_t start
         uint64_t position
         uint32_t last
-        uint16_t timeouts
+        int64_t passed
         Small steps, left
     cdef cppclass Bucket:
         uint32_t node
@@ -127,4 +127,5 @@ cdef extern from "rest.hpp" namespace "walle_pipeline":
         string_view bytes
     void expire_into(Matcher&, int64_t, vector[uint32_t]&) except +
     void finish_into(Matcher&, vector[uint32_t]&) except +
+    void purge_into(Matcher&, vector[uint32_t]&) except +
     void adopt(Partial&, Matcher&, uint32_t, uint32_t) except +

@@ -6,7 +6,8 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import Any
 
-from walle_pipeline.events import Event
+from walle_pipeline._packing import Packer, unpack
+from walle_pipeline.events import Event, Schema
 
 _order = attrgetter("time", "key", "id")
 
@@ -61,11 +62,28 @@ class Order:
         if fresh:
             self.waiting += fresh
             self.waiting.sort(key=_order if self.lateness else _time)
-        if not self.waiting or self.waiting[0].time > self.watermark:
+        # while events are held back, others of the watermark's own time may follow, and come before these
+        until = self.watermark - 1 if self.lateness else self.watermark
+        if not self.waiting or self.waiting[0].time > until:
             return []
-        end = bisect_right(self.waiting, self.watermark, key=_time)
+        end = bisect_right(self.waiting, until, key=_time)
         due, self.waiting = self.waiting[:end], self.waiting[end:]
         return due
+
+
+def pack(schema: Schema, events: list[Event]) -> list[Any]:
+    """Events as values that MessagePack has."""
+    packer = Packer(schema)
+    for event in events:
+        packer.add(event)
+    return [list(schema.kinds), packer.page_names, packer.key_names, packer.rows_bytes]
+
+
+def unpacked(schema: Schema, packed: list[Any]) -> list[Event]:
+    """What `pack` was given. Raises EventError for a kind that the schema does not have, and for damage."""
+    kinds, pages, keys, rows = packed
+    found: list[Event] = unpack(schema, rows, [schema.number_of(kind) for kind in kinds], pages, keys)
+    return found
 
 
 def _time(event: Any) -> int:

@@ -32,6 +32,7 @@ from walle_pipeline.events import Click, Event, Exposure, PageEnter, PageExit, S
 
 MINUTE = 60_000
 DEFAULT_WITHIN = 30 * MINUTE  # milliseconds
+MAX_WITHIN = 1 << 53  # milliseconds
 MAX_POSITIONS = 256
 AFTER_MATCH = ("past_last", "to_next", "no_skip")
 STRICT, SKIP, ANY = 0, 1, 2
@@ -134,10 +135,10 @@ class Pattern:
         if time is None and not minutes:
             return attrs.evolve(self, within_ms=None)
         seconds = time.total_seconds() if isinstance(time, timedelta) else float(time or 0)
-        milliseconds = round((seconds + minutes * 60) * 1000)
-        if milliseconds <= 0:
-            raise FlowError(f"within({time}): the time must be positive")
-        return attrs.evolve(self, within_ms=milliseconds)
+        milliseconds = (seconds + minutes * 60) * 1000
+        if not 0.5 < milliseconds < MAX_WITHIN:
+            raise FlowError(f"within({time}): the time must be positive, and less than {MAX_WITHIN} ms")
+        return attrs.evolve(self, within_ms=round(milliseconds))
 
     def after_match(self, policy: str) -> Pattern:
         """Sets the attribute `after`. Raises FlowError for an unknown policy."""
@@ -175,6 +176,8 @@ class Pattern:
         size = sum(step.maximum or max(step.minimum, 1) for step in self.steps)
         if size > MAX_POSITIONS:
             raise FlowError(f"the pattern has {size} steps with its repeats; at most {MAX_POSITIONS}")
+        if self.reports_timeouts and self.within_ms is None:
+            raise FlowError("timeouts() needs a bound; within(None) has removed it")
         if self.steps[0].forbids:
             raise FlowError("not_before on the first step: nothing waits for it")
 

@@ -13,10 +13,10 @@ import msgspec
 from walle_pipeline._engine import Match
 from walle_pipeline.batch import Batch
 from walle_pipeline.errors import EventError, FlowError, LogError
-from walle_pipeline.events import Event, Schema
+from walle_pipeline.events import MAX_TIME, Event, Schema
 from walle_pipeline.flow import Flow, Root
 from walle_pipeline.guard import Guard
-from walle_pipeline.ordering import Order
+from walle_pipeline.ordering import Order, pack, unpacked
 from walle_pipeline.running import Failure, RunningFlow, chosen
 from walle_pipeline.sinks import Sink
 from walle_pipeline.trigger import Trigger
@@ -64,6 +64,7 @@ class Pipeline:
         self.refused: dict[str, deque[Any]] = {n: deque(maxlen=KEPT) for n in ("late", "future", "malformed")}
         self._ahead, self._dedupe, self._clock = ahead_ms, dedupe_ms, clock
         self._seen: dict[tuple[str, int], int] = {}
+        self._timeouts: list[Match] = []  # not handed over yet
         self._guard = Guard(seconds, memory)
         self._lock = threading.RLock()
         self._tasks: dict[
@@ -131,17 +132,15 @@ class Pipeline:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def feed(self, events: Iterable[Event]) -> None:
-        """Takes events as they arrive.
+        """Takes events as they arrive; what is not as the schema says goes to ``malformed``.
 
         Raises StoreError or TunnelError if a sink has refused more than it may hold back; all events have been taken.
         """
         with self._lock:
-            due, late = self.order.add(self._admitted(events))
-            if late:
-                self._refuse("late", late)
-            self._run(due)
-            self._advance()
-            self._check()
+            good, bad = self.schema.sorted_out(events)
+            if bad:
+                self._refuse("malformed", bad)
+            self._take(good)
 
     def feed_encoded(self, data: bytes) -> None:
         """Takes a MessagePack array of events; what is none goes to ``malformed``."""
@@ -149,15 +148,23 @@ class Pipeline:
             events, bad = self.schema.decode_batch(data)
         except EventError as error:
             events, bad = [], [(data[:1024], error)]
-        if bad:
-            with self._lock:
+        with self._lock:
+            if bad:
                 self._refuse("malformed", bad)
-        self.feed(events)
+            self._take(events)
+
+    def _take(self, events: list[Event]) -> None:
+        due, late = self.order.add(self._admitted(events))
+        if late:
+            self._refuse("late", late)
+        self._run(due)
+        self._advance()
+        self._check()
 
     def advance(self, time_ms: int | None = None) -> None:
         """Tells that it is `time_ms` (default: the clock, less the lateness): windows close, partial matches end."""
         with self._lock:
-            now = self._clock() - self.order.lateness if time_ms is None else time_ms
+            now = self._clock() - self.order.lateness if time_ms is None else min(time_ms, MAX_TIME)
             self._run(self.order.advance(now))
             self._advance()
             self._check()
@@ -167,8 +174,9 @@ class Pipeline:
         with self._lock:
             self._run(self.order.finish())
             fired = self.trigger.finish()
-            self._hand_over(fired.matches, fired.timeouts)
-            for running in self.flows.values():
+            self._timeouts += fired.timeouts
+            self._hand_over(fired.matches)
+            for running in list(self.flows.values()):
                 running.advance(1 << 62)
             self.retry()
 
@@ -185,7 +193,7 @@ class Pipeline:
         with self._lock:
             times = [f.deadline for f in self.flows.values()] + [self.trigger.deadline]
             if self.order.waiting:
-                times.append(self.order.waiting[0].time)
+                times.append(self.order.waiting[0].time + 1)
             return min((t for t in times if t is not None), default=None)
 
     def close(self) -> None:
@@ -234,7 +242,7 @@ class Pipeline:
             state = {
                 "version": SNAPSHOT,
                 "watermark": self.order.watermark,
-                "waiting": [self.schema.encode(event) for event in self.order.waiting],
+                "waiting": pack(self.schema, self.order.waiting),
                 "seen": [[key, id, when] for (key, id), when in self._seen.items()],
                 "trigger": self.trigger.snapshot(),
                 "flows": {name: running.snapshot() for name, running in self.flows.items()},
@@ -252,18 +260,26 @@ class Pipeline:
         try:
             state = msgspec.msgpack.decode(data, strict=False)
             version = state["version"]
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            if version != SNAPSHOT:
+                raise LogError(f"snapshot of version {version}, this is {SNAPSHOT}; start without it")
+            with self._lock:
+                self.order.watermark = state["watermark"]
+                self.order.waiting = unpacked(self.schema, state["waiting"])
+                self._seen = {(key, id): when for key, id, when in state["seen"]}
+                self.trigger.restore(state["trigger"])
+                for name, one in state["flows"].items():
+                    if name in self.flows:
+                        self.flows[name].restore(one)
+        except (
+            msgspec.MsgspecError,
+            EventError,
+            ArithmeticError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ) as error:
             raise LogError(f"damaged snapshot: {error}; start without it") from error
-        if version != SNAPSHOT:
-            raise LogError(f"snapshot of version {version}, this is {SNAPSHOT}; start without it")
-        with self._lock:
-            self.order.watermark = state["watermark"]
-            self.order.waiting = [self.schema.decode(event) for event in state["waiting"]]
-            self._seen = {(key, id): when for key, id, when in state["seen"]}
-            self.trigger.restore(state["trigger"])
-            for name, one in state["flows"].items():
-                if name in self.flows:
-                    self.flows[name].restore(one)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -280,11 +296,15 @@ class Pipeline:
     def _fresh(self, events: list[Event]) -> list[Event]:
         kept = []
         for event in events:
-            if event.id:
+            if (
+                event.id and event.time >= self.order.watermark
+            ):  # one that is late is refused, and not remembered
                 mark = (event.key, event.id)
-                if mark in self._seen:
+                seen = self._seen.get(mark)
+                if seen is not None and event.time - seen < self._dedupe:
                     self.counts["duplicates"] += 1
                     continue
+                self._seen.pop(mark, None)
                 self._seen[mark] = event.time
             kept.append(event)
         bound = self.order.watermark - self._dedupe
@@ -296,34 +316,45 @@ class Pipeline:
         self.refused[name] += items
         self.counts[name] += len(items)
         if name == "late":
-            for running in self.flows.values():
+            for running in list(self.flows.values()):
                 for root in running.roots:
-                    root.side("late", Batch(items, [e.time for e in items], [e.key for e in items]))
+                    some = chosen(root.node, items)  # type: ignore[arg-type]
+                    if some:
+                        root.side("late", Batch(some, [e.time for e in some], [e.key for e in some]))
 
     def _run(self, events: list[Event]) -> None:
         if not events:
             return
         if self._tasks:
             fired = self.trigger.feed(events)
-            self._hand_over(fired.matches, fired.timeouts)
-        for running in self.flows.values():
+            self._timeouts += fired.timeouts
+            self._hand_over(fired.matches, timeouts=False)
+        for running in list(self.flows.values()):
             for root in running.roots:
                 if not root.node.patterns:  # type: ignore[attr-defined]
                     some = chosen(root.node, events)  # type: ignore[arg-type]
                     root.give(Batch(some, [e.time for e in some], [e.key for e in some]))
 
-    def _hand_over(self, matches: list[Match], timeouts: list[Match]) -> None:
-        for found, side in ((matches, None), (timeouts, "timeouts")):
+    def _hand_over(self, matches: list[Match], *, timeouts: bool = True) -> None:
+        """Matches in the order in which they were decided, timeouts, once all of their time are known, in order of time."""
+        ended: list[Match] = []
+        if timeouts:
+            ended, self._timeouts = sorted(self._timeouts, key=lambda m: (m.time, m.position)), []
+        for found, side in ((matches, None), (ended, "timeouts")):
             by_task: dict[str, list[Match]] = {}
             for match in found:
                 by_task.setdefault(match.task, []).append(match)
             for task, some in by_task.items():
+                if task not in self._tasks:  # a function has removed its flow
+                    continue
                 running, number = self._tasks[task]
-                batch = Batch(some, [m.time for m in some], [m.key for m in some])
+                root = running.roots[number]
+                times = root.rising([m.time for m in some], side)
+                batch = Batch(some, times, [m.key for m in some])
                 if side is None:
-                    running.roots[number].give(batch)
+                    root.give(batch)
                 else:
-                    running.roots[number].side(side, batch)
+                    root.side(side, batch)
 
     def _check(self) -> None:
         for sink in self.sinks:
@@ -332,10 +363,13 @@ class Pipeline:
     def _advance(self) -> None:
         now = self.order.watermark
         deadline = self.trigger.deadline
+        matches: list[Match] = []
         if deadline is not None and deadline <= now:
             fired = self.trigger.expire(now)
-            self._hand_over(fired.matches, fired.timeouts)
-        for running in self.flows.values():
+            matches, self._timeouts = fired.matches, self._timeouts + fired.timeouts
+        if matches or self._timeouts:
+            self._hand_over(matches)
+        for running in list(self.flows.values()):
             running.advance(now)
 
 

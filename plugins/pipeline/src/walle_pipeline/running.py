@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from itertools import compress
+from itertools import accumulate, compress
 from typing import Any
 
 import attrs
@@ -46,6 +46,7 @@ class Running:
         self.children: list[tuple[Running, int]] = []
         self.sides: dict[str, list[tuple[Running, int]]] = {}
         self.guard: Guard = owner.guard
+        self.last: dict[str | None, int] = {}  # output -> the latest time that it has had
 
     def watched(self, values: Iterator[Any]) -> Watched:
         """See Context."""
@@ -66,6 +67,11 @@ class Running:
                     break
                 except Exception as error:
                     at = len(results) + len(failed)
+                    if at == len(
+                        source
+                    ):  # an interrupt that hit after the last item: that item took too long
+                        at -= 1
+                        results.pop()
                     failed.append(at)
                     self.fail(batch.values[at], batch.times[at], batch.keys[at], error)
         return results, batch.without(failed) if failed else batch
@@ -81,6 +87,13 @@ class Running:
         """See Context."""
         for child, port in self.sides.get(name, ()):
             child.take(batch, port)
+
+    def rising(self, times: list[int], output: str | None) -> list[int]:
+        """`times`, none before one that this output has had: a match that waited to be decided comes when it is decided."""
+        last = self.last.get(output, 0)
+        made = list(accumulate(times, max, initial=last))[1:]
+        self.last[output] = made[-1]
+        return made
 
     def take(self, batch: Batch, port: int = 0) -> None:
         """Runs the operator on items and hands on what it makes."""
@@ -134,7 +147,14 @@ class RunningFlow:
         for running in self.nodes:  # inputs before what they feed
             operator = running.operator
             if operator is not None and (deadline := operator.deadline) is not None and deadline <= time:
-                running.give(operator.advance(time))
+                try:
+                    made = operator.advance(time)
+                except WalleError:
+                    raise
+                except Exception as error:
+                    running.fail(None, time, None, error)
+                    continue
+                running.give(made)
 
     @property
     def deadline(self) -> int | None:

@@ -1,24 +1,25 @@
 # Included by _engine.pyx: one key's partial matches as values that MessagePack has, and back.
 
-cdef list key_state(Matcher* m, uint32_t slot):
-    """What `Engine.snapshot` holds of one key."""
+cdef list key_state(Matcher* m, uint32_t slot, dict ways, set used):
+    """What `Engine.snapshot` holds of one key; `ways`: (node, group) -> patterns; `used` gets the nodes that are named."""
     cdef Key* key = &m.keys[slot]
     cdef Partial* partial
-    cdef Node* node
+    cdef Held* waits
+    cdef Kept* kept = &key.kept
+    cdef uint32_t node
     cdef size_t b, i
     cdef uint32_t s
     cdef list partials = [], held = []
-    cdef Held* waits
-    cdef Kept* kept = &key.kept
     for b in range(key.buckets.size()):
-        node = &m.trie.nodes[key.buckets[b].node]
+        node = key.buckets[b].node
+        used.add(node)
         for i in range(key.buckets[b].items.size()):
             partial = &key.buckets[b].items[i]
-            partials.append([
-                node.signature, partial.start, partial.position, partial.last, partial.timeouts,
-                [partial.steps.data()[s] for s in range(partial.steps.size())],
-                [node.groups[partial.left.data()[s]].spec for s in range(partial.left.size())],
-            ])
+            left = []
+            for s in range(partial.left.size()):
+                left += ways.get((node, partial.left.data()[s]), ())
+            steps = [partial.steps.data()[s] for s in range(partial.steps.size())]
+            partials.append([node, partial.start, partial.position, partial.last, partial.passed, steps, left])
     skip, done = [], []
     if key.decides():
         skip, done = key.decided().skip, key.decided().done
@@ -51,26 +52,26 @@ cdef int restore_key(Matcher* m, uint32_t slot, list state, dict nodes, list kin
             raise ValueError("damaged snapshot of a trigger")
         row.kind, row.page = kinds[row.kind], pages[row.page]
         key.kept.add(row)
-    for signature, start, position, last, timeouts, steps, left in state[4]:
-        node = nodes.get(signature)
-        if node is None:
-            lost += 1
-            continue
-        partial = Partial()
-        partial.start, partial.position, partial.last, partial.timeouts = start, position, last, timeouts
-        for step in steps:
-            partial.steps.push(step)
-        for group in range(m.trie.nodes[node].groups.size()):
-            if <bytes>m.trie.nodes[node].groups[group].spec in left:
+    first, last = key.kept.first, key.kept.first + key.kept.count
+    for node, start, position, taken, passed, steps, left in state[4]:
+        checked_steps(steps, first, last)
+        lost += not nodes[node]
+        for number, members in nodes[node].items():
+            partial = Partial()
+            partial.start, partial.position, partial.last, partial.passed = start, position, taken, passed
+            for step in steps:
+                partial.steps.push(step)
+            for group in {members[pattern] for pattern in left if members.get(pattern) is not None}:
                 partial.left.push(group)
-        adopt(partial, m[0], slot, node)
+            adopt(partial, m[0], slot, number)
     for pattern, until in state[5]:
         if pattern in patterns:
             key.decided().skip.push_back(pair[uint32_t, uint64_t](patterns[pattern], until))
-    for pattern, first in state[6]:
+    for pattern, begin in state[6]:
         if pattern in patterns:
-            key.decided().done.push_back(pair[uint32_t, uint64_t](patterns[pattern], first))
+            key.decided().done.push_back(pair[uint32_t, uint64_t](patterns[pattern], begin))
     for pattern, position, until, start, time, steps in state[7]:
+        checked_steps(steps, first, last)
         if pattern not in patterns:
             continue
         waits = Held()
@@ -80,3 +81,9 @@ cdef int restore_key(Matcher* m, uint32_t slot, list state, dict nodes, list kin
         key.decided().held.push_back(waits)
     m.restored(slot)
     return lost
+
+
+cdef int checked_steps(list steps, first, last) except -1:
+    if not steps or steps != sorted(set(steps)) or not first <= steps[0] or not steps[len(steps) - 1] < last:
+        raise ValueError("damaged snapshot of a trigger")
+    return 0

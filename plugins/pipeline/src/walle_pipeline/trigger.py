@@ -24,6 +24,18 @@ class Fired:
     timeouts: list[Match]
 
 
+def _shape(pattern: Pattern) -> list[Any]:
+    """What must be equal for a partial match of one pattern to be one of another."""
+    return [
+        str(pattern),
+        pattern.within_ms,
+        pattern.after,
+        pattern.spans,
+        pattern.paged,
+        pattern.reports_timeouts,
+    ]
+
+
 class Trigger:
     """Matches many patterns at once; they may be added, removed and replaced at any time.
 
@@ -75,7 +87,8 @@ class Trigger:
         for number in self._numbers.pop(task):
             self.engine.remove(number)
         del self.patterns[task]
-        if self.engine.dead_nodes > max(DEAD, self.engine.stats()["nodes"]):
+        dead = self.engine.dead_nodes, len(self.engine.names) - sum(map(len, self._numbers.values()))
+        if max(dead) > max(DEAD, self.engine.stats()["nodes"]):
             self._compact()
 
     def _compact(self) -> None:
@@ -123,19 +136,22 @@ class Trigger:
 
     def snapshot(self) -> dict[str, Any]:
         """All partial matches, as values that MessagePack has."""
-        return {"tasks": self._numbers, **self.engine.snapshot()}
+        shapes = {task: [_shape(p) for p in some] for task, some in self.patterns.items()}
+        return {"tasks": self._numbers, "shapes": shapes, **self.engine.snapshot()}
 
     def restore(self, state: dict[str, Any]) -> int:
-        """Takes up a snapshot of a trigger with the same tasks, before the first event.
+        """Takes up a snapshot of a trigger, before the first event. Patterns are known by their task, place and text.
 
         Returns how many partial matches belong to patterns that are not there any more; they are dropped. Raises
-        EventError for a kind of event that the schema does not have any more.
+        EventError for a kind of event that the schema does not have any more, ValueError, TypeError, KeyError or IndexError
+        for a damaged snapshot.
         """
-        now = {
-            then: number
-            for task, numbers in state["tasks"].items()
-            for then, number in zip(numbers, self._numbers.get(task, ()), strict=False)
-        }
+        now = {}
+        for task, numbers in state["tasks"].items():
+            mine = zip(self._numbers.get(task, ()), map(_shape, self.patterns.get(task, ())), strict=True)
+            for then, shape, (number, own) in zip(numbers, state["shapes"][task], mine, strict=False):
+                if shape == own:
+                    now[then] = number
         lost: int = self.engine.restore(state, now)
         return lost
 
@@ -147,6 +163,10 @@ class Trigger:
             raise FlowError(f"task {task!r}: {error}") from error
 
     def _condition(self, condition: Condition) -> int:
+        try:
+            condition.page.encode()
+        except UnicodeEncodeError as error:
+            raise FlowError(f"page {condition.page!r} cannot be a page's name: {error}") from error
         if condition.kind == "*":
             kind = -1
         elif condition.kind in self._kind_numbers:

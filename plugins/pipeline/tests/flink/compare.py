@@ -27,31 +27,27 @@ FROM (SELECT * FROM events WHERE p = {number}) MATCH_RECOGNIZE (
 SHOWN = 20
 
 
-def environment():
-    made = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    for name, value in {"parallelism.default": "1", "table.exec.source.idle-timeout": "0"}.items():
-        made.get_config().set(name, value)
-    return made
-
-
 def found(path, cases):
-    table = environment()
+    table = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
+    table.get_config().set("parallelism.default", "1")
     table.execute_sql(SOURCE.format(path=path.resolve().as_uri()))
     queries = [QUERY.format(number=number, sql=case["sql"]) for number, case in enumerate(cases)]
     with table.execute_sql(" UNION ALL ".join(queries)).collect() as rows:
         return collections.Counter(tuple(row) for row in rows)
 
 
+def taken(some):
+    """The ids in bit sets."""
+    return [[number for number in range(bits.bit_length()) if bits >> number & 1] for bits in sorted(some)]
+
+
 def show(path, case, key, ours, theirs):
-    rows = [line.split(",") for line in path.read_text().splitlines()]
     print(f"\n{case['pattern']}  within {case['within']} ms, {case['after']}\n{case['sql']}")
-    for row in rows:
-        if row[1] == str(key):
-            print(f"  {row[2]:>3} at {row[7]:>8} {row[3]}({row[4]}){' heavy' * int(row[5])}")
-    for name, some in (("here", ours), ("Flink", theirs)):
-        print(
-            f"  {name}: {[[i for i in range(bits.bit_length()) if bits >> i & 1] for bits in sorted(some)]}"
-        )
+    for line in path.read_text().splitlines():
+        _, owner, number, kind, page, heavy, _, time = line.split(",")
+        if owner == str(key):
+            print(f"  {number:>3} at {time:>8} {kind}({page}){' heavy' * int(heavy)}")
+    print(f"  here: {taken(ours)}\n  Flink: {taken(theirs)}")
 
 
 def main():

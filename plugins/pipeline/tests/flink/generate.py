@@ -12,15 +12,17 @@ How a pattern is written in SQL:
   defined as not the awaited condition. `not_before`: that run also excludes the forbidden condition.
 * `repeat(consecutive=True)`, `optional`: a quantifier. `repeat` that passes over events: once per repeat ``G*? E``; a
   number without bound ends in one run, ``R*?``, of which the rows that satisfy the step are counted as taken.
-* A greedy repeat before a step that must be there and follows at once is left to Flink's own greedy quantifier. Flink
-  takes no greedy quantifier before an optional variable or at the end, has no reluctant ``?``, and follows the branches
-  of ``?``, ``*?``, ``+?`` and ``{m,n}?`` all at once. There the rule of one decision per event is part of DEFINE: a row is
-  not of a variable while another variable that comes first may take it. ``COUNT(E.id)`` tells which may.
+* A greedy repeat before a step that must be there and follows at once is left to Flink's own greedy quantifier, which
+  also decides row by row, without going back. One exception: after n rows of A, Flink still keeps a row that satisfies A
+  from B in ``A{m,n} B``, though by the definition of MATCH_RECOGNIZE it is a match; so, where an event may satisfy both:
+* Flink takes no greedy quantifier before an optional variable or at the end, has no reluctant ``?``, and follows the
+  branches of ``?``, ``*?``, ``+?`` and ``{m,n}?`` all at once. There the rule of one decision per event is part of DEFINE:
+  a row is not of a variable while another one that comes first may take it. ``COUNT(E.id)`` tells which may.
 * The last step: its minimum, since a match ends there.
 
 Not in the common subset: `followed_by_any` and `no_skip` (no such thing in MATCH_RECOGNIZE), `span`, `per_page`,
 `timeouts` (not about which events match); and what would need a quantifier on a group of variables, which Flink does not
-have: a step that may be missing after `followed_by`, and a variable `repeat` that passes over events if it may be
+have: a step that may be missing after `followed_by`, and a `repeat` of varying number that passes over events if it may be
 missing or if the next step is not joined by `followed_by`.
 
 Rows of a key are in the order of time and id; times may be equal.
@@ -115,6 +117,12 @@ def test(condition):
     terms += ["{0}.page = '" + condition.page + "'"] * (condition.page != "*")
     terms += ["{0}.heavy = 1"] * (condition.where is not None)
     return f"({' AND '.join(terms) or '1 = 1'})"
+
+
+def overlap(one, other):
+    """May an event satisfy both?"""
+    pairs = (one.kind, other.kind), (one.page, other.page)
+    return all("*" in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def unless(*terms):
@@ -216,10 +224,11 @@ class Query:
     def native(self, index):
         """Is the step's greedy repeat left to Flink?"""
         step, after = self.made.steps[index], self.made.steps[index + 1]
-        return (
-            step.greedy and step.consecutive and step.minimum != step.maximum and step.maximum != 1
-            and after.mode != SKIP and after.minimum > 0
-        )  # fmt: skip
+        if not step.greedy or not step.consecutive or step.minimum == step.maximum or step.maximum == 1:
+            return False
+        if after.mode == SKIP or after.minimum == 0:
+            return False
+        return step.maximum is None or not overlap(step.condition, after.condition)
 
     def passing(self, step, low, high, after):
         """The further repeats of a step that passes over events."""

@@ -30,9 +30,7 @@ class Matcher {
         return slot;
     }
     void close(uint32_t slot) {
-        const bool queued = keys[slot].queued;
         keys[slot] = Key();
-        keys[slot].queued = queued;
         free.push_back(slot);
     }
 
@@ -83,13 +81,13 @@ class Matcher {
         for (Bucket& bucket : key.buckets) {
             const Node& node = trie.nodes[bucket.node];
             for (Partial& partial : bucket.items) {
-                while (partial.timeouts < node.timeouts.size() &&
-                       (all || now - partial.start >= node.timeouts[partial.timeouts].within)) {
-                    const Timeout& entry = node.timeouts[partial.timeouts++];
-                    if (partial.left.has(entry.group) || trie.patterns[entry.pattern].added > partial.position) continue;
+                const int64_t elapsed = all ? INT64_MAX : now - partial.start;
+                for (auto entry = after(node, partial.passed); entry != node.timeouts.end() && entry->within <= elapsed; ++entry) {
+                    if (partial.left.has(entry->group) || trie.patterns[entry->pattern].added > partial.position) continue;
                     ++counters.timeouts;
-                    report(slot, entry.pattern, true, partial.start, partial.start + entry.within, partial.position, partial.steps);
+                    report(slot, entry->pattern, true, partial.start, partial.start + entry->within, partial.position, partial.steps);
                 }
+                partial.passed = std::max(partial.passed, elapsed);
                 if (all || node.alive == 0 || (node.horizon != INT64_MAX && now - partial.start >= node.horizon)) drop(key, bucket, partial);
                 else key.deadline = std::min(key.deadline, due(bucket.node, partial, key.holds()));
             }
@@ -100,15 +98,24 @@ class Matcher {
 
     // The earliest time at which `expire` would do something; INT64_MAX if never.
     int64_t next_deadline() {
-        while (!queue_.empty() && stale(queue_.top())) pop();
-        return queue_.empty() ? INT64_MAX : queue_.top().first;
+        while (!queue_.empty()) {
+            const auto [at, slot] = queue_.top();
+            Key& key = keys[slot];
+            if (key.used && at == key.queued && at == key.deadline) return at;
+            queue_.pop();
+            if (!key.used || at != key.queued) continue;  // it lies there a second time
+            key.queued = INT64_MAX;
+            queue(slot);
+        }
+        return INT64_MAX;
     }
     // Expires all keys whose deadline is at or before `now`; calls `closed(slot)` for those left with nothing.
     template <class Closed>
     void expire_all(int64_t now, Closed closed) {
         while (next_deadline() <= now) {
             const uint32_t slot = queue_.top().second;
-            pop();
+            queue_.pop();
+            keys[slot].queued = INT64_MAX;
             expire(slot, now);
             tidy(slot);
             if (keys[slot].idle()) closed(slot);
@@ -127,9 +134,26 @@ class Matcher {
 
     void queue(uint32_t slot) {
         Key& key = keys[slot];
-        if (key.queued || key.deadline == INT64_MAX) return;
-        key.queued = true;
+        if (key.deadline >= key.queued) return;
+        key.queued = key.deadline;
         queue_.emplace(key.deadline, slot);
+    }
+
+    // After patterns were removed: ends partial matches that lead nowhere; calls `closed(slot)` for keys left with nothing.
+    template <class Closed>
+    void purge(Closed closed) {
+        for (uint32_t slot = 0; slot < keys.size(); ++slot) {
+            Key& key = keys[slot];
+            if (!key.used || key.idle()) continue;
+            for (Bucket& bucket : key.buckets)
+                if (trie.nodes[bucket.node].alive == 0)
+                    for (Partial& partial : bucket.items) drop(key, bucket, partial);
+            sweep(key);
+            key.deadline = INT64_MAX;
+            set_deadline(key);
+            queue(slot);
+            if (key.idle()) closed(slot);
+        }
     }
 
     void restore(uint32_t slot, uint32_t node, Partial&& partial) { place(keys[slot], node, std::move(partial)); }
@@ -156,28 +180,20 @@ class Matcher {
     static std::vector<Hit>::const_iterator lower(const std::vector<Hit>& hits, uint32_t cond) {
         return std::lower_bound(hits.begin(), hits.end(), cond, [](const Hit& h, uint32_t c) { return h.cond < c; });
     }
-    void pop() {
-        keys[queue_.top().second].queued = false;
-        queue_.pop();
-    }
-    bool stale(const Entry& entry) {  // later than it says: put it back where it belongs
-        Key& key = keys[entry.second];
-        if (key.used && key.deadline == entry.first) return false;
-        if (!key.used || key.deadline == INT64_MAX) return true;
-        const Entry moved{key.deadline, entry.second};
-        queue_.pop();
-        queue_.push(moved);
-        return stale(queue_.top());
+    static std::vector<Timeout>::const_iterator after(const Node& node, int64_t passed) {
+        return std::upper_bound(node.timeouts.begin(), node.timeouts.end(), passed,
+                                [](int64_t p, const Timeout& t) { return p < t.within; });
     }
 
     // When a partial match must be looked at. One that is merely over may stay a little: many then go at once.
     int64_t due(uint32_t number, const Partial& partial, bool exact) const {
         const Brief& node = trie.briefs[number];
         int64_t wait = node.horizon;
-        if (node.timeouts && partial.timeouts < trie.nodes[number].timeouts.size())
-            wait = trie.nodes[number].timeouts[partial.timeouts].within;
-        else if (!exact && wait < INT64_MAX / 2)
-            wait += wait / 8;
+        if (!exact && wait < INT64_MAX / 2) wait += wait / 8;
+        if (node.timeouts) {
+            const auto next = after(trie.nodes[number], partial.passed);
+            if (next != trie.nodes[number].timeouts.end()) wait = next->within;
+        }
         return wait >= INT64_MAX - partial.start ? INT64_MAX : partial.start + wait;
     }
 
@@ -251,7 +267,7 @@ class Matcher {
             for (uint32_t pattern : trie.nodes[number].accepts) complete_.emplace_back(pattern, partial);
         if (node.alive == 0) return;
         partial.left = Small();
-        partial.timeouts = 0;
+        partial.passed = -1;
         place(key, number, std::move(partial));
     }
 

@@ -49,6 +49,10 @@ inline void finish_into(Matcher& matcher, std::vector<uint32_t>& closed) {
     matcher.finish([&](uint32_t slot) { closed.push_back(slot); });
 }
 
+inline void purge_into(Matcher& matcher, std::vector<uint32_t>& closed) {
+    matcher.purge([&](uint32_t slot) { closed.push_back(slot); });
+}
+
 inline void adopt(Partial& partial, Matcher& matcher, uint32_t slot, uint32_t node) {
     matcher.restore(slot, node, std::move(partial));
 }

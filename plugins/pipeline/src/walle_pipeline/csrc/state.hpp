@@ -12,7 +12,7 @@ struct Partial {
     int64_t start = 0;        // time of its first event
     uint64_t position = 0;    // of its first event among all events
     uint32_t last = 0;        // number, among the key's events, of the event that it took last
-    uint16_t timeouts = 0;    // entries of its node's list that have passed
+    int64_t passed = -1;      // time after its start up to which timeouts have been reported
     bool span = false;        // counted in its key's `spans`
     Small steps;              // numbers, among the kept events, of those that it took
     Small left;               // groups of its node that it has taken or lost
@@ -43,7 +43,8 @@ struct Key {
     std::unique_ptr<Decisions> decisions;
     int64_t deadline = INT64_MAX;
     uint32_t seq = 0, partials = 0, spans = 0, strict = 0;
-    bool used = false, queued = false;
+    int64_t queued = INT64_MAX;  // deadline with which it lies in the queue
+    bool used = false;
 
     bool decides() const { return decisions != nullptr; }
     bool holds() const { return decisions && !decisions->held.empty(); }

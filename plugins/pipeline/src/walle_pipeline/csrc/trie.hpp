@@ -44,7 +44,6 @@ struct Group {  // the ways on from a node that compete for an event: those of o
     std::vector<Edge> edges;
     std::vector<uint32_t> forbids;
     uint32_t patterns = 0;  // that go this way
-    std::string spec;
 };
 struct Hit {
     uint32_t cond, group, edge;
@@ -64,7 +63,6 @@ struct Node {
     int64_t horizon = 0;                                                    // the longest `within` through this node
     uint32_t alive = 0, spans = 0;                                          // groups with patterns; patterns with span
     bool strict = true;                                                     // every edge is STRICT
-    uint64_t signature = 0;                                                 // the same in every process
 };
 
 struct Brief {  // what most events need of a node
@@ -79,13 +77,7 @@ class Trie {
     std::vector<Node> nodes{2};  // 0: sequences of a key; 1: sequences of one page instance of a key
     std::vector<Pattern> patterns;
     std::vector<std::vector<std::pair<uint32_t, uint32_t>>> waits, forbidden;  // cond -> (node, group)
-    std::vector<uint64_t> stable;  // cond -> a number for it that is the same in every process
     std::vector<std::vector<Hit>> starts[2];  // root -> cond -> its ways on
-
-    Trie() {
-        nodes[0].signature = 0x9e3779b97f4a7c15ull;
-        nodes[1].signature = 0xc2b2ae3d27d4eb4full;
-    }
 
     // Adds `pattern` with its positions; `paged` chooses the root. Its id is the index in `patterns`.
     uint32_t add(Pattern pattern, const std::vector<Position>& positions, bool paged) {
@@ -96,9 +88,9 @@ class Trie {
         of[0] = at;
         while (positions[position].exits.size() == 1 && positions[position].exits[0].target != position) {
             const Exit& exit = positions[position].exits[0];
-            const uint32_t group = group_of(at, positions, position, std::string(), std::string());
+            const uint32_t group = group_of(at, positions, position, std::string());
             if (nodes[at].groups[group].edges.empty()) {
-                const uint32_t made = node(at, group, 0);
+                const uint32_t made = node();
                 link(at, group, Edge{exit.cond, made, exit.mode});
             }
             pattern.groups.emplace_back(at, group);
@@ -113,11 +105,6 @@ class Trie {
         for (uint32_t node : pattern.nodes) brief(node);
         patterns.push_back(std::move(pattern));
         return patterns.back().id;
-    }
-
-    void name_condition(uint32_t cond, const std::string& name) {
-        if (stable.size() <= cond) stable.resize(cond + 1);
-        stable[cond] = mix(0xcbf29ce484222325ull, name);
     }
 
     // The pattern matches no more. Nodes that only it used keep their number, so that partial matches stay valid.
@@ -138,6 +125,11 @@ class Trie {
             auto& accepts = nodes[at].accepts;
             accepts.erase(std::remove(accepts.begin(), accepts.end(), id), accepts.end());
         }
+        for (uint32_t node : pattern.nodes) nodes[node].horizon = 0;
+        for (const Pattern& other : patterns)
+            if (other.live)
+                for (auto [node, group] : other.groups)
+                    if (node >= 2) nodes[node].horizon = std::max(nodes[node].horizon, other.within);
         for (uint32_t node : pattern.nodes) brief(node);
     }
 
@@ -153,45 +145,33 @@ class Trie {
         briefs[at] = Brief{n.horizon, n.alive, n.strict, n.spans > 0, !n.accepts.empty(), !n.timeouts.empty()};
     }
 
-    static uint64_t mix(uint64_t hash, const std::string& text) {  // FNV-1a
-        for (unsigned char byte : text) hash = (hash ^ byte) * 0x100000001b3ull;
-        return hash;
-    }
-
-    std::string describe(const std::vector<Position>& positions, uint32_t first, uint32_t last, bool lasting) const {
+    static std::string describe(const std::vector<Position>& positions, uint32_t first, uint32_t last) {
         std::string text;
-        const auto number = [&](uint32_t cond) { return lasting && cond < stable.size() ? stable[cond] : cond; };
         for (uint32_t p = first; p <= last; ++p) {
             put_varint(text, positions[p].exits.size());
             for (const Exit& e : positions[p].exits) {
-                put_varint(text, number(e.cond));
+                put_varint(text, e.cond);
                 put_varint(text, e.mode);
                 put_varint(text, first == last ? 0 : e.target - first);
             }
             put_varint(text, positions[p].forbids.size());
-            for (uint32_t cond : positions[p].forbids) put_varint(text, number(cond));
+            for (uint32_t cond : positions[p].forbids) put_varint(text, cond);
         }
         return text;
     }
 
-    uint32_t node(uint32_t parent, uint32_t group, uint32_t index) {
-        Node made;
-        std::string step = nodes[parent].groups[group].spec;
-        put_varint(step, index);
-        made.signature = mix(nodes[parent].signature, step);
-        nodes.push_back(std::move(made));
+    uint32_t node() {
+        nodes.emplace_back();
         return static_cast<uint32_t>(nodes.size() - 1);
     }
 
-    uint32_t group_of(uint32_t at, const std::vector<Position>& positions, uint32_t position, const std::string& tail,
-                      const std::string& lasting) {
-        const std::string spec = describe(positions, position, position, false) + tail;
+    uint32_t group_of(uint32_t at, const std::vector<Position>& positions, uint32_t position, const std::string& tail) {
+        const std::string spec = describe(positions, position, position) + tail;
         Node& n = nodes[at];
         auto [found, fresh] = n.by_spec.try_emplace(spec, static_cast<uint32_t>(n.groups.size()));
         if (fresh) {
             n.groups.emplace_back();
             n.groups.back().forbids = positions[position].forbids;
-            n.groups.back().spec = describe(positions, position, position, true) + lasting;
         }
         const uint32_t group = found->second;
         if (n.groups[group].patterns++ == 0) {
@@ -203,8 +183,7 @@ class Trie {
 
     void tail(Pattern& pattern, const std::vector<Position>& positions, uint32_t first, uint32_t at, std::vector<uint32_t>& of) {
         const uint32_t last = static_cast<uint32_t>(positions.size() - 1);
-        const std::string text = describe(positions, first, last, false) + "*";
-        const std::string lasting = describe(positions, first, last, true) + "*";
+        const std::string text = describe(positions, first, last) + "*";
         const bool fresh = nodes[at].tails.find(text) == nodes[at].tails.end();
         // A loop on the first of them leads to a node of its own: `at` may complete patterns that do not repeat.
         bool loops = false;
@@ -212,14 +191,7 @@ class Trie {
         const uint32_t begin = loops ? first : first + 1;
         if (fresh) {
             std::vector<uint32_t> members;
-            for (uint32_t p = begin; p <= last; ++p) {
-                Node made;
-                std::string step = lasting;
-                put_varint(step, p - first);
-                made.signature = mix(nodes[at].signature, step);
-                nodes.push_back(std::move(made));
-                members.push_back(static_cast<uint32_t>(nodes.size() - 1));
-            }
+            for (uint32_t p = begin; p <= last; ++p) members.push_back(node());
             nodes[at].tails[text] = members;
         }
         const std::vector<uint32_t> members = nodes[at].tails[text];
@@ -227,13 +199,13 @@ class Trie {
             of[p] = members[p - begin];
             pattern.nodes.push_back(of[p]);
         }
-        way_on(pattern, positions, first, at, text, lasting, of);
-        for (uint32_t p = begin; p < last; ++p) way_on(pattern, positions, p, of[p], "*", "*", of);
+        way_on(pattern, positions, first, at, text, of);
+        for (uint32_t p = begin; p < last; ++p) way_on(pattern, positions, p, of[p], "*", of);
     }
 
     void way_on(Pattern& pattern, const std::vector<Position>& positions, uint32_t position, uint32_t at,
-                const std::string& text, const std::string& lasting, const std::vector<uint32_t>& of) {
-        const uint32_t group = group_of(at, positions, position, text, lasting);
+                const std::string& text, const std::vector<uint32_t>& of) {
+        const uint32_t group = group_of(at, positions, position, text);
         if (nodes[at].groups[group].edges.empty())
             for (const Exit& e : positions[position].exits) link(at, group, Edge{e.cond, of[e.target], e.mode});
         pattern.groups.emplace_back(at, group);

@@ -70,8 +70,13 @@ class KeyBy(Operator):
 
     def process(self, batch: Batch, port: int = 0) -> Batch:
         """See Operator."""
-        keys, batch = self.context.each(self.function, batch)
+        keys, batch = self.context.each(self._checked, batch)
         return Batch(batch.values, batch.times, keys)
+
+    def _checked(self, value: Any) -> Any:
+        key = self.function(value)
+        hash(key)  # windows and joins keep state by it
+        return key
 
 
 class Sample(Operator):
@@ -113,7 +118,7 @@ class Dedupe(Operator):
 
     def process(self, batch: Batch, port: int = 0) -> Batch | None:
         """See Operator."""
-        marks, batch = self.context.each(self.function, batch)
+        marks, batch = self.context.each(self._checked, batch)
         keep = []
         for mark, time, key in zip(marks, batch.times, batch.keys, strict=True):
             self._forget(time)
@@ -126,6 +131,11 @@ class Dedupe(Operator):
             if values
             else None
         )
+
+    def _checked(self, value: Any) -> Any:
+        mark = self.function(value)
+        hash(mark)
+        return mark
 
     def _forget(self, now: int) -> None:
         while self.seen:

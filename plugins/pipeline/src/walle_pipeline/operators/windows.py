@@ -75,8 +75,13 @@ class TimeWindow(Operator):
     def _yield(self, closed: list[tuple[Any, int, int, Any]]) -> Batch | None:
         if not closed:
             return None
-        result = self.aggregate.result
-        values = [Window(key, start, end, result(state)) for key, start, end, state in closed]
+        values = []
+        with self.context.watched(iter(closed)) as windows:
+            for key, start, end, state in windows:
+                try:
+                    values.append(Window(key, start, end, self.aggregate.result(state)))
+                except Exception as error:
+                    self.context.fail(state, end - 1, key, error)
         return Batch(values, [w.end - 1 for w in values], [w.key for w in values])
 
 
@@ -101,9 +106,10 @@ class HoppingWindow(TimeWindow):
 
     def _add(self, cell: int, batch: Batch) -> None:
         start, add = self.aggregate.start, self.aggregate.add
-        for begin in range((cell + 1) * self.step - self.size, cell * self.step + 1):
-            if begin % self.step:
-                continue
+        first = (
+            -((self.size - (cell + 1) * self.step) // self.step) * self.step
+        )  # the first start that holds this cell
+        for begin in range(first, cell * self.step + 1, self.step):
             states = self.open_windows.setdefault(begin, {})
             with self.context.watched(iter(batch.values)) as values:
                 for value, time, key in zip(values, batch.times, batch.keys, strict=True):
