@@ -15,6 +15,7 @@ from walle_pipeline import Click, PageEnter, PageExit, Schema, Trigger, click, p
 from walle_pipeline.errors import LogError
 from walle_pipeline.explain import explain
 from walle_pipeline.log import Damage, EventLog, read
+from walle_pipeline.pattern import ANY
 
 
 def some(n, seed=1):
@@ -151,18 +152,20 @@ def test_kill_9_loses_nothing_that_was_flushed(tmp_path):
         assert len(found) >= flushed
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(patterns(), sequences())
 def test_explanations_agree_with_the_engine(pattern, events):
-    if any(step.mode == 2 for step in pattern.steps):
-        return
     events = [e for e in events if e.key == "u"]
     trigger = Trigger()
     trigger.add("t", pattern)
     fired = trigger.feed(events).matches + trigger.finish().matches
     attempts = explain(pattern, events)
     told = [[e.id for _, e in a.taken] for a in attempts if a.outcome == "fired"]
-    assert sorted(told) == sorted([e.id for e in m.events] for m in fired)
+    if any(step.mode == ANY for step in pattern.steps) and pattern.after == "no_skip":
+        told = sorted(path[0] for path in told)  # one of the ways from each start is told
+        assert told == sorted({m.first.id for m in fired})
+    else:
+        assert sorted(told) == sorted([e.id for e in m.events] for m in fired)
 
 
 def test_explanations_name_the_step():

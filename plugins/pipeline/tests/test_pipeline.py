@@ -3,6 +3,7 @@
 import threading
 import time
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,6 +40,7 @@ from walle_pipeline import (
 from walle_pipeline.aggregates import collect, reduce
 from walle_pipeline.errors import EventError, FlowError, LogError, StoreError
 from walle_pipeline.guard import FunctionMemoryError, FunctionTimeoutError
+from walle_pipeline.kept import again, plain
 
 from walle_core import plugins
 
@@ -274,10 +276,10 @@ def test_a_restored_pipeline_goes_on_as_if_it_had_not_stopped(drawn, cut, latene
         for event in events:
             pipeline.feed([event])
         pipeline.finish()
-    with Pipeline(plain(halves), lateness_ms=lateness, ahead_ms=None, dedupe_ms=100) as first:
+    with Pipeline(plainly(halves), lateness_ms=lateness, ahead_ms=None, dedupe_ms=100) as first:
         first.feed(events[:cut])
         state = first.snapshot()
-    with Pipeline(plain(halves), lateness_ms=lateness, ahead_ms=None, dedupe_ms=100) as second:
+    with Pipeline(plainly(halves), lateness_ms=lateness, ahead_ms=None, dedupe_ms=100) as second:
         second.restore(state)
         second.feed(events[: cut // 2])  # repeated: known by their ids
         second.feed(events[cut:])
@@ -287,7 +289,7 @@ def test_a_restored_pipeline_goes_on_as_if_it_had_not_stopped(drawn, cut, latene
     assert halves == whole
 
 
-def plain(found):
+def plainly(found):
     """As `everything`, with values that a snapshot can hold in windows and joins."""
     flow = Flow("f")
     source = flow.events()
@@ -627,3 +629,24 @@ def test_a_function_may_change_flows(run):
         for n in range(1, 6):
             pipeline.feed([Click("p", n, "u", n)])
     assert found[-3:] == [3, 4, 5]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text() | st.binary(),
+        lambda inner: (
+            st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.integers(0, 99) | st.text(), inner)
+        ),
+    )
+)
+def test_state_comes_back_as_it_was(value):
+    assert again(msgspec.msgpack.decode(msgspec.msgpack.encode(plain(value)), strict=False)) == value
+
+
+def test_state_that_would_not_come_back_is_refused():
+    flow = Flow("f")
+    flow.events().window(tumbling(1000)).to([])
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed([Click("p", 1)])
+        with pytest.raises(FlowError, match="Click cannot be kept in a snapshot; map it to plain values"):
+            pipeline.snapshot()

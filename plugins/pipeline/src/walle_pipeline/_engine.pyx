@@ -21,6 +21,12 @@ from walle_pipeline.matcher cimport (
     compile_symbol, expire_into, field, finish_into, purge_into, slot_of,
 )
 
+cdef extern from *:
+    """
+    static const size_t POOL = 1 << 22;  // numbers in the pool of symbols; beyond it they are made anew
+    """
+    const size_t POOL
+
 include "state.pxi"
 
 
@@ -169,6 +175,8 @@ cdef class Engine:
 
     cdef int satisfied(self, uint32_t kind, uint32_t page, str name, object event) except -1:
         """Sets `symbol` to what an event of this kind and page means; `event` may be its parts (Schema.make)."""
+        if self.pool.size() > POOL:
+            self.reindex()
         cdef int32_t* cell = &self.table[kind * self.page_room + page]
         cdef list tests = []
         if page and cell[0] >= 0:
@@ -211,10 +219,10 @@ cdef class Engine:
         """What of the event is kept beside its head; an event that cannot be packed is kept without it."""
         try:
             rest = self.schema.rest(event)
-            return rest if event.page in self.pages else self.schema.long_page(event.page, rest)
         except Exception as error:
             self.errors.append((event, None, error))
-            return b""
+            rest = b""
+        return rest if event.page in self.pages else self.schema.long_page(event.page, rest)
 
     def feed(self, list events):
         """Advances by `events`, in order of time per key. Returns (matches, timeouts), each in the order of their ends.

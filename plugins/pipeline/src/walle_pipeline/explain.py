@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import attrs
 
 from walle_pipeline.events import Event
-from walle_pipeline.pattern import STRICT, Condition, Pattern
+from walle_pipeline.pattern import ANY, STRICT, Condition, Pattern
 from walle_pipeline.positions import Position, positions
+
+Taken = tuple[tuple[int, Event], ...]  # step from 1, event
+Way = tuple[Taken, str, str, int]  # what is taken, outcome, reason, number of the last event
 
 
 @attrs.frozen
@@ -23,14 +26,14 @@ class Attempt:
     """
 
     first: Event
-    taken: tuple[tuple[int, Event], ...]
+    taken: Taken
     outcome: str
     reason: str
 
 
 def explain(pattern: Pattern, events: Sequence[Event]) -> list[Attempt]:
-    """Every attempt at `pattern` in `events`, which are one key's, in order of time. Branches of ``followed_by_any``
-    are followed to the first that fires.
+    """Every attempt at `pattern` in `events`, which are one key's, in order of time. Of the branches of
+    ``followed_by_any`` the first that fires is told.
     """
     conditions: list[Condition] = []
 
@@ -45,7 +48,7 @@ def explain(pattern: Pattern, events: Sequence[Event]) -> list[Attempt]:
         way = _way(made[0], conditions, event, fresh=True)
         if way is None:
             continue
-        attempt, end = _follow(pattern, made, owner, conditions, events, start, way)
+        attempt, end = _follow(pattern, made, owner, conditions, events, start, way[0])
         if pattern.after == "past_last" and start <= blocked:
             attempt = attrs.evolve(
                 attempt,
@@ -68,10 +71,12 @@ def satisfies(condition: Condition, event: Event) -> bool:
         return False
 
 
-def _way(position: Position, conditions: list[Condition], event: Event, *, fresh: bool) -> int | None:
+def _way(
+    position: Position, conditions: list[Condition], event: Event, *, fresh: bool
+) -> tuple[int, int] | None:
     for condition, target, mode in position[0]:
         if (mode != STRICT or fresh) and satisfies(conditions[condition], event):
-            return target
+            return target, mode
     return None
 
 
@@ -85,34 +90,49 @@ def _follow(
     at: int,
 ) -> tuple[Attempt, int]:
     first = events[start]
-    taken = [(owner[at] + 1, first)]
-    last = start
+    known: dict[tuple[int, int], Way] = {}  # (position, number of the event taken last) -> how it goes on
 
-    def ended(outcome: str, reason: str) -> tuple[Attempt, int]:
-        return Attempt(first, tuple(taken), outcome, reason), last
+    def go(at: int, last: int) -> Way:
+        if (at, last) not in known:
+            known[at, last] = search(at, last)
+        return known[at, last]
 
-    for index in range(start + 1, len(events) + 1):
+    def search(at: int, last: int) -> Way:
         exits, forbidden = made[at]
         if not exits:
-            return ended("fired", f"all {len(pattern.steps)} steps were taken")
+            return (), "fired", f"all {len(pattern.steps)} steps were taken", last
         wanted = " or ".join(f"step {owner[target] + 1}, {conditions[c]}" for c, target, _ in exits)
-        if index == len(events):
-            break
-        event = events[index]
-        if pattern.within_ms is not None and event.time - first.time >= pattern.within_ms:
-            return ended("late", f"{pattern.within_ms} ms had passed before {wanted} came")
-        way = _way(made[at], conditions, event, fresh=last + 1 == index)
-        if way is not None:
-            at, last = way, index
-            taken.append((owner[at] + 1, event))
-            continue
-        for condition in forbidden:
-            if satisfies(conditions[condition], event):
-                what = f"event {event.id}, {conditions[condition]}, is forbidden before {wanted}"
-                return ended("forbidden", what)
-        if all(mode == STRICT for _, _, mode in exits):
-            return ended(
-                "lost",
-                f"the next event had to be {wanted}; it was event {event.id}, {event.kind}({event.page})",
+        branches: list[Way] = []
+
+        def ended(outcome: str, reason: str) -> Way:
+            return min(
+                (b for b in branches if b[1] == "fired"), key=_first, default=((), outcome, reason, last)
             )
-    return ended("waiting", f"waits for {wanted}")
+
+        for index in range(last + 1, len(events)):
+            event = events[index]
+            if pattern.within_ms is not None and event.time - first.time >= pattern.within_ms:
+                return ended("late", f"{pattern.within_ms} ms had passed before {wanted} came")
+            way = _way(made[at], conditions, event, fresh=last + 1 == index)
+            if way is not None:
+                taken, *rest = go(way[0], index)
+                branches.append((((owner[way[0]] + 1, event), *taken), *rest))
+                if way[1] != ANY:
+                    return min((b for b in branches if b[1] == "fired"), key=_first, default=branches[-1])
+                continue
+            for condition in forbidden:
+                if satisfies(conditions[condition], event):
+                    what = f"event {event.id}, {conditions[condition]}, is forbidden before {wanted}"
+                    return ended("forbidden", what)
+            if all(mode == STRICT for _, _, mode in exits):
+                found = f"it was event {event.id}, {event.kind}({event.page})"
+                return ended("lost", f"the next event had to be {wanted}; {found}")
+        return ended("waiting", f"waits for {wanted}")
+
+    taken, outcome, reason, end = go(at, start)
+    return Attempt(first, ((owner[at] + 1, first), *taken), outcome, reason), end
+
+
+def _first(way: Way) -> tuple[int, list[int]]:
+    """Of several ways that fire: the one that ends first, then the one that took earlier events."""
+    return way[3], [event.time for _, event in way[0]]

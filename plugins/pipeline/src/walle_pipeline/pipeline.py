@@ -239,17 +239,17 @@ class Pipeline:
         Raises FlowError if a flow holds values that MessagePack does not have.
         """
         with self._lock:
-            state = {
-                "version": SNAPSHOT,
-                "watermark": self.order.watermark,
-                "waiting": pack(self.schema, self.order.waiting),
-                "seen": [[key, id, when] for (key, id), when in self._seen.items()],
-                "trigger": self.trigger.snapshot(),
-                "flows": {name: running.snapshot() for name, running in self.flows.items()},
-            }
             try:
-                return msgspec.msgpack.encode(state, enc_hook=_unpackable)
-            except (NotImplementedError, TypeError, ValueError, OverflowError) as error:
+                state = {
+                    "version": SNAPSHOT,
+                    "watermark": self.order.watermark,
+                    "waiting": pack(self.schema, self.order.waiting),
+                    "seen": [[key, id, when] for (key, id), when in self._seen.items()],
+                    "trigger": self.trigger.snapshot(),
+                    "flows": {name: running.snapshot() for name, running in self.flows.items()},
+                }
+                return msgspec.msgpack.encode(state)
+            except (TypeError, ValueError, OverflowError) as error:
                 raise FlowError(f"no snapshot: {error}") from error
 
     def restore(self, data: bytes) -> None:
@@ -371,15 +371,3 @@ class Pipeline:
             self._hand_over(matches)
         for running in list(self.flows.values()):
             running.advance(now)
-
-
-def _unpackable(value: Any) -> Any:
-    if isinstance(value, Match):
-        raise NotImplementedError(
-            "a Match cannot be kept in a snapshot; map it to plain values before a window"
-        )
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    raise NotImplementedError(
-        f"{type(value).__name__} cannot be kept in a snapshot; map it to plain values before"
-    )

@@ -45,6 +45,20 @@ struct Kept {
         count -= gone * STRIDE;
         if (bytes.capacity() > 256 && bytes.size() * 4 < bytes.capacity()) bytes.shrink_to_fit();
     }
+
+    // Forgets all rows before number `keep`.
+    void rebase(uint32_t keep) {
+        if (keep <= first) return;
+        Kept fresh;
+        fresh.first = keep;
+        const uint8_t* at = reinterpret_cast<const uint8_t*>(bytes.data());
+        const uint8_t* end = at + bytes.size();
+        Base base = before;
+        Row row;
+        for (uint32_t number = first; get_row(at, end, base, row); ++number)
+            if (number >= keep) fresh.add(row);
+        *this = std::move(fresh);
+    }
 };
 
 }  // namespace walle_pipeline

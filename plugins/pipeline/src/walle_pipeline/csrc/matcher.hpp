@@ -434,8 +434,9 @@ class Matcher {
         found.push_back(std::move(made));
     }
 
-    // Cuts the oldest eighth of a key's partial matches.
+    // Cuts the oldest eighth of a key's partial matches, until they and their events are few enough.
     void shed(Key& key) {
+        key.kept.rebase(oldest_row(key));
         while (key.partials && (key.partials > limits.partials || key.kept.bytes.size() > limits.kept)) {
             std::vector<uint64_t> positions;
             for (const Bucket& bucket : key.buckets)
@@ -449,23 +450,23 @@ class Matcher {
                         ++counters.cut;
                     }
             sweep(key);
-            trim(key);
+            key.kept.rebase(oldest_row(key));
         }
     }
 
-    static void trim(Key& key) {
-        uint32_t keep = UINT32_MAX;
+    static uint32_t oldest_row(const Key& key) {  // that something refers to
+        uint32_t keep = key.kept.first + key.kept.count;
         for (const Bucket& bucket : key.buckets)
             for (const Partial& partial : bucket.items) keep = std::min(keep, partial.steps.data()[0]);
         if (key.holds())
             for (const Held& held : key.decisions->held) keep = std::min(keep, held.steps.data()[0]);
-        if (keep != UINT32_MAX) key.kept.trim(keep);
+        return keep;
     }
 
     void tidy(uint32_t slot) {
         Key& key = keys[slot];
         if (key.idle()) return;
-        if (key.kept.count > 64 && (key.seq & 31) == 0) trim(key);
+        if (key.kept.count > 64 && (key.seq & 31) == 0) key.kept.trim(oldest_row(key));
         if (key.decisions && ((key.seq & 15) == 0 || key.decisions->skip.size() + key.decisions->done.size() > 64)) forget(key);
         queue(slot);
     }

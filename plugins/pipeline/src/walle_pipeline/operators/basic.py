@@ -9,6 +9,7 @@ from zlib import crc32
 from walle_pipeline.batch import Batch, Function
 from walle_pipeline.contract import Operator
 from walle_pipeline.errors import FlowError
+from walle_pipeline.kept import again, plain
 
 
 class Map(Operator):
@@ -155,13 +156,8 @@ class Dedupe(Operator):
 
     def snapshot(self) -> Any:
         """See Operator."""
-        return [[key, mark, time] for (key, mark), time in self.seen.items()]
+        return plain(self.seen)
 
     def restore(self, state: Any) -> None:
         """See Operator."""
-        self.seen = {(_hashable(key), _hashable(mark)): time for key, mark, time in state}
-
-
-def _hashable(value: Any) -> Any:
-    """A key as it was before MessagePack, which turns tuples into lists."""
-    return tuple(_hashable(v) for v in value) if isinstance(value, list) else value
+        self.seen = again(state)

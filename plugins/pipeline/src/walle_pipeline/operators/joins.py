@@ -11,7 +11,7 @@ from typing import Any
 from walle_pipeline.batch import Batch
 from walle_pipeline.contract import Operator
 from walle_pipeline.errors import FlowError
-from walle_pipeline.operators.basic import _hashable
+from walle_pipeline.kept import again, plain
 
 
 class Join(Operator):
@@ -86,15 +86,13 @@ class Join(Operator):
 
     def snapshot(self) -> Any:
         """See Operator."""
-        kept = [[[k, [list(i) for i in items]] for k, items in side.items()] for side in self.kept]
-        return [kept, self.numbers, [list(o) for o in self.order], [list(p) for p in self.pairs]]
+        kept = [[(key, list(items)) for key, items in side.items()] for side in self.kept]
+        return plain([kept, self.numbers, self.order, self.pairs])
 
     def restore(self, state: Any) -> None:
         """See Operator."""
-        kept, self.numbers, order, pairs = state
-        self.kept = tuple({_hashable(k): deque(map(tuple, items)) for k, items in side} for side in kept)
-        self.order = [(t, p, n, _hashable(k)) for t, p, n, k in order]
-        self.pairs = [(t, a, b, _hashable(k), (v[0], v[1])) for t, a, b, k, v in pairs]
+        kept, self.numbers, self.order, self.pairs = again(state)
+        self.kept = tuple({key: deque(items) for key, items in side} for side in kept)
 
 
 class JoinTable(Operator):

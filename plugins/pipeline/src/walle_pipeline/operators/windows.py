@@ -12,7 +12,7 @@ from walle_pipeline.aggregates import Aggregate, collect
 from walle_pipeline.batch import Batch
 from walle_pipeline.contract import Operator
 from walle_pipeline.errors import FlowError
-from walle_pipeline.operators.basic import _hashable
+from walle_pipeline.kept import again, plain
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -140,17 +140,11 @@ class HoppingWindow(TimeWindow):
 
     def snapshot(self) -> Any:
         """See Operator."""
-        return [
-            [start, [[k, _plain(s)] for k, s in states.items()]]
-            for start, states in self.open_windows.items()
-        ]
+        return plain(self.open_windows)
 
     def restore(self, state: Any) -> None:
         """See Operator."""
-        like = self.aggregate.start()
-        self.open_windows = {
-            start: {_hashable(key): _like(one, like) for key, one in states} for start, states in state
-        }
+        self.open_windows = again(state)
 
 
 class SessionWindow(TimeWindow):
@@ -199,27 +193,8 @@ class SessionWindow(TimeWindow):
 
     def snapshot(self) -> Any:
         """See Operator."""
-        return [[k, w.start, w.last, _plain(w.state)] for k, w in self.open_windows.items()]
+        return plain([(k, w.start, w.last, w.state) for k, w in self.open_windows.items()])
 
     def restore(self, state: Any) -> None:
         """See Operator."""
-        like = self.aggregate.start()
-        self.open_windows = {
-            _hashable(key): _Open(start, last, _like(one, like)) for key, start, last, one in state
-        }
-
-
-def _plain(state: Any) -> Any:
-    """A state in which dicts are lists of pairs: their keys may be anything, and their order counts."""
-    if isinstance(state, dict):
-        return {"pairs": [[k, _plain(v)] for k, v in state.items()]}
-    return [_plain(v) for v in state] if isinstance(state, list) else state
-
-
-def _like(state: Any, like: Any) -> Any:
-    if isinstance(state, dict) and state.keys() == {"pairs"}:
-        inner = like if isinstance(like, dict) else {}
-        return {
-            _hashable(k): _like(v, inner.get(k) if isinstance(k, str) else None) for k, v in state["pairs"]
-        }
-    return [_like(v, None) for v in state] if isinstance(state, list) else state
+        self.open_windows = {key: _Open(start, last, one) for key, start, last, one in again(state)}
