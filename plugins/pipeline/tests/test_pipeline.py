@@ -650,3 +650,34 @@ def test_state_that_would_not_come_back_is_refused():
         pipeline.feed([Click("p", 1)])
         with pytest.raises(FlowError, match="Click cannot be kept in a snapshot; map it to plain values"):
             pipeline.snapshot()
+
+
+def test_conditions_of_patterns_are_limited_too():
+    def slow(event):
+        while event.id == 2:
+            pass
+        return True
+
+    found = []
+    flow = Flow("f")
+    flow.on(click(where=slow)).map(lambda m: m.first.id).to(found)
+    with Pipeline(flow, ahead_ms=None, seconds=0.2) as pipeline:
+        pipeline.feed(clicks([1, 2, 3]))
+        assert found == [1, 3]
+        assert pipeline.stats()["failed"] == 1
+        ((event_, _, error),) = pipeline.trigger.engine.errors
+        assert event_.id == 2
+        assert isinstance(error, FunctionTimeoutError)
+
+
+def test_counters_for_prometheus():
+    prometheus = pytest.importorskip("prometheus_client")
+    from walle_pipeline.metrics import PipelineCollector
+
+    registry = prometheus.CollectorRegistry()
+    with Pipeline(ahead_ms=None) as pipeline:
+        registry.register(PipelineCollector(pipeline, "phone"))
+        pipeline.feed(clicks([1, 2]))
+        text = prometheus.generate_latest(registry).decode()
+    assert 'walle_pipeline_received_total{pipeline="phone"} 2.0' in text
+    assert 'walle_pipeline_partials{pipeline="phone"} 0.0' in text

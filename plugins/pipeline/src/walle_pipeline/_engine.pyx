@@ -63,6 +63,7 @@ cdef class Engine:
     cdef bint stale
     cdef uint32_t kinds, page_room, page_limit
     cdef public uint64_t position
+    cdef readonly uint64_t failed
     cdef readonly object errors
     cdef bint paged
 
@@ -207,6 +208,7 @@ cdef class Engine:
                 if where(event):
                     self.conds.push_back(number)
             except Exception as error:
+                self.failed += 1
                 self.errors.append((event, where, error))
         self.scratch.clear()
         compile_symbol(self.m.trie, self.conds.data(), self.conds.size(), self.scratch)
@@ -220,11 +222,12 @@ cdef class Engine:
         try:
             rest = self.schema.rest(event)
         except Exception as error:
+            self.failed += 1
             self.errors.append((event, None, error))
             rest = b""
         return rest if event.page in self.pages else self.schema.long_page(event.page, rest)
 
-    def feed(self, list events):
+    def feed(self, events):
         """Advances by `events`, in order of time per key. Returns (matches, timeouts), each in the order of their ends.
 
         Raises EventError for an event whose class the schema does not have; the events before it have been taken.
@@ -447,7 +450,7 @@ cdef class Engine:
         counters = self.m.counters
         return {
             "events": counters.events, "matches": counters.matches, "timeouts": counters.timeouts,
-            "cut": counters.cut, "ended": counters.ended, "partials": self.m.live,
+            "cut": counters.cut, "ended": counters.ended, "failed": self.failed, "partials": self.m.live,
             "keys": len(self.keys) + len(self.visits), "nodes": self.m.trie.live_nodes(),
         }
 

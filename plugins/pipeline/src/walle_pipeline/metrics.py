@@ -25,6 +25,7 @@ COUNTERS = {
     "future": "Events dated too far ahead of the clock.",
     "malformed": "What was no event.",
     "duplicates": "Events that had been seen.",
+    "failed": "Conditions of patterns that raised, and contents that cannot be packed.",
     "errors": "Items that user functions did not accept.",
 }
 

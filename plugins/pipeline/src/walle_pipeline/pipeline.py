@@ -326,7 +326,8 @@ class Pipeline:
         if not events:
             return
         if self._tasks:
-            fired = self.trigger.feed(events)
+            with self._guard.watched(iter(events)) as watched:
+                fired = self.trigger.feed(watched)
             self._timeouts += fired.timeouts
             self._hand_over(fired.matches, timeouts=False)
         for running in list(self.flows.values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -99,7 +99,9 @@ class Trigger:
         for task, some in patterns.items():
             self.add(task, *some)
         self.restore(state)
-        self._before = {name: before[name] for name in ("events", "matches", "timeouts", "cut", "ended")}
+        self._before = {
+            name: before[name] for name in ("events", "matches", "timeouts", "cut", "ended", "failed")
+        }
 
     def replace(self, task: str, *patterns: Pattern) -> None:
         """Gives `task` other patterns; its own partial matches are dropped, no event is lost.
@@ -111,7 +113,7 @@ class Trigger:
         self.remove(task)
         self.add(task, *patterns)
 
-    def feed(self, events: list[Event]) -> Fired:
+    def feed(self, events: Iterable[Event]) -> Fired:
         """Advances by `events`, each key's in order of time. Raises EventError for a kind that the schema does not have."""
         return Fired(*self.engine.feed(events))
 
@@ -130,7 +132,9 @@ class Trigger:
         return found
 
     def stats(self) -> dict[str, int]:
-        """events, matches, timeouts, cut, ended (lost by an event) since the start; partials, keys, nodes now."""
+        """events, matches, timeouts, cut, ended (lost by an event), failed (conditions that raised, contents that cannot be
+        packed) since the start; partials, keys, nodes now.
+        """
         found: dict[str, int] = self.engine.stats()
         return found | {name: found[name] + before for name, before in self._before.items()}
 
