@@ -3,4 +3,25 @@
 import sys
 from pathlib import Path
 
+import pytest
+from walle_pipeline import Pipeline
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def run():
+    """Runs flows on events and returns the finished pipeline."""
+    made = []
+
+    def start(events, *flows, batch=1, **settings):
+        pipeline = Pipeline(*flows, ahead_ms=None, **settings)
+        made.append(pipeline)
+        for first in range(0, len(events), batch):
+            pipeline.feed(events[first : first + batch])
+        pipeline.finish()
+        return pipeline
+
+    yield start
+    for pipeline in made:
+        pipeline.close()

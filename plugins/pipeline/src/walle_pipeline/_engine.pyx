@@ -27,14 +27,8 @@ cdef extern from *:
     """
     const size_t POOL
 
+include "fields.pxi"
 include "state.pxi"
-
-
-cdef inline object slot(object event, Py_ssize_t offset):
-    cdef PyObject* found = field(<PyObject*>event, offset)
-    if found is NULL:
-        raise AttributeError("an event lacks a field; make events by calling their class")
-    return <object>found
 
 
 include "match.pxi"
@@ -77,24 +71,10 @@ cdef class Engine:
         self.page_limit = pages
         self.errors, self.uses = deque(maxlen=1000), {}
         for cls in self.numbers:
-            self.fields.push_back(self.fields_of(cls))
+            self.fields.push_back(fields_of(schema, cls))
         self.m.limits.partials = partials
         self.m.limits.kept = kept
         self.reindex()
-
-    cdef Fields fields_of(self, cls) except *:
-        cdef Fields found
-        cdef Field one
-        cdef list slots = []
-        defaults = self.schema.defaults(cls)
-        for name in ("page", "time", "key", "id", "instance", *defaults):
-            slots.append(slot_of(getattr(cls, name)))
-        found.page, found.time, found.key, found.id, found.instance = slots[:5]
-        for offset, value in zip(slots[5:], defaults.values()):
-            one.first, one.second = offset, <PyObject*>value
-            found.rest.push_back(one)
-        found.known = -1 not in slots
-        return found
 
     # -- patterns -----------------------------------------------------------------------------------------------------
 

@@ -385,7 +385,7 @@ def serve(
     start(app, host, port, cert, key)
 
 
-@walle_command("walle pipeline demo\nwalle pipeline demo --visits 5000 --out /tmp/demo")
+@walle_command("walle pipeline demo\nwalle pipeline demo --visits 5000 --out demo")
 @click.option(
     "--visits", type=click.IntRange(10, 1_000_000), default=1000, show_default=True, help="Item page views."
 )
