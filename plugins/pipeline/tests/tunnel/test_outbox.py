@@ -104,6 +104,22 @@ def test_full_evicts_the_oldest_without_a_gap(tmp_path):
         assert box.size <= 1000
 
 
+@pytest.mark.parametrize("evict", ["refuse", "oldest"])
+def test_what_was_put_before_needs_no_room(tmp_path, evict):
+    with Outbox(tmp_path / "o.db", max_bytes=3 * (10 + ROW), evict=evict) as box:
+        items = [("a", b"0123456789", key) for key in "kkl"]
+        assert box.put_many(items + items) == [1, 1, 2] * 2
+        assert box.put("b", b"0123456789") == 1
+        assert box.size == 3 * (10 + ROW)
+        assert box.put_many(items) == [1, 1, 2]
+        assert box.evicted == 0
+        with pytest.raises(StoreError, match="full"):  # all or none, evictions and streams included
+            box.put_many([("c", bytes(100), "new"), ("a", bytes(200), None)])
+        assert box.size == 3 * (10 + ROW)
+        assert set(box.streams) == {"a", "b"}
+        assert [p for _, p in box.pending("a", 0, 10)] == [b"0123456789"] * 2
+
+
 def test_one_process(tmp_path):
     with Outbox(tmp_path / "o.db") as box:
         with pytest.raises(StoreError, match="another process"):

@@ -192,11 +192,11 @@ class Outbox:
             if not 0 < len(payload) <= MAX_PAYLOAD:
                 raise TunnelError(f"payload of {len(payload)} bytes; 1 to {MAX_PAYLOAD} are allowed")
         with self._write_lock:
-            self._room(sum(len(payload) + ROW for _, payload, _ in items))
             added: list[tuple[int, int, bytes]] = []
             last: dict[str, int] = {}
             with self._transaction("FULL"):
                 seqs = [self._put(item, last, added) for item in items]
+                evicted, freed = self._room(sum(len(payload) + ROW for _, _, payload in added))
                 self._write.executemany("INSERT INTO pending (stream, seq, payload) VALUES (?, ?, ?)", added)
                 self._write.executemany(
                     "UPDATE streams SET last=? WHERE id=?",
@@ -205,7 +205,8 @@ class Outbox:
             for stream, seq in last.items():
                 self._streams[stream].last = seq
             self._count += len(added)
-            self._bytes += sum(len(payload) for _, _, payload in added)
+            self._bytes += sum(len(payload) for _, _, payload in added) - freed
+            self.evicted += evicted
         if added:
             for listener in tuple(self._listeners):
                 listener()
@@ -237,10 +238,11 @@ class Outbox:
         added.append((known.id, seq, bytes(payload)))
         return seq
 
-    def _room(self, wanted: int) -> None:
+    def _room(self, wanted: int) -> tuple[int, int]:
+        """Makes room in the transaction of the put: how many payloads were evicted, and their bytes."""
         excess = self.size + wanted - self._max_bytes
         if excess <= 0:
-            return
+            return 0, 0
         if self._evict == "refuse":
             raise StoreError(
                 f"{self.path}: full: {self._count} payloads with {self._bytes} bytes wait for the server; "
@@ -258,12 +260,8 @@ class Outbox:
             raise StoreError(
                 f"{self.path}: full: even without all older payloads there is no room; raise max_bytes"
             )
-        with self._transaction("NORMAL"):
-            self._write.executemany(
-                "UPDATE pending SET payload=x'' WHERE place=?", [(p,) for p, _ in victims]
-            )
-        self.evicted += len(victims)
-        self._bytes -= sum(size for _, size in victims)
+        self._write.executemany("UPDATE pending SET payload=x'' WHERE place=?", [(p,) for p, _ in victims])
+        return len(victims), sum(size for _, size in victims)
 
     def ack(self, stream: str, seq: int) -> None:
         """Deletes a stream's payloads up to `seq`. Raises StoreError; TunnelError if that many were never put."""
