@@ -8,12 +8,13 @@ import socket
 import ssl
 import urllib.request
 
+import attrs
 import pytest
 from harness import DEVICES, QUICK, make_certificate, served, until
 from test_frames import samples
 from transport_conformance import TransportConformance, exchange
 from walle_pipeline.errors import StoreError, TransportClosedError, TunnelError
-from walle_pipeline.testing.chaos import ChaosProxy
+from walle_pipeline.testing.chaos import ChaosProxy, Weather
 from walle_pipeline.tunnel import frames
 from walle_pipeline.tunnel.auth import tokens, tokens_from_file
 from walle_pipeline.tunnel.client import ClientConfig, TunnelClient
@@ -25,6 +26,7 @@ from walle_pipeline.tunnel.serve import serve
 from walle_pipeline.tunnel.server import TunnelServer
 from walle_pipeline.tunnel.session import Limits
 from walle_pipeline.tunnel.sinks.sqlite import SqliteSink
+from walle_pipeline.tunnel.websocket import WebSocketTransport
 
 
 class TestWebSocket(TransportConformance):
@@ -309,6 +311,54 @@ def test_late_acknowledgements_are_hedged(tmp_path):
                     await client.send("s", b"2")
                     await client.flush(5)
                     assert client.stats.hedges == 1
+            assert [r.payload for r in await server.stored()] == [b"1", b"2"]
+
+    asyncio.run(main())
+
+
+class CountingTransport(WebSocketTransport):
+    """Knows how many connections are being opened, and were at once."""
+
+    opening = most = 0
+
+    async def connect(self, url, *, device, token, tls=None):
+        self.opening += 1
+        self.most = max(self.most, self.opening)
+        try:
+            return await super().connect(url, device=device, token=token, tls=tls)
+        finally:
+            self.opening -= 1
+
+
+@pytest.mark.parametrize("spare_for", [300.0, 0.0])
+def test_spare_connection_on_long_round_trips(tmp_path, spare_for):
+    async def main():
+        async with (
+            served(tmp_path) as server,
+            ChaosProxy("127.0.0.1", server.port, Weather(delay=0.02)) as proxy,
+        ):
+            server.transport = transport = CountingTransport()
+            with Outbox(tmp_path / "o.db") as outbox:
+                config = attrs.evolve(QUICK, spare_for=spare_for)
+                async with server.client(outbox, proxy.url(), config=config) as client:
+                    await client.send("s", b"1")
+                    await client.flush(5)
+                    if not spare_for:
+                        await asyncio.sleep(0.2)
+                        assert client.stats.connects == 1
+                        return
+                    await until(lambda: len(client._links) == 2 and all(x.welcome for x in client._links))
+                    assert transport.most == 1
+                    first, spare = client._primary, next(x for x in client._links if x is not client._primary)
+                    client.ended(first, TransportClosedError("cut"))
+                    await client.send("s", b"2")
+                    await until(lambda: client._primary is spare)
+                    await client.flush(5)
+                    await until(lambda: client.stats.connects == 3)
+                    assert transport.most == 1
+                    proxy.cut_all()  # both at once, and both come back at once
+                    await until(lambda: client.stats.connects == 5)
+                    assert transport.most == 2
             assert [r.payload for r in await server.stored()] == [b"1", b"2"]
 
     asyncio.run(main())

@@ -2,8 +2,8 @@
 
 Frames are sent without waiting for acknowledgements. After a cut, or when acknowledgements are later than the round
 trip explains, another connection takes over and everything unacknowledged is sent again; the server knows repetitions
-by their seqs. On links with a long round trip that broke lately a second connection is held ready, because opening one
-takes three round trips and using it one.
+by their seqs. On links with a long round trip a second connection is held ready from the start, and for a while after
+each break, because opening one takes three round trips and using it one.
 
 With nothing to send, the only timer is the keepalive of each connection.
 """
@@ -85,7 +85,7 @@ class TunnelClient:
         self._hedges = 0
         self._spare_until = float("-inf")
         self._wake = asyncio.Event()
-        self._opener: asyncio.Task[None] | None = None
+        self._openers: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._pool: ThreadPoolExecutor | None = None
@@ -102,6 +102,7 @@ class TunnelClient:
         loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="tunnel-outbox")
         self._forget_puts = self.outbox.on_put(lambda: _call_soon(loop, self._on_put))
+        self._spare_until = self._clock() + self.config.spare_for
         self._tasks = [
             asyncio.create_task(self._supervise(), name="tunnel supervisor"),
             asyncio.create_task(self._delete(), name="tunnel acknowledgements"),
@@ -113,10 +114,10 @@ class TunnelClient:
             with contextlib.suppress(WalleError):
                 await self.flush(flush)
         self._forget_puts()
-        opener = [self._opener] if self._opener is not None else []
-        for task in (*self._tasks, *opener):
+        ending = (*self._tasks, *self._openers)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, *opener, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         links, self._links, self._primary = self._links, [], None
         await asyncio.gather(*(link.close("done") for link in links), *self._closing, return_exceptions=True)
         for waiter in self._flushes:
@@ -257,20 +258,31 @@ class TunnelClient:
 
     def _open_if_needed(self, now: float) -> None:
         healthy = sum(not link.stalled for link in self._links)
-        trip = self._round_trip.mean
-        spare = now < self._spare_until and trip is not None and trip >= self.config.spare_round_trip
-        if healthy < 1 + spare and self._opener is None:
-            if len(self._links) >= _MAX_LINKS:
-                oldest = min(
-                    (x for x in self._links if x.stalled and x is not self._primary), key=lambda x: x.opened
-                )
-                self._drop(oldest, TransportClosedError("overtaken by newer connections"))
-            self._opener = asyncio.create_task(self._open(), name="tunnel opener")
-        elif healthy > 1 and not spare:
+        wanted = 1 + self._spare_pays(now, healthy > 1)
+        missing = wanted - healthy - len(self._openers)
+        if self._failures > 1:  # one may be a connection that was cut before it was used
+            missing = min(missing, 1 - len(self._openers))
+        for _ in range(missing):
+            self._make_room()
+            opener = asyncio.create_task(self._open(), name="tunnel opener")
+            self._openers.add(opener)
+        if healthy > wanted:
             for link in self._links:
                 if link is not self._primary and not link.bytes and not link.stalled:
                     self._drop(link, None)
                     break
+
+    def _spare_pays(self, now: float, is_there: bool) -> bool:
+        """Whether to hold a second connection; what is there is not given up for a round trip that varies a little."""
+        trip, least = self._round_trip.mean, self.config.spare_round_trip / (1 + is_there)
+        return now < self._spare_until and trip is not None and trip >= least
+
+    def _make_room(self) -> None:
+        """Drops the oldest stalled link if the server would not grant one more."""
+        stalled = [link for link in self._links if link.stalled and link is not self._primary]
+        if stalled and len(self._links) + len(self._openers) >= _MAX_LINKS:
+            oldest = min(stalled, key=lambda link: link.opened)
+            self._drop(oldest, None)
 
     async def _open(self) -> None:
         try:
@@ -302,7 +314,7 @@ class TunnelClient:
             link.start(hello, dict(self._acked))
             self._links.append(link)
         finally:
-            self._opener = None
+            self._openers.discard(asyncio.current_task())  # type: ignore[arg-type]
             self._wake.set()
 
     def _patience(self) -> float:

@@ -20,7 +20,7 @@ class ClientConfig:
         late: acknowledgements are late after the mean round trip plus the larger of this and four deviations.
         late_least: ... and never sooner than this.
         hedge_bytes: with more in flight than this, late acknowledgements are taken for a slow network, and not hedged.
-        spare_for: how long after a cut or a late acknowledgement a second connection is held ready; 0: never.
+        spare_for: how long after the start, a cut or a late acknowledgement a second connection is held ready; 0: never.
         spare_round_trip: round trip time from which a second connection pays.
     """
 
@@ -31,7 +31,7 @@ class ClientConfig:
     keepalive: float = 30.0
     dead_after: float = 10.0
     slowest: float = 8192.0
-    late: float = 0.05
+    late: float = 0.025
     late_least: float = 0.15
     hedge_bytes: int = 256 << 10
     spare_for: float = 300.0
