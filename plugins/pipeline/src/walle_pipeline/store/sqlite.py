@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 VERSION = 1
 PAGE = 8192  # bytes
-GROUP = 32  # rows of one INSERT
+GROUPS = (200, 20, 1)  # rows of one INSERT: starting a statement costs more than a row
 PAGE_READ = 1 << 20  # bytes of rows that one `page` returns, at least one row
 CHUNK = 4 << 20  # bytes that one transaction of an eviction removes
 LOG_BYTES = 8 << 20  # the write-ahead log is cut to this after a checkpoint
@@ -202,13 +202,15 @@ class SqliteEngine:
                 db.executemany(f"DELETE FROM rows_{number} WHERE key=?", keys)
                 continue
             insert = f"INSERT OR REPLACE INTO rows_{number} (key, value, time) VALUES "
-            whole = len(batch.rows) // GROUP * GROUP
-            if whole:
-                flat = list(itertools.chain.from_iterable(batch.rows[:whole]))
-                step = 3 * GROUP
-                groups = [flat[i : i + step] for i in range(0, len(flat), step)]
-                db.executemany(insert + ",".join(["(?,?,?)"] * GROUP), groups)
-            db.executemany(insert + "(?,?,?)", batch.rows[whole:])
+            flat = list(itertools.chain.from_iterable(batch.rows))
+            at = 0
+            for group in GROUPS:
+                step = 3 * group
+                stop = at + (len(flat) - at) // step * step
+                if stop > at:
+                    parts = [flat[i : i + step] for i in range(at, stop, step)]
+                    db.executemany(insert + ",".join(["(?,?,?)"] * group), parts)
+                at = stop
         db.execute("COMMIT")
         self._tables |= made
 
