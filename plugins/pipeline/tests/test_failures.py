@@ -14,6 +14,7 @@ from walle_pipeline import (
     click,
     event,
     exposure,
+    hopping,
     session,
     sum_of,
     tumbling,
@@ -176,6 +177,20 @@ def test_a_result_that_raises_costs_its_window_only():
         pipeline.feed([Click("p", 1, "a"), Click("p", 2, "b"), Click("p", 3, "b")])
         pipeline.advance(5000)
     assert (found, failed) == (["b"], ["a"])
+
+
+def test_an_item_that_fails_in_many_windows_is_reported_once():
+    failed, found = [], []
+    flow = Flow("f")
+    stream = flow.events().window(hopping(40, 10), sum_of(lambda e: 10 // (e.id - 2)))
+    stream.map(lambda w: (w.start, w.value)).to(found)
+    stream.side("errors").map(lambda f: f.value.id).to(failed)
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed([Click("p", 1, "u", 2), Click("p", 2, "u", 3), Click("p", 3, "u", 2)])
+        pipeline.finish()
+        assert pipeline.stats()["errors"] == 2
+    assert failed == [2, 2]
+    assert found == [(start, 10) for start in (-30, -20, -10, 0)]
 
 
 def test_keys_and_marks_that_cannot_be_kept_cost_their_item_only():

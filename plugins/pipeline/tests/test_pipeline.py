@@ -39,6 +39,7 @@ from walle_pipeline import (
 from walle_pipeline.aggregates import collect, reduce
 from walle_pipeline.errors import EventError, FlowError
 from walle_pipeline.kept import again, plain
+from walle_pipeline.operators.joins import Join
 
 from walle_core import plugins
 
@@ -131,6 +132,31 @@ def test_joins(run):
     assert found == [(1, 2), (4, 2), (4, 5)]
     assert enriched == ["gold", None, "gold", "gold"]
     assert inner == ["gold"] * 3
+
+
+def test_a_join_keeps_no_more_than_its_limit():
+    found = []
+    join = Join(1 << 40, limit=3)
+    for n in range(1000):
+        join.process(Batch([n], [n], ["u"]), 0)
+        join.advance(n + 1)
+    assert len(plain(join.snapshot())[2][0][0]) == 3
+    assert sum(map(len, join.kept[0].values())) + sum(map(len, join.coming)) == 3
+    join.process(Batch(["late"], [1000], ["u"]), 1)
+    found += join.advance(1001).values
+    assert found == [(997, "late"), (998, "late"), (999, "late")]
+    assert join.cut == 997
+    assert join.advance(join.deadline - 1) is None
+    join.advance(1 << 50)
+    assert (join.deadline, *join.kept) == (None, {}, {})
+
+
+def test_a_join_forgets_keys_that_are_silent():
+    join = Join(10)
+    for n in range(1000):
+        join.process(Batch([n], [n], [f"k{n}"]), n % 2)
+        join.advance(n)
+    assert sum(map(len, join.kept)) <= 12
 
 
 def test_dedupe_and_sample(run):

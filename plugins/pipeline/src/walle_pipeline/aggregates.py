@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
 from collections.abc import Callable, Hashable
@@ -67,7 +68,7 @@ def collect(limit: int = 10_000, value: Value = _same) -> Aggregate:
 
 def reduce(function: Callable[[Any, Any], Any], initial: Any) -> Aggregate:
     """``function(function(initial, first), second)`` and so on."""
-    return Aggregate(lambda: initial, function)
+    return Aggregate(lambda: copy.deepcopy(initial), function)  # the function may change it
 
 
 def top_k(k: int, value: Callable[[Any], Hashable] = _same, capacity: int = 1000) -> Aggregate:

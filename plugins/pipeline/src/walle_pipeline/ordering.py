@@ -27,14 +27,16 @@ class Order:
         self.watermark = -1
         self.waiting: list[Event] = []  # in order
 
-    def add(self, events: list[Event]) -> tuple[list[Event], list[Event]]:
-        """Takes events as they arrived; returns (those that are due, in order; those that are late)."""
+    def add(self, events: list[Event]) -> tuple[list[Event], list[tuple[Event, int]]]:
+        """Takes events as they arrived; returns (those that are due, in order; those that are late, each with the watermark
+        that it missed).
+        """
         if not self.waiting and not self.lateness and events:  # the common case: they come in order
             times = [event.time for event in events]
             if times[0] >= self.watermark and (len(times) == 1 or times == sorted(times)):
                 self.watermark = times[-1]
                 return events, []
-        late: list[Event] = []
+        late: list[tuple[Event, int]] = []
         latest = self.watermark + self.lateness
         fresh = []
         for event in events:
@@ -42,7 +44,7 @@ class Order:
             if time > latest:
                 latest = time
             elif time < latest - self.lateness:
-                late.append(event)
+                late.append((event, latest - self.lateness))
                 continue
             fresh.append(event)
         self.watermark = max(self.watermark, latest - self.lateness)

@@ -10,18 +10,18 @@ from typing import Any, Self
 
 import msgspec
 
-from walle_pipeline._engine import Match
 from walle_pipeline.batch import Batch
 from walle_pipeline.errors import EventError, FlowError, LogError
 from walle_pipeline.events import MAX_TIME, Event, Schema
 from walle_pipeline.flow import Flow, Root
 from walle_pipeline.guard import Guard
+from walle_pipeline.matching import Matching
 from walle_pipeline.ordering import Order, pack, unpacked
 from walle_pipeline.running import Failure, RunningFlow, chosen
 from walle_pipeline.sinks import Sink
 from walle_pipeline.trigger import Trigger
 
-SNAPSHOT = 1  # version of what `snapshot` writes
+SNAPSHOT = 2  # version of what `snapshot` writes
 KEPT = 1000  # events kept of each kind that was refused
 
 
@@ -64,12 +64,9 @@ class Pipeline:
         self.refused: dict[str, deque[Any]] = {n: deque(maxlen=KEPT) for n in ("late", "future", "malformed")}
         self._ahead, self._dedupe, self._clock = ahead_ms, dedupe_ms, clock
         self._seen: dict[tuple[str, int], int] = {}
-        self._timeouts: list[Match] = []  # not handed over yet
         self._guard = Guard(seconds, memory)
+        self._matching = Matching(self.trigger, self._guard)
         self._lock = threading.RLock()
-        self._tasks: dict[
-            str, tuple[RunningFlow, int]
-        ] = {}  # task of the trigger -> flow, number of its beginning
         for flow in flows:
             self.add(flow)
 
@@ -82,20 +79,8 @@ class Pipeline:
                 raise FlowError(f"a flow {flow.name!r} runs already; replace or remove it")
             self._check_kinds(flow)
             running = RunningFlow(flow, self._guard)
-            added: list[str] = []
-            try:
-                for number, root in enumerate(running.roots):
-                    assert isinstance(root.node, Root)
-                    if root.node.patterns:
-                        task = f"{flow.name}#{number}" if number else flow.name
-                        self.trigger.add(task, *root.node.patterns)
-                        added.append(task)
-            except FlowError:
-                for task in added:
-                    self.trigger.remove(task)
-                raise
+            self._matching.add(flow.name, running)
             self.flows[flow.name] = running
-            self._tasks.update({task: (running, int(task.partition("#")[2] or 0)) for task in added})
 
     def _check_kinds(self, flow: Flow) -> None:
         known = self.schema.kinds
@@ -112,9 +97,7 @@ class Pipeline:
             running = self.flows.pop(name, None)
             if running is None:
                 raise FlowError(f"no flow {name!r} runs; there are {', '.join(self.flows) or 'none'}")
-            for task in [t for t, (r, _) in self._tasks.items() if r is running]:
-                self.trigger.remove(task)
-                del self._tasks[task]
+            self._matching.remove(running)
             running.close()
 
     def replace(self, flow: Flow) -> None:
@@ -156,7 +139,7 @@ class Pipeline:
     def _take(self, events: list[Event]) -> None:
         due, late = self.order.add(self._admitted(events))
         if late:
-            self._refuse("late", late)
+            self._refuse_late(late)
         self._run(due)
         self._advance()
         self._check()
@@ -172,10 +155,9 @@ class Pipeline:
     def finish(self) -> None:
         """Tells that no event follows: everything that waits is decided. Sinks get what they have refused once more."""
         with self._lock:
-            self._run(self.order.finish())
-            fired = self.trigger.finish()
-            self._timeouts += fired.timeouts
-            self._hand_over(fired.matches)
+            due = self.order.finish()
+            self._run(due)
+            self._matching.finish(max(self.order.watermark, due[-1].time if due else 0))
             for running in list(self.flows.values()):
                 running.advance(1 << 62)
             self.retry()
@@ -295,10 +277,11 @@ class Pipeline:
 
     def _fresh(self, events: list[Event]) -> list[Event]:
         kept = []
+        lateness = self.order.lateness
+        latest = self.order.watermark + lateness
         for event in events:
-            if (
-                event.id and event.time >= self.order.watermark
-            ):  # one that is late is refused, and not remembered
+            late = event.time < latest - lateness  # it is refused, and not remembered
+            if event.id and not late:
                 mark = (event.key, event.id)
                 seen = self._seen.get(mark)
                 if seen is not None and event.time - seen < self._dedupe:
@@ -306,6 +289,7 @@ class Pipeline:
                     continue
                 self._seen.pop(mark, None)
                 self._seen[mark] = event.time
+            latest = max(latest, event.time)
             kept.append(event)
         bound = self.order.watermark - self._dedupe
         while self._seen and next(iter(self._seen.values())) < bound:
@@ -315,47 +299,27 @@ class Pipeline:
     def _refuse(self, name: str, items: list[Any]) -> None:
         self.refused[name] += items
         self.counts[name] += len(items)
-        if name == "late":
-            for running in list(self.flows.values()):
-                for root in running.roots:
-                    some = chosen(root.node, items)  # type: ignore[arg-type]
-                    if some:
-                        root.side("late", Batch(some, [e.time for e in some], [e.key for e in some]))
+
+    def _refuse_late(self, late: list[tuple[Event, int]]) -> None:
+        """To the flows they come at the watermark that they missed: their own time is over."""
+        self._refuse("late", [event for event, _ in late])
+        for running in list(self.flows.values()):
+            for root in running.roots:
+                some = chosen(root.node, [event for event, _ in late])  # type: ignore[arg-type]
+                if some:
+                    wanted = set(map(id, some))
+                    times = [missed for event, missed in late if id(event) in wanted]
+                    root.side("late", Batch(some, times, [e.key for e in some]))
 
     def _run(self, events: list[Event]) -> None:
         if not events:
             return
-        if self._tasks:
-            with self._guard.watched(iter(events)) as watched:
-                fired = self.trigger.feed(watched)
-            self._timeouts += fired.timeouts
-            self._hand_over(fired.matches, timeouts=False)
+        self._matching.feed(events)
         for running in list(self.flows.values()):
             for root in running.roots:
                 if not root.node.patterns:  # type: ignore[attr-defined]
                     some = chosen(root.node, events)  # type: ignore[arg-type]
                     root.give(Batch(some, [e.time for e in some], [e.key for e in some]))
-
-    def _hand_over(self, matches: list[Match], *, timeouts: bool = True) -> None:
-        """Matches in the order in which they were decided, timeouts, once all of their time are known, in order of time."""
-        ended: list[Match] = []
-        if timeouts:
-            ended, self._timeouts = sorted(self._timeouts, key=lambda m: (m.time, m.position)), []
-        for found, side in ((matches, None), (ended, "timeouts")):
-            by_task: dict[str, list[Match]] = {}
-            for match in found:
-                by_task.setdefault(match.task, []).append(match)
-            for task, some in by_task.items():
-                if task not in self._tasks:  # a function has removed its flow
-                    continue
-                running, number = self._tasks[task]
-                root = running.roots[number]
-                times = root.rising([m.time for m in some], side)
-                batch = Batch(some, times, [m.key for m in some])
-                if side is None:
-                    root.give(batch)
-                else:
-                    root.side(side, batch)
 
     def _check(self) -> None:
         for sink in self.sinks:
@@ -363,12 +327,6 @@ class Pipeline:
 
     def _advance(self) -> None:
         now = self.order.watermark
-        deadline = self.trigger.deadline
-        matches: list[Match] = []
-        if deadline is not None and deadline <= now:
-            fired = self.trigger.expire(now)
-            matches, self._timeouts = fired.matches, self._timeouts + fired.timeouts
-        if matches or self._timeouts:
-            self._hand_over(matches)
+        self._matching.advance(now)
         for running in list(self.flows.values()):
             running.advance(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from itertools import accumulate, compress
+from itertools import compress
 from typing import Any
 
 import attrs
@@ -46,7 +46,6 @@ class Running:
         self.children: list[tuple[Running, int]] = []
         self.sides: dict[str, list[tuple[Running, int]]] = {}
         self.guard: Guard = owner.guard
-        self.last: dict[str | None, int] = {}  # output -> the latest time that it has had
 
     def watched(self, values: Iterator[Any]) -> Watched:
         """See Context."""
@@ -87,13 +86,6 @@ class Running:
         """See Context."""
         for child, port in self.sides.get(name, ()):
             child.take(batch, port)
-
-    def rising(self, times: list[int], output: str | None) -> list[int]:
-        """`times`, none before one that this output has had: a match that waited to be decided comes when it is decided."""
-        last = self.last.get(output, 0)
-        made = list(accumulate(times, max, initial=last))[1:]
-        self.last[output] = made[-1]
-        return made
 
     def take(self, batch: Batch, port: int = 0) -> None:
         """Runs the operator on items and hands on what it makes."""

@@ -96,7 +96,7 @@ class Sample(Operator):
 
     def process(self, batch: Batch, port: int = 0) -> Batch | None:
         """See Operator."""
-        keep = [crc32(repr(key).encode(), self.seed) < self.bound for key in batch.keys]
+        keep = [crc32(repr(key).encode(errors="surrogatepass"), self.seed) < self.bound for key in batch.keys]
         values = list(compress(batch.values, keep))
         return (
             Batch(values, list(compress(batch.times, keep)), list(compress(batch.keys, keep)))

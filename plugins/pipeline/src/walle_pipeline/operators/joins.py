@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import count
 from operator import itemgetter
 from typing import Any
 
 from walle_pipeline.batch import Batch
 from walle_pipeline.contract import Operator
 from walle_pipeline.errors import FlowError
+from walle_pipeline.events import MAX_TIME
 from walle_pipeline.kept import again, plain
+
+Item = tuple[int, int, Any, Any]  # time, number, key, value
 
 
 class Join(Operator):
@@ -26,73 +29,84 @@ class Join(Operator):
     """
 
     def __init__(self, within_ms: int, limit: int = 10_000) -> None:
-        if within_ms < 0 or limit < 1:
-            raise FlowError(f"join within {within_ms} ms, limit {limit}: wanted at least 0 and 1")
+        if not 0 <= within_ms <= MAX_TIME or limit < 1:
+            raise FlowError(f"join within {within_ms} ms, limit {limit}: wanted 0 to 2**53, and at least 1")
         self.within, self.limit, self.cut = within_ms, limit, 0
-        self.kept: tuple[dict[Any, deque[tuple[int, int, Any]]], ...] = (
-            {},
-            {},
-        )  # key -> (time, number, value)
         self.numbers = [0, 0]  # items so far, per side
-        self.order: list[tuple[int, int, int, Any]] = []  # heap of (time, port, number, key): what is kept
-        self.pairs: list[
-            tuple[int, int, int, Any, Any]
-        ] = []  # time, number of the left, of the right, key, value
+        self.coming: tuple[deque[Item], ...] = (deque(), deque())  # those that others may still come before
+        # the others, per side: key -> its latest, in order; the key whose latest item is oldest comes first
+        self.kept: tuple[dict[Any, deque[Item]], ...] = ({}, {})
 
-    def process(self, batch: Batch, port: int = 0) -> Batch | None:
+    def process(self, batch: Batch, port: int = 0) -> None:
         """See Operator."""
-        mine, others = self.kept[port], self.kept[1 - port]
-        for value, time, key in zip(batch.values, batch.times, batch.keys, strict=True):
-            number = self.numbers[port]
-            self.numbers[port] = number + 1
-            for other_time, other_number, other in others.get(key, ()):
-                if abs(time - other_time) > self.within:
-                    continue
-                later = max(time, other_time)
-                if port == 0:
-                    self.pairs.append((later, number, other_number, key, (value, other)))
-                else:
-                    self.pairs.append((later, other_number, number, key, (other, value)))
-            items = mine.setdefault(key, deque())
-            items.append((time, number, value))
-            if len(items) > self.limit:
-                items.popleft()
-                self.cut += 1
-            heapq.heappush(self.order, (time, port, number, key))
-        return None
+        first = self.numbers[port]
+        self.numbers[port] += len(batch)
+        self.coming[port].extend(zip(batch.times, count(first), batch.keys, batch.values, strict=False))
 
     def advance(self, time: int) -> Batch | None:
         """See Operator."""
-        while self.order and self.order[0][0] + self.within < time:
-            _, port, _, key = heapq.heappop(self.order)
-            items = self.kept[port].get(key)
-            while items and items[0][0] + self.within < time:
-                items.popleft()
-            if items is not None and not items:
-                del self.kept[port][key]
-        ready = sorted((p for p in self.pairs if p[0] < time), key=itemgetter(0, 1, 2))
-        if not ready:
+        due = []
+        for port, coming in enumerate(self.coming):
+            while coming and coming[0][0] < time:
+                item = coming.popleft()
+                due.append((item[0], port, item))
+        due.sort(
+            key=itemgetter(0, 1)
+        )  # both sides by time: what `limit` drops must not depend on the sizes of batches
+        pairs: list[tuple[int, int, int, Any, Any]] = []
+        for _, port, item in due:
+            self._meet(port, item, pairs)
+        for side in self.kept:
+            while side and (oldest := next(iter(side.values())))[-1][0] + self.within < time:
+                del side[oldest[-1][2]]
+        if not pairs:
             return None
-        self.pairs = [p for p in self.pairs if p[0] >= time]
-        return Batch([p[4] for p in ready], [p[0] for p in ready], [p[3] for p in ready])
+        pairs.sort(key=itemgetter(0, 1, 2))
+        return Batch([p[4] for p in pairs], [p[0] for p in pairs], [p[3] for p in pairs])
+
+    def _meet(self, port: int, item: Item, pairs: list[tuple[int, int, int, Any, Any]]) -> None:
+        time, number, key, value = item
+        others = self.kept[1 - port].get(key, deque())
+        while others and others[0][0] + self.within < time:
+            others.popleft()
+        for _, other_number, _, other in others:
+            if port == 0:
+                pairs.append((time, number, other_number, key, (value, other)))
+            else:
+                pairs.append((time, other_number, number, key, (other, value)))
+        if not others:
+            self.kept[1 - port].pop(key, None)
+        mine = self.kept[port].pop(key, None)
+        items = self.kept[port][key] = deque() if mine is None else mine
+        while items and items[0][0] + self.within < time:
+            items.popleft()
+        items.append(item)
+        if len(items) > self.limit:
+            items.popleft()
+            self.cut += 1
 
     @property
     def deadline(self) -> int | None:
         """See Operator."""
-        times = [p[0] + 1 for p in self.pairs]
-        if self.order:
-            times.append(self.order[0][0] + self.within + 1)
+        times = [coming[0][0] + 1 for coming in self.coming if coming]
+        times += [next(iter(side.values()))[-1][0] + self.within + 1 for side in self.kept if side]
         return min(times, default=None)
 
     def snapshot(self) -> Any:
         """See Operator."""
-        kept = [[(key, list(items)) for key, items in side.items()] for side in self.kept]
-        return plain([kept, self.numbers, self.order, self.pairs])
+        return plain(
+            [
+                self.numbers,
+                list(map(list, self.coming)),
+                [list(map(list, side.values())) for side in self.kept],
+            ]
+        )
 
     def restore(self, state: Any) -> None:
         """See Operator."""
-        kept, self.numbers, self.order, self.pairs = again(state)
-        self.kept = tuple({key: deque(items) for key, items in side} for side in kept)
+        self.numbers, coming, kept = again(state)
+        self.coming = tuple(map(deque, coming))
+        self.kept = tuple({items[-1][2]: deque(items) for items in side} for side in kept)
 
 
 class JoinTable(Operator):
