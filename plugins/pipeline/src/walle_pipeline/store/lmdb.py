@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from walle_core.errors import InputError
 from walle_pipeline.errors import StoreError
-from walle_pipeline.store.contract import MIN_BYTES, Batch, EngineStats, Row
+from walle_pipeline.store.contract import Batch, Row
+from walle_pipeline.store.files import Damaged, FileEngine, unused_name, wall_clock_ms
+from walle_pipeline.store.salvage_lmdb import salvage_lmdb
 
 if TYPE_CHECKING:
     import lmdb
 
-T = TypeVar("T")
-
 VERSION = b"1"
-PAGE_READ = 1 << 20  # bytes of rows that one `page` returns, at least one row
-CHUNK = 1 << 20  # bytes that one transaction of an eviction removes
-ROWS = 1000  # that one transaction of an eviction removes, because each may change a page of its own
-TRIES = 6  # of a write for which LMDB finds no run of free pages
-_log = logging.getLogger(__name__)
 
 
-class LmdbEngine:
+class LmdbEngine(FileEngine):
     """Keeps the tables in the folder `path`; see `contract.Engine`.
 
     Durability: a committed transaction survives the death of the process (kill -9) at any point. After a power loss
@@ -45,6 +35,7 @@ class LmdbEngine:
     """
 
     name = "lmdb"
+    _chunk = 1 << 20, 1000  # each row may change a page of its own
 
     def __init__(
         self,
@@ -52,132 +43,52 @@ class LmdbEngine:
         max_bytes: int = 256 << 20,
         keep_ms: Mapping[str, int] | None = None,
         *,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_clock_ms,
         sync: bool = True,
         salvage_s: float = 10.0,
     ) -> None:
         """Touches no file. Raises InputError if `max_bytes` is less than `MIN_BYTES`."""
-        if max_bytes < MIN_BYTES:
-            raise InputError(f"max_bytes is {max_bytes}; at least {MIN_BYTES} is needed")
-        self.path = Path(path)
-        self.max_bytes = max_bytes
-        self.stats = EngineStats()
-        self._keep_ms = dict(keep_ms or {})
-        self._now_ms = now_ms
-        self._sync, self._salvage_s = sync, salvage_s
-        self._env: lmdb.Environment | None = None
-        self._rows: Any = None  # table, time, key -> value
-        self._keys: Any = None  # table, key -> time
-        self._tables: dict[str, bytes] = {}  # name -> 4 bytes
-
-    def open(self) -> None:
-        """See `contract.Engine`."""
-        try:
-            import lmdb  # noqa: F401
-        except ImportError as error:
-            raise StoreError("LMDB is not installed: pip install 'walle-pipeline[lmdb]'") from error
-        self._guarded(lambda: self._environment() and None)
+        super().__init__(path, max_bytes, keep_ms, now_ms, salvage_s)
+        self._budget = max_bytes // 2
+        self._sync = sync
+        self._environment: lmdb.Environment | None = None
+        self._meta: Any = None  # version; name of a table -> its number in 4 bytes, the "tag"
+        self._rows: Any = None  # tag, time, key -> value
+        self._keys: Any = None  # tag, key -> time
 
     def close(self) -> None:
         """See `contract.Engine`."""
-        env, self._env = self._env, None
+        env, self._environment = self._environment, None
         if env is not None:
             env.close()
 
-    def apply(self, batches: Sequence[Batch]) -> None:
-        """See `contract.Engine`."""
-        import lmdb
+    @property
+    def _env(self) -> lmdb.Environment:
+        assert self._environment is not None
+        return self._environment
 
-        need = sum([batch.size for batch in batches]) * 5 // 4 + (64 << 10)
-        budget = self.max_bytes // 2
-
-        def work() -> None:
-            used = self.used_bytes()
-            if used + need > budget:
-                self._evict(used + need - budget * 9 // 10)
-            for left in reversed(range(TRIES)):
-                try:
-                    self._apply(batches)
-                except lmdb.MapFullError:
-                    if not left:
-                        raise
-                    self._evict(max(need, self.max_bytes // 16))
-                else:
-                    return
-
-        self._guarded(work)
-
-    def get(self, table: str, key: bytes) -> tuple[bytes, int] | None:
-        """See `contract.Engine`."""
-
-        def read() -> tuple[bytes, int] | None:
-            env = self._environment()
-            tag = self._tables.get(table)
-            if tag is None:
-                return None
-            with env.begin() as txn:
-                moment = txn.get(tag + key, db=self._keys)
-                if moment is None:
-                    return None
-                value = txn.get(tag + moment + key, db=self._rows)
-                return (value or b""), int.from_bytes(moment)
-
-        return self._guarded(read)
-
-    def page(self, table: str, after: tuple[int, bytes] | None, start: int, stop: int) -> list[Row]:
-        """See `contract.Engine`."""
-
-        def read() -> list[Row]:
-            env = self._environment()
-            tag = self._tables.get(table)
-            if tag is None:
-                return []
-            floor = tag + max(start, 0).to_bytes(8)
-            if after is not None:
-                # No key lies between a key and the same key with a zero byte behind it.
-                floor = max(floor, tag + after[0].to_bytes(8) + after[1] + b"\0")
-            end = tag + max(stop, 0).to_bytes(8)
-            found: list[Row] = []
-            size = 0
-            with env.begin() as txn, txn.cursor(self._rows) as cursor:
-                if cursor.set_range(floor):
-                    for name, value in cursor:
-                        if name >= end or size >= PAGE_READ:
-                            break
-                        found.append((name[12:], value, int.from_bytes(name[4:12])))
-                        size += len(value) + 64
-            return found
-
-        return self._guarded(read)
-
-    def used_bytes(self) -> int:
-        """See `contract.Engine`."""
-        env = self._environment()
-        with env.begin() as txn:
-            stats = [txn.stat(self._rows), txn.stat(self._keys)]
-        pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-        return int(stats[0]["psize"]) * (pages + 4)
-
-    def _environment(self) -> lmdb.Environment:
-        if self._env is None:
+    def _load(self) -> None:
+        if self._environment is not None:
+            return
+        try:
             import lmdb
-
-            self.path.mkdir(parents=True, exist_ok=True)
-            env = lmdb.open(
-                str(self.path),
-                map_size=self.max_bytes,
-                max_dbs=4,
-                metasync=False,
-                sync=self._sync,
-                readahead=False,
-            )
-            try:
-                self._prepare(env)
-            except BaseException:
-                env.close()
-                raise
-            self._env = env
-        return self._env
+        except ImportError as error:
+            raise StoreError("LMDB is not installed: pip install 'walle-pipeline[lmdb]'") from error
+        self.path.mkdir(parents=True, exist_ok=True)
+        env = lmdb.open(
+            str(self.path),
+            map_size=self.max_bytes,
+            max_dbs=4,
+            metasync=False,
+            sync=self._sync,
+            readahead=False,
+        )
+        try:
+            self._prepare(env)
+        except BaseException:
+            env.close()
+            raise
+        self._environment = env
 
     def _prepare(self, env: lmdb.Environment) -> None:
         file = self.path / "data.mdb"
@@ -197,27 +108,35 @@ class LmdbEngine:
                 )
         self._meta = meta
         with env.begin() as txn, txn.cursor(meta) as cursor:
-            self._tables = {name[2:].decode(): tag for name, tag in cursor if name.startswith(b"t ")}
+            self._tables = {
+                name[2:].decode(): int.from_bytes(tag) for name, tag in cursor if name.startswith(b"t ")
+            }
 
-    def _apply(self, batches: Sequence[Batch]) -> None:
-        env = self._environment()
-        made: dict[str, bytes] = {}
-        with env.begin(write=True) as txn:
+    def _used(self) -> int:
+        with self._env.begin() as txn:
+            stats = [txn.stat(self._rows), txn.stat(self._keys)]
+        pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+        return int(stats[0]["psize"]) * (pages + 4)
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        made: dict[str, int] = {}
+        with self._env.begin(write=True) as txn:
             for batch in batches:
-                tag = self._tables.get(batch.table) or made.get(batch.table)
-                if tag is None:
-                    tag = made[batch.table] = (len(self._tables) + len(made) + 1).to_bytes(4)
-                    txn.put(b"t " + batch.table.encode(), tag, db=self._meta)
+                number = self._tables.get(batch.table) or made.get(batch.table)
+                if number is None:
+                    number = made[batch.table] = len(self._tables) + len(made) + 1
+                    txn.put(b"t " + batch.table.encode(), number.to_bytes(4), db=self._meta)
+                tag = number.to_bytes(4)
                 if batch.delete:
                     for key, _, _ in batch.rows:
                         moment = txn.pop(tag + key, db=self._keys)
                         if moment is not None:
                             txn.delete(tag + moment + key, db=self._rows)
                 else:
-                    self._put(txn, tag, batch.rows)
+                    self._insert(txn, tag, batch.rows)
         self._tables |= made
 
-    def _put(self, txn: lmdb.Transaction, tag: bytes, given: list[Row]) -> None:
+    def _insert(self, txn: lmdb.Transaction, tag: bytes, given: list[Row]) -> None:
         last = {row[0]: row for row in given}
         rows = list(last.values()) if len(last) < len(given) else given
         moments = [row[2].to_bytes(8) for row in rows]
@@ -232,103 +151,70 @@ class LmdbEngine:
         with txn.cursor(self._rows) as cursor:
             cursor.putmulti([(tag + m + row[0], row[1]) for m, row in zip(moments, rows, strict=True)])
 
-    def _evict(self, goal: int) -> None:
-        """Removes rows until `goal` bytes of pages are free, or none is left; see `contract.Engine` for the order."""
-        env = self._environment()
-        first = self.used_bytes()
-        while (missing := goal - (first - self.used_bytes())) > 0:
-            size = 0
-            gone: list[bytes] = []
-            with env.begin() as txn:
-                for _, name, length in self._victims(txn):
-                    gone.append(name)
-                    size += length + 2 * len(name) + 16
-                    if size >= min(missing, CHUNK) or len(gone) == ROWS:
-                        break
-            if not gone:
-                return
-            with env.begin(write=True) as txn:
-                for name in gone:
-                    txn.delete(name, db=self._rows)
-                    txn.delete(name[:4] + name[12:], db=self._keys)
-            self.stats.evicted += len(gone)
+    def _find(self, number: int, key: bytes) -> tuple[bytes, int] | None:
+        tag = number.to_bytes(4)
+        with self._env.begin() as txn:
+            moment = txn.get(tag + key, db=self._keys)
+            if moment is None:
+                return None
+            value = txn.get(tag + moment + key, db=self._rows)
+        return (value or b""), int.from_bytes(moment)
 
-    def _victims(self, txn: lmdb.Transaction) -> Iterator[tuple[bytes, bytes, int]]:
-        """(time and key, name in `rows`, bytes of the value) in the order of eviction."""
-        now = self._now_ms()
-        limits = {
-            tag: max(0, now - self._keep_ms.get(name, now)).to_bytes(8) for name, tag in self._tables.items()
-        }
-        yield from heapq.merge(*[self._range(txn, tag, tag, tag + limit) for tag, limit in limits.items()])
-        ends = {tag: (int.from_bytes(tag) + 1).to_bytes(4) for tag in limits}
-        yield from heapq.merge(
-            *[self._range(txn, tag, tag + limit, ends[tag]) for tag, limit in limits.items()]
-        )
-
-    def _range(self, txn: Any, tag: bytes, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes, int]]:
-        with txn.cursor(self._rows) as cursor:
-            if cursor.set_range(start):
+    def _ordered(
+        self, number: int, after: tuple[int, bytes] | None, start: int, stop: int
+    ) -> Generator[Row, None, None]:
+        tag = number.to_bytes(4)
+        floor, end = tag + start.to_bytes(8), tag + stop.to_bytes(8)
+        if after is not None:
+            # No key lies between a key and the same key with a zero byte behind it.
+            floor = max(floor, tag + after[0].to_bytes(8) + after[1] + b"\0")
+        with self._env.begin() as txn, txn.cursor(self._rows) as cursor:
+            if cursor.set_range(floor):
                 for name, value in cursor:
-                    if name >= stop:
+                    if name >= end:
                         return
-                    yield name[4:], name, len(value)
+                    yield name[12:], value, int.from_bytes(name[4:12])
 
-    def _guarded(self, work: Callable[[], T]) -> T:
-        """Does `work`; replaces a damaged file once. Raises StoreError for all that LMDB raises."""
+    def _remove(self, bounds: Mapping[int, tuple[int, bytes]]) -> int:
+        gone = 0
+        with self._env.begin(write=True) as txn, txn.cursor(self._rows) as cursor:
+            for number, (moment, key) in bounds.items():
+                tag = number.to_bytes(4)
+                last = tag + moment.to_bytes(8) + key
+                found = cursor.set_range(tag)
+                while found and (name := cursor.key()) <= last:
+                    txn.delete(tag + name[12:], db=self._keys)
+                    cursor.delete()  # goes on to the next
+                    found = bool(cursor.key())
+                    gone += 1
+        return gone
+
+    def _crowded(self, error: Exception, need: int) -> bool:
         import lmdb
 
-        bad = (
-            Damaged,
-            lmdb.CorruptedError,
-            lmdb.PageNotFoundError,
-            lmdb.InvalidError,
-            lmdb.VersionMismatchError,
-        )
-        for again in (True, False):
-            try:
-                return work()
-            except bad as error:
-                self.close()
-                if not again:
-                    raise StoreError(f"{self.path}: damaged again, is the disk failing? ({error})") from error
-                self._replace(str(error))
-            except (lmdb.Error, OSError) as error:
-                # After a failed write the environment may refuse all others until it is opened again.
-                if not isinstance(error, lmdb.MapFullError):
-                    self.close()
-                raise StoreError(
-                    f"{self.path}: {error}; is the disk full, or the folder not writable?"
-                ) from error
-        raise AssertionError
+        return isinstance(error, lmdb.MapFullError)
 
-    def _replace(self, reason: str) -> None:
-        """Sets the damaged file aside and copies what can be read into a new one."""
-        from walle_pipeline.store.salvage import salvage_lmdb
+    def _meaning(self, error: Exception) -> Damaged | StoreError | None:
+        import lmdb
 
-        file = self.path / "data.mdb"
-        aside = next(path for n in itertools.count(1) if not (path := Path(f"{file}.damaged-{n}")).exists())
-        try:
-            os.replace(file, aside)
-            (self.path / "lock.mdb").unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"{self.path}: damaged ({reason}), and cannot be renamed: {error}") from error
-        self.stats.damaged += 1
-        before = self.stats.salvaged
+        if not isinstance(error, (lmdb.Error, OSError)):
+            return None
+        # After a failed write the environment may refuse all others until it is opened again.
+        self.close()
+        bad = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
+        if isinstance(error, bad):
+            return Damaged(str(error))
+        return StoreError(f"{self.path}: {error}; is the disk full, or the folder not writable?")
+
+    def _set_aside(self) -> Path:
+        aside = unused_name(self.path / "data.mdb")
+        os.replace(self.path / "data.mdb", aside)
+        (self.path / "lock.mdb").unlink(missing_ok=True)
+        return aside
+
+    def _salvage(self, aside: Path) -> Generator[tuple[str, list[Row]], None, None]:
         work = self.path / "salvage"
         try:
-            for table, rows in salvage_lmdb(aside, work, self._salvage_s):
-                self._apply([Batch(table, rows)])
-                self.stats.salvaged += len(rows)
+            yield from salvage_lmdb(aside, work, self._salvage_s)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        _log.warning(
-            "%s: damaged (%s); kept as %s, %d rows copied",
-            file,
-            reason,
-            aside.name,
-            self.stats.salvaged - before,
-        )
-
-
-class Damaged(Exception):  # noqa: N818 - never leaves this module
-    """The content of a file is not what LMDB wrote."""

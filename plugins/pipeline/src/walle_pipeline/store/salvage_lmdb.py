@@ -28,7 +28,7 @@ def salvage_lmdb(file: Path, folder: Path, seconds: float) -> Iterator[tuple[str
         shutil.copyfile(file, folder / "data.mdb")
     except OSError:
         return
-    command = [sys.executable, "-m", "walle_pipeline.store.salvage", str(folder)]
+    command = [sys.executable, "-m", "walle_pipeline.store.salvage_lmdb", str(folder)]
     path = os.pathsep.join(entry for entry in sys.path if entry)
     with subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": path}
