@@ -7,7 +7,7 @@ import os
 import random
 
 import pytest
-from harness import make_certificate, served, until
+from harness import certificate_of, served, until
 from walle_pipeline.testing.chaos import ChaosProxy, Weather
 from walle_pipeline.tunnel.client import ClientConfig
 from walle_pipeline.tunnel.outbox import Outbox
@@ -29,7 +29,7 @@ async def deliver(folder, weather, seed, count):
     dice = random.Random(seed)
     payloads = [b"%d:" % i + dice.randbytes(dice.choice([10, 1300, 30_000])) for i in range(count)]
     # Only TLS can find a changed bit inside a payload.
-    certificate = make_certificate(folder) if weather.corrupt else None
+    certificate = certificate_of(folder) if weather.corrupt else None
     async with (
         served(folder, certificate=certificate) as server,
         ChaosProxy("127.0.0.1", server.port, weather, seed=seed) as proxy,

@@ -10,7 +10,7 @@ import urllib.request
 
 import attrs
 import pytest
-from harness import DEVICES, QUICK, make_certificate, served, until
+from harness import DEVICES, QUICK, certificate_of, served, until
 from test_frames import samples
 from transport_conformance import TransportConformance, exchange
 from walle_pipeline.errors import StoreError, TransportClosedError, TunnelError
@@ -36,12 +36,12 @@ class TestWebSocket(TransportConformance):
 
 class TestWebSocketTls(TransportConformance):
     def serve(self, folder):
-        return served(folder, certificate=make_certificate(folder))
+        return served(folder, certificate=certificate_of(folder))
 
 
 def test_untrusted_certificate(tmp_path):
     async def main():
-        async with served(tmp_path, certificate=make_certificate(tmp_path)) as server:
+        async with served(tmp_path, certificate=certificate_of(tmp_path)) as server:
             with pytest.raises(TransportClosedError, match="certificate"):
                 await server.transport.connect(
                     server.url, device="d0", token=server.token, tls=ssl.create_default_context()

@@ -20,6 +20,7 @@ from walle_pipeline.tunnel import frames
 from walle_pipeline.tunnel.dictionary import Codec, train
 from walle_pipeline.tunnel.frames import COMPRESSED, Ack, Code, Data, Dict, Error, Hello, Open, Pong, Welcome
 from walle_pipeline.tunnel.outbox import Outbox
+from walle_pipeline.tunnel.serve import Inbox
 from walle_pipeline.tunnel.session import Limits
 
 BOMB = zstandard.ZstdCompressor().compress(bytes(64 << 20))
@@ -360,5 +361,30 @@ def test_hostile_server(tmp_path, answer):
                     with pytest.raises(TunnelError):
                         await client.flush(5)
                 assert len(outbox) == 1
+
+    asyncio.run(main())
+
+
+def test_inbox():
+    """What replaces uvicorn's queue keeps the order, whenever its reader waits or is cancelled."""
+
+    async def main():
+        inbox, dice, taken = Inbox(), random.Random(4), []
+        for n in range(500):
+            inbox.put_nowait(n)
+            while dice.random() < 0.6:
+                try:
+                    async with asyncio.timeout(0):
+                        taken.append(await inbox.get())
+                except TimeoutError:
+                    assert inbox.empty()
+        while not inbox.empty():
+            taken.append(await inbox.get())
+        assert taken == list(range(500))
+        reader = asyncio.create_task(inbox.get())
+        await asyncio.sleep(0)
+        inbox.put_nowait("late")
+        inbox.put_nowait("later")
+        assert [await reader, await inbox.get()] == ["late", "later"]
 
     asyncio.run(main())

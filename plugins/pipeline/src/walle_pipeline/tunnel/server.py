@@ -164,6 +164,7 @@ class TunnelServer:
             except (OSError, RuntimeError):  # the device went away during the handshake
                 self.counters.end("closed")
                 return
+            scope["headers"] = []  # they would stay as long as the connection
             abort = scope.get("extensions", {}).get("walle.abort")
             await self.handle(AsgiConnection(device, receive, send, self.limits.send_timeout, abort))
 
