@@ -5,24 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 from walle_core.errors import InputError
 from walle_pipeline.errors import StoreError
-from walle_pipeline.store.contract import (
-    MAX_KEY,
-    MAX_TIME,
-    MAX_VALUE,
-    ROW_OVERHEAD,
-    Batch,
-    Engine,
-    Row,
-    StoreStats,
-    charged,
-)
-
-MAX_NAME = 120  # characters of a table's name
+from walle_pipeline.store.contract import MAX_TIME, MAX_VALUE, ROW_OVERHEAD, Batch, Engine, Row, StoreStats
+from walle_pipeline.store.rows import check_table, checked, first_part, remaining
 
 
 class CollectiveStore:
@@ -67,6 +56,7 @@ class CollectiveStore:
         self._failure: StoreError | None = None  # of the last flush
         self._untold = False  # nobody has been told of _failure
         self._open = False
+        self._taking = False  # writes; ends before the last flush
         self._thread: threading.Thread | None = None
         self._writes = self._total_rows = self._total_bytes = 0
         self._flushes = self._failed = self._rejected = 0
@@ -83,13 +73,17 @@ class CollectiveStore:
         with self._commit:
             if not self._open:
                 self.engine.open()
-                self._open = True
+                with self._changed:
+                    self._open = self._taking = True
+                    self._failure, self._untold = None, False
 
     def close(self) -> None:
         """Flushes, ends the thread and closes. Raises StoreError if the flush failed; it is closed all the same."""
         with self._commit:
             if not self._open:
                 return
+            with self._changed:
+                self._taking = False
             try:
                 self._flush_now()
             finally:
@@ -119,25 +113,28 @@ class CollectiveStore:
 
     def get(self, table: str, key: bytes | str) -> bytes | None:
         """The value of a key, None if there is none. Raises StoreError, also if what waits cannot be flushed."""
-        (named,) = checked(table, [(key, b"", 0)])
+        ((named, _, _),), _ = checked(table, [(key, b"", 0)])
         with self._commit:
             self._flush_now()
-            found = self.engine.get(table, named[0])
+            found = self.engine.get(table, named)
         return None if found is None else found[0]
 
     def scan(self, table: str, start: int = 0, stop: int = MAX_TIME) -> Iterator[Row]:
         """(key, value, time in ms) with ``start <= time < stop``, ordered by (time, key).
 
         Sees all that was written before the first row is asked for; what is written meanwhile may or may not appear.
-        Raises StoreError, also if what waits cannot be flushed.
+        Raises StoreError, also if what waits cannot be flushed; InputError for a wrong type.
         """
-        checked(table, [])
+        check_table(table)
+        if type(start) is not int or type(stop) is not int:
+            raise InputError(f"table {table!r}: a scan needs whole milliseconds, not {start!r} to {stop!r}")
+        start, stop = min(max(start, 0), MAX_TIME), min(max(stop, 0), MAX_TIME)
         after: tuple[int, bytes] | None = None
         with self._commit:
             self._flush_now()
         while True:
             with self._commit:
-                self._require_open()
+                self._require(self._open)
                 page = self.engine.page(table, after, start, stop)
             if not page:
                 return
@@ -169,8 +166,7 @@ class CollectiveStore:
 
     def _take(self, table: str, given: list[tuple[bytes | str, bytes, int]], *, delete: bool = False) -> None:
         try:
-            rows = checked(table, given)
-            charge = charged(rows)
+            rows, charge = checked(table, given)
             if charge > self._buffer_bytes:
                 raise InputError(
                     f"{charge} bytes in one call; at most {self._buffer_bytes}: use several calls"
@@ -180,16 +176,13 @@ class CollectiveStore:
             if self._bytes + charge > self._buffer_bytes:
                 self._make_room(charge)
             with self._changed:
-                self._require_open()
-                if self._untold and self._failure is not None:
+                self._require(self._taking)
+                last = self._failure
+                if self._untold and last is not None:
                     self._untold = False
-                    raise StoreError(
-                        f"an earlier write is not stored yet: {self._failure}"
-                    ) from self._failure
+                    raise StoreError(f"an earlier write is not stored yet: {last}") from last
                 if self._bytes + charge > self._buffer_bytes:
-                    raise StoreError(
-                        f"full: {self._bytes} bytes wait to be stored; last error: {self._failure}"
-                    )
+                    raise StoreError(f"full: {self._bytes} bytes wait to be stored; last error: {last}")
                 full = self._append(Batch(table, rows, delete, charge), charge)
                 self._writes += 1
                 if not delete:
@@ -217,11 +210,17 @@ class CollectiveStore:
         if first:
             self._due = self._clock() + self._flush_s
             if not full:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="walle-store-flush", daemon=True)
-                    self._thread.start()
-                self._changed.notify_all()
+                self._watch()
         return full
+
+    def _watch(self) -> None:
+        """Has the thread look at what waits; the caller holds `_changed`."""
+        if self._rows and self._thread is None:
+            thread = threading.Thread(target=self._run, name="walle-store-flush", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no more threads, as at exit: `close` flushes
+                thread.start()
+                self._thread = thread
+        self._changed.notify_all()
 
     def _make_room(self, charge: int) -> None:
         """Flushes so that `charge` bytes fit. Raises StoreError ("full") if that fails."""
@@ -233,10 +232,11 @@ class CollectiveStore:
 
     def _flush(self) -> None:
         """Commits all that waits; the caller holds `_commit`. Raises StoreError and keeps what is not committed."""
-        with self._changed:
-            self._require_open()
-            todo, self._buffer = self._buffer, []
+        self._require(self._open)
+        todo: list[Batch] = []
         try:
+            with self._changed:
+                todo, self._buffer = self._buffer, []
             while todo:
                 part = first_part(todo, self.engine.max_bytes // 8)
                 self.engine.apply(part)
@@ -246,7 +246,7 @@ class CollectiveStore:
                     self._bytes -= sum([batch.size for batch in part])
                     self._flushes += 1
                 todo = rest
-        except Exception as error:
+        except BaseException as error:
             known = error if isinstance(error, StoreError) else StoreError(f"{type(error).__name__}: {error}")
             with self._changed:
                 self._buffer = todo + self._buffer
@@ -254,18 +254,21 @@ class CollectiveStore:
                 self._failure = known
                 self._failed += 1
                 self._due = self._clock() + self._retry_s
-            if known is error:
+                self._watch()
+            if known is error or not isinstance(error, Exception):
                 raise
             raise known from error
         with self._changed:
             self._failure, self._untold = None, False
-            self._due = self._clock() + self._flush_s
+            if self._rows:  # came meanwhile
+                self._due = self._clock() + self._flush_s
+                self._watch()
 
     def _flush_now(self) -> None:
         """A flush whose caller is told of an error; the caller holds `_commit`."""
         try:
             self._flush()
-        except StoreError:
+        except BaseException:
             self._untold = False
             raise
 
@@ -290,66 +293,7 @@ class CollectiveStore:
                     self._changed.wait(wait)
             self._flush_quietly()
 
-    def _require_open(self) -> None:
-        if not self._open:
+    @staticmethod
+    def _require(state: bool) -> None:
+        if not state:
             raise StoreError("the store is closed")
-
-
-def checked(table: str, given: Sequence[tuple[bytes | str, bytes, int]]) -> list[Row]:
-    """`given` with keys as bytes. Raises InputError for a type or size that no engine stores."""
-    if not isinstance(table, str) or not 0 < len(table) <= MAX_NAME:
-        raise InputError(f"table {table!r}: a name of 1 to {MAX_NAME} characters is needed")
-    if not given:
-        return []
-    try:
-        keys, values, times = zip(*given, strict=True)
-    except (TypeError, ValueError):
-        raise InputError(f"table {table!r}: every row has to be (key, value, time in ms)") from None
-    if str in set(map(type, keys)) or set(map(type, given)) != {tuple}:
-        keys = tuple([key.encode() if isinstance(key, str) else key for key in keys])
-        rows = list(zip(keys, values, times, strict=True))
-    else:
-        rows = [*given]
-    if set(map(type, keys)) != {bytes} or set(map(type, values)) != {bytes} or set(map(type, times)) != {int}:
-        raise InputError(
-            f"table {table!r}: keys have to be bytes or text, values bytes, times whole milliseconds"
-        )
-    least, most, size = min(map(len, keys)), max(map(len, keys)), max(map(len, values))
-    if least < 1 or most > MAX_KEY or size > MAX_VALUE or min(times) < 0 or max(times) >= MAX_TIME:
-        raise InputError(
-            f"table {table!r}: keys of {least} to {most} bytes, values of up to {size}, times {min(times)} to "
-            f"{max(times)} ms; allowed are keys of 1 to {MAX_KEY}, values of {MAX_VALUE}, times 0 to {MAX_TIME - 1}"
-        )
-    return rows
-
-
-def first_part(batches: list[Batch], limit: int) -> list[Batch]:
-    """What of `batches` goes into one transaction: all, or the first of it up to `limit` bytes."""
-    part: list[Batch] = []
-    left = limit
-    for batch in batches:
-        size = batch.size
-        if size <= left:
-            part.append(batch)
-            left -= size
-            continue
-        count = 0
-        for key, value, _ in batch.rows:
-            left -= len(key) + len(value) + ROW_OVERHEAD
-            if left < 0:
-                break
-            count += 1
-        if count or not part:
-            part.append(Batch(batch.table, batch.rows[: max(count, 1)], batch.delete))
-        break
-    return part
-
-
-def remaining(batches: list[Batch], part: list[Batch]) -> list[Batch]:
-    """What of `batches` comes after `part`."""
-    last = len(part) - 1
-    cut = batches[last]
-    rest = batches[last + 1 :]
-    if len(part[last].rows) < len(cut.rows):
-        rest.insert(0, Batch(cut.table, cut.rows[len(part[last].rows) :], cut.delete))
-    return rest
