@@ -13,6 +13,10 @@ from walle_pipeline.store.contract import Batch, Row
 from walle_pipeline.store.files import Damaged, FileEngine, unused_name, wall_clock_ms
 from walle_pipeline.store.salvage_lmdb import salvage_lmdb
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 if TYPE_CHECKING:
     import lmdb
 
@@ -52,6 +56,7 @@ class LmdbEngine(FileEngine):
         self._budget = max_bytes // 2
         self._sync = sync
         self._environment: lmdb.Environment | None = None
+        self._owner: int | None = None  # the file that says that the folder is in use
         self._meta: Any = None  # version; name of a table -> its number in 4 bytes, the "tag"
         self._rows: Any = None  # tag, time, key -> value
         self._keys: Any = None  # tag, key -> time
@@ -61,6 +66,9 @@ class LmdbEngine(FileEngine):
         env, self._environment = self._environment, None
         if env is not None:
             env.close()
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            release(owner)
 
     @property
     def _env(self) -> lmdb.Environment:
@@ -75,20 +83,20 @@ class LmdbEngine(FileEngine):
         except ImportError as error:
             raise StoreError("LMDB is not installed: pip install 'walle-pipeline[lmdb]'") from error
         self.path.mkdir(parents=True, exist_ok=True)
-        env = lmdb.open(
-            str(self.path),
-            map_size=self.max_bytes,
-            max_dbs=4,
-            metasync=False,
-            sync=self._sync,
-            readahead=False,
-        )
+        self._owner = claim(self.path)
         try:
-            self._prepare(env)
+            self._environment = lmdb.open(
+                str(self.path),
+                map_size=self.max_bytes,
+                max_dbs=4,
+                metasync=False,
+                sync=self._sync,
+                readahead=False,
+            )
+            self._prepare(self._environment)
         except BaseException:
-            env.close()
+            self.close()
             raise
-        self._environment = env
 
     def _prepare(self, env: lmdb.Environment) -> None:
         file = self.path / "data.mdb"
@@ -101,16 +109,22 @@ class LmdbEngine(FileEngine):
             version = txn.get(b"version", db=meta)
             if version is None:
                 txn.put(b"version", VERSION, db=meta)
-            elif int(version) > int(VERSION):
+            elif version != VERSION:
+                if not version.isdigit():
+                    raise Damaged(f"version {version!r}")
                 raise StoreError(
                     f"{self.path}: has version {int(version)}, this program knows {int(VERSION)}: update it, or use "
                     "another folder"
                 )
         self._meta = meta
         with env.begin() as txn, txn.cursor(meta) as cursor:
-            self._tables = {
-                name[2:].decode(): int.from_bytes(tag) for name, tag in cursor if name.startswith(b"t ")
-            }
+            names = [(name[2:], tag) for name, tag in cursor if name.startswith(b"t ")]
+        try:
+            self._tables = {name.decode(): int.from_bytes(tag) for name, tag in names}
+        except UnicodeDecodeError as error:
+            raise Damaged(f"a table's name: {error}") from error
+        if sorted(self._tables.values()) != list(range(1, len(names) + 1)):
+            raise Damaged("the numbers of tables")
 
     def _used(self) -> int:
         with self._env.begin() as txn:
@@ -218,3 +232,22 @@ class LmdbEngine(FileEngine):
             yield from salvage_lmdb(aside, work, self._salvage_s)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def claim(folder: Path) -> int:
+    """Marks a folder as in use: two stores that number tables on their own would mix them. Raises StoreError."""
+    file = os.open(folder / "owner", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        raise StoreError(f"{folder}: another process or store uses it") from error
+    return file
+
+
+def release(file: int) -> None:
+    """Ends a `claim`, also where a forked process has inherited the file."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)

@@ -87,7 +87,7 @@ class SqliteEngine(FileEngine):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             fresh = not self.path.exists() or self.path.stat().st_size == 0
             self._connection = sqlite3.connect(
-                self.path, isolation_level=None, timeout=5, check_same_thread=False
+                self.path, isolation_level=None, timeout=1, check_same_thread=False
             )
             try:
                 self._prepare(self._connection, fresh)
