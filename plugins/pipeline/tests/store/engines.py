@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,18 @@ def make(name: str, folder: Path | str, max_bytes: int = MIN_BYTES, **options):
 def file_of(engine) -> Path:
     """The file that holds the rows."""
     return engine.path if engine.name == "sqlite" else engine.path / "data.mdb"
+
+
+def spoil(path: Path, how: str) -> None:
+    """Damages a file: its ``head``, its ``middle``, or makes it ``short``."""
+    size = path.stat().st_size
+    if how == "short":
+        os.truncate(path, size * 3 // 4)
+        return
+    at = {"head": 0, "middle": size // 2}[how]
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(random.Random(1).randbytes(16384))
 
 
 def python(code: str, *arguments: str, **options) -> subprocess.Popen:

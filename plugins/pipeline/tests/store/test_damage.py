@@ -14,7 +14,7 @@ from walle_pipeline.store.collective import CollectiveStore
 from walle_pipeline.store.contract import MIN_BYTES
 
 sys.path.insert(0, str(Path(__file__).parent))
-from engines import FULL, NAMES, file_of, make, python
+from engines import FULL, NAMES, file_of, make, python, spoil
 
 WRITER = """
 import sys, random
@@ -149,17 +149,6 @@ def fill(store, count, first=0):
     store.put_many("t", [(b"%08d" % n, b"%08d" % n * 50, n) for n in range(first, first + count)])
     store.put("u", "key", b"value", 7)
     store.flush()
-
-
-def spoil(path, how):
-    size = path.stat().st_size
-    if how == "short":
-        os.truncate(path, size * 3 // 4)
-        return
-    at = {"head": 0, "middle": size // 2}[how]
-    with path.open("r+b") as file:
-        file.seek(at)
-        file.write(random.Random(1).randbytes(16384))
 
 
 @pytest.mark.parametrize("name, how, least", [
