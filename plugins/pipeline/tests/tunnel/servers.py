@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -167,7 +168,7 @@ def postgres():
 
 @contextlib.contextmanager
 def mosquitto(folder: Path, devices: dict[str, str], limits: str = ""):
-    """A broker with a password and an access list for each device and the user ``server``; a `Server` with `.port`."""
+    """A broker with a password and an access list for each device and the user ``server``; a `Server` with `.url`."""
     path, passwd = binary("mosquitto", "mosquitto"), binary("mosquitto", "mosquitto_passwd")
     from walle_pipeline.tunnel.mqtt import ACCESS
 
@@ -185,9 +186,26 @@ def mosquitto(folder: Path, devices: dict[str, str], limits: str = ""):
         f"persistence false\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type error\n{limits}\n"
     )
     server = Server([path, "-c", str(folder / "conf")], ("127.0.0.1", port), folder / "log")
-    server.port = port
+    server.url = f"mqtt://127.0.0.1:{port}"
     server.start()
     try:
         yield server
     finally:
         server.stop()
+
+
+@contextlib.asynccontextmanager
+async def listening(listener, work):
+    """Runs `work`, a coroutine that uses `listener`, once the listener listens and until the end of the block."""
+    task = asyncio.create_task(work)
+    try:
+        async with asyncio.timeout(10):
+            waiting = asyncio.create_task(listener.listening.wait())
+            await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+        if task.done():
+            await task
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

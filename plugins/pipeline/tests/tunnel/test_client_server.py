@@ -289,7 +289,7 @@ def test_keepalive_keeps_and_finds(tmp_path):
         ):
             with Outbox(tmp_path / "o.db") as outbox:
                 async with server.client(outbox, proxy.url(), config=config) as client:
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(0.7)
                     assert client.stats.connects == 1
                     assert client.stats.cuts == 0
                     proxy.freeze_all()

@@ -1,10 +1,10 @@
 """What every transport must do, over MQTT and a real broker."""
 
-import asyncio
 import contextlib
 
+import pytest
 from harness import DEVICES, Served
-from servers import library, mosquitto
+from servers import listening
 from transport_conformance import TransportConformance
 from walle_pipeline.tunnel import mqtt
 from walle_pipeline.tunnel.auth import tokens
@@ -13,20 +13,17 @@ from walle_pipeline.tunnel.sinks.sqlite import SqliteSink
 
 
 class TestMqtt(TransportConformance):
+    @pytest.fixture(autouse=True)
+    def on_broker(self, broker):
+        self.broker = broker
+
     @contextlib.asynccontextmanager
     async def serve(self, folder):
-        library("aiomqtt")
-        with mosquitto(folder / "broker", DEVICES) as broker:
-            url = f"mqtt://127.0.0.1:{broker.port}"
-            app = TunnelServer(SqliteSink(folder / "sink.db"), tokens(DEVICES))
-            await app.start()
-            listener = mqtt.MqttListener(url, password="secret")
-            task = asyncio.create_task(app.listen(listener))
-            try:
-                async with asyncio.timeout(10):
-                    await listener.listening.wait()
-                yield Served(url, broker.port, app, mqtt.MqttTransport())
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                await app.stop()
+        app = TunnelServer(SqliteSink(folder / "sink.db"), tokens(DEVICES))
+        await app.start()
+        listener = mqtt.MqttListener(self.broker.url, password="secret")
+        try:
+            async with listening(listener, app.listen(listener)):
+                yield Served(self.broker.url, self.broker.address[1], app, mqtt.MqttTransport())
+        finally:
+            await app.stop()

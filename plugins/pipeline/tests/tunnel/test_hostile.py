@@ -224,6 +224,8 @@ def test_no_hello_and_silence(tmp_path):
 def test_handshakes_that_never_end(tmp_path):
     async def main():
         async with served(tmp_path, handshake=0.2) as server:
+            connection = await server.connect()
+            begun = []
             for begin in (
                 b"",
                 b"GET /tunnel HTTP/1.1\r\nHost: x\r\n",
@@ -231,9 +233,8 @@ def test_handshakes_that_never_end(tmp_path):
             ):
                 reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
                 writer.write(begin)
-                await ended(reader, writer)
-            connection = await server.connect()
-            await asyncio.sleep(0.4)
+                begun.append(ended(reader, writer))
+            await asyncio.gather(*begun, asyncio.sleep(0.4))
             assert isinstance(await exchange(connection, Hello("d0", {})), Welcome)
             await connection.close()
 
@@ -304,7 +305,8 @@ def test_unacknowledged_bytes_are_bounded(tmp_path):
                     await connection.send(data(seq, os.urandom(50_000)))
 
             task = asyncio.create_task(flood())
-            await asyncio.sleep(0.5)
+            await until(lambda: server.app.counters.frames >= 4)
+            await asyncio.sleep(0.2)
             assert server.app.counters.frames <= 5
             sink.gate.set()
             await task

@@ -6,12 +6,12 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from servers import free_ports
 from walle_pipeline.tunnel.sinks.sqlite import SqliteSink
 
 pytest.importorskip("uvicorn")
@@ -53,15 +53,9 @@ class Process:
         self.child.wait()
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is POSIX")
 def test_kill(tmp_path):
-    dice, port = random.Random(7), free_port()
+    dice, (port,) = random.Random(7), free_ports(1)
     printed = tmp_path / "printed"
     printed.touch()
 

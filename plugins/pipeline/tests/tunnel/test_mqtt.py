@@ -4,29 +4,17 @@ import asyncio
 import contextlib
 
 import pytest
-from servers import library, mosquitto
+from harness import MQTT_DEVICES as DEVICES
+from servers import library, listening, mosquitto
 from walle_pipeline.errors import FrameError, TransportClosedError, TunnelError
 from walle_pipeline.tunnel import mqtt
 from walle_pipeline.tunnel.contract import MAX_FRAME, Connection, Listener, Transport
 
-DEVICES = {"d1": "one", "d2": "two", "ü x": "three"}
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    library("aiomqtt")
-    with mosquitto(tmp_path_factory.mktemp("mqtt"), DEVICES) as server:
-        yield server
-
-
-def url(broker):
-    return f"mqtt://127.0.0.1:{broker.port}"
-
 
 @contextlib.asynccontextmanager
-async def listening(broker):
+async def accepting(broker):
     """A queue of the connections that a listener accepts."""
-    listener = mqtt.MqttListener(url(broker), password="secret")
+    listener = mqtt.MqttListener(broker.url, password="secret")
     queue = asyncio.Queue()
 
     async def take():
@@ -34,22 +22,12 @@ async def listening(broker):
             async for connection in connections:
                 queue.put_nowait(connection)
 
-    task = asyncio.create_task(take())
-    async with asyncio.timeout(10):
-        waiting = asyncio.create_task(listener.listening.wait())
-        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-    if task.done():
-        await task
-    try:
+    async with listening(listener, take()):
         yield queue
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def pair(broker, queue, device="d1"):
-    client = await mqtt.MqttTransport().connect(url(broker), device=device, token=DEVICES[device])
+    client = await mqtt.MqttTransport().connect(broker.url, device=device, token=DEVICES[device])
     async with asyncio.timeout(5):
         return client, await queue.get()
 
@@ -71,10 +49,10 @@ def test_protocols():
     run(work)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", ["d1", "d2", "ü x"])
 def test_frames_both_ways(broker, device):
     async def work():
-        async with listening(broker) as queue:
+        async with accepting(broker) as queue:
             client, server = await pair(broker, queue, device)
             assert isinstance(client, Connection)
             assert isinstance(server, Connection)
@@ -106,9 +84,9 @@ def test_frames_both_ways(broker, device):
 
 def test_many_connections(broker):
     async def work():
-        async with listening(broker) as one, listening(broker) as two:
+        async with accepting(broker) as one, accepting(broker) as two:
             clients = [
-                await mqtt.MqttTransport().connect(url(broker), device=device, token=DEVICES[device])
+                await mqtt.MqttTransport().connect(broker.url, device=device, token=DEVICES[device])
                 for device in ("d1", "d2") * 6
             ]
             servers = [queue.get_nowait() for queue in (one, two) for _ in range(queue.qsize())]
@@ -128,7 +106,7 @@ def test_many_connections(broker):
 
 def test_slow_reader_holds_the_sender(broker):
     async def work():
-        async with listening(broker) as queue:
+        async with accepting(broker) as queue:
             client, server = await pair(broker, queue)
             sent = 0
 
@@ -152,7 +130,7 @@ def test_lost_device(broker):
     """A device whose network is cut: the broker publishes its last will."""
 
     async def work():
-        async with listening(broker) as queue:
+        async with accepting(broker) as queue:
             client, server = await pair(broker, queue)
             await client.send(b"last")
             async with asyncio.timeout(5):
@@ -172,7 +150,7 @@ def test_lost_device(broker):
 
 def test_server_stops(broker):
     async def work():
-        async with listening(broker) as queue:
+        async with accepting(broker) as queue:
             client, server = await pair(broker, queue)
             await server.send(b"last")
         assert await client.receive() == b"last"
@@ -186,7 +164,7 @@ def test_broker_restarts(tmp_path):
     library("aiomqtt")
 
     async def work():
-        async with listening(broker) as queue:
+        async with accepting(broker) as queue:
             client, server = await pair(broker, queue)
             await asyncio.to_thread(broker.stop)
             for end in (client, server):
@@ -210,12 +188,13 @@ def test_broker_restarts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "device, token", [("d1", "wrong"), ("d1", "two"), ("nobody", "one"), ("d1", ""), ("a/b", "one")]
+    "device, token",
+    [("d1", "wrong"), ("d1", DEVICES["d2"]), ("nobody", DEVICES["d1"]), ("d1", ""), ("a/b", DEVICES["d1"])],
 )
 def test_refused(broker, device, token):
     async def work():
         with pytest.raises(TunnelError) as caught:
-            await mqtt.MqttTransport().connect(url(broker), device=device, token=token)
+            await mqtt.MqttTransport().connect(broker.url, device=device, token=token)
         assert not isinstance(caught.value, TransportClosedError)
 
     run(work)
@@ -224,7 +203,7 @@ def test_refused(broker, device, token):
 def test_server_refused(broker):
     async def work():
         with pytest.raises(TunnelError, match="refuses"):
-            async for _ in mqtt.MqttListener(url(broker), password="wrong").connections():
+            async for _ in mqtt.MqttListener(broker.url, password="wrong").connections():
                 pass
 
     run(work)
@@ -235,7 +214,7 @@ def test_no_server_listens(broker, monkeypatch):
 
     async def work():
         with pytest.raises(TransportClosedError, match="does a server listen"):
-            await mqtt.MqttTransport().connect(url(broker), device="d1", token="one")
+            await mqtt.MqttTransport().connect(broker.url, device="d1", token=DEVICES["d1"])
 
     run(work)
 
@@ -245,7 +224,7 @@ def test_other_devices_topics_are_closed(broker):
     aiomqtt = library("aiomqtt")
 
     async def work():
-        async with listening(broker) as queue:
+        async with accepting(broker) as queue:
             client, server = await pair(broker, queue)
             number = next(
                 iter(c for c in client._publish.__closure__ if isinstance(c.cell_contents, str))
@@ -253,11 +232,15 @@ def test_other_devices_topics_are_closed(broker):
 
             @contextlib.asynccontextmanager
             async def thief():
-                options = {"username": "d2", "password": "two", "protocol": aiomqtt.ProtocolVersion.V5}
+                options = {
+                    "username": "d2",
+                    "password": DEVICES["d2"],
+                    "protocol": aiomqtt.ProtocolVersion.V5,
+                }
                 with contextlib.suppress(
                     aiomqtt.MqttError
                 ):  # the broker may end a client that it refuses something
-                    async with aiomqtt.Client("127.0.0.1", broker.port, timeout=0.5, **options) as one:
+                    async with aiomqtt.Client("127.0.0.1", broker.address[1], timeout=0.5, **options) as one:
                         mqtt._retrieved(one)
                         yield one
 
