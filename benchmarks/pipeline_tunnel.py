@@ -110,7 +110,7 @@ def latencies(url: str, wire: Wire, outbox: str, sizes: list[int], sends: int) -
     found: dict[int, list[float]] = {size: [] for size in sizes}
     with Tunnel(url, device="d0", token="t0", outbox=outbox, tls=wire.tls) as tunnel:
         tunnel.send("warm-up", b"x")
-        tunnel.flush(10)
+        tunnel.flush(30)
         for _ in range(sends):
             for size in sizes:
                 payload = os.urandom(size)

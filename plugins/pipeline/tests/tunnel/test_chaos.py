@@ -9,6 +9,7 @@ import random
 import pytest
 from harness import certificate_of, served, until
 from walle_pipeline.testing.chaos import ChaosProxy, Weather
+from walle_pipeline.tunnel import client as client_module
 from walle_pipeline.tunnel.client import ClientConfig
 from walle_pipeline.tunnel.outbox import Outbox
 
@@ -70,6 +71,25 @@ def test_refused_connections_then_calm(tmp_path):
                 async with server.client(outbox, proxy.url(), config=CONFIG) as client:
                     await until(lambda: proxy.connections >= 3)
                     proxy.weather.refuse = False
+                    await client.flush(5)
+
+    asyncio.run(main())
+
+
+def test_frozen_handshake(tmp_path, monkeypatch):
+    """A first connection whose handshake is lost does not cost the time that a slow one may take."""
+    monkeypatch.setattr(client_module, "_FIRST_PATIENCE", 0.2)
+
+    async def main():
+        async with (
+            served(tmp_path) as server,
+            ChaosProxy("127.0.0.1", server.port, Weather(freeze=1.0)) as proxy,
+        ):
+            with Outbox(tmp_path / "o.db") as outbox:
+                outbox.put("s", b"1")
+                async with server.client(outbox, proxy.url(), config=CONFIG) as client:
+                    await until(lambda: proxy.freezes)
+                    proxy.weather.freeze = 0.0
                     await client.flush(5)
 
     asyncio.run(main())

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _MAX_LINKS = 3  # one below what the server grants a device, which may still count one that is gone
 _FIRST_WAIT = 1.0  # seconds until a first acknowledgement is late, before any round trip was measured
+_FIRST_PATIENCE = 3.0  # seconds that connecting may take, before any round trip was measured
 
 
 class TunnelClient:
@@ -320,11 +321,8 @@ class TunnelClient:
     def _patience(self) -> float:
         """Seconds that connecting may take: some round trips, more after each failure, as a handshake may get lost too."""
         trip = self._round_trip.mean
-        return (
-            CONNECT_TIMEOUT
-            if trip is None
-            else min(CONNECT_TIMEOUT, max(1.0, 8 * trip) * 2 ** min(self._failures, 8))
-        )
+        first = _FIRST_PATIENCE if trip is None else max(1.0, 8 * trip)
+        return min(CONNECT_TIMEOUT, first * 2 ** min(self._failures, 8))
 
     def _failed(self, error: WalleError) -> None:
         self._failures += 1
