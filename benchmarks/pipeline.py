@@ -171,6 +171,37 @@ def path() -> Iterator[Row]:
     )
 
 
+def store() -> Iterator[Row]:
+    """Rows of 64 bytes into SQLite through the collective store; keys in order, and in none."""
+    rng, number = random.Random(4), 200_000
+    keys = {
+        "keys in order": [b"%016d" % n for n in range(number)],
+        "keys in no order": [rng.randbytes(16) for _ in range(number)],
+    }
+    for order, size, goal in (
+        ("keys in order", 200, "≥ 300 k rows/s"),
+        ("keys in no order", 200, ""),
+        ("keys in no order", 10_000, ""),
+    ):
+        rows = [(key, b"v" * 64, START + n) for n, key in enumerate(keys[order])]
+        speeds = []
+        for _ in range(5):
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                CollectiveStore(SqliteEngine(Path(folder) / "d.db"), flush_count=size) as kept,
+            ):
+                begin = time.perf_counter()
+                for first in range(0, number, 200):
+                    kept.put_many("t", rows[first : first + 200])
+                kept.flush()
+                speeds.append(number / (time.perf_counter() - begin))
+        yield (
+            f"SQLite, {order}, {size:,} rows per transaction",
+            f"{statistics.median(speeds) / 1e3:.0f} k rows/s",
+            goal,
+        )
+
+
 def window(bytewax: str) -> Iterator[Row]:
     """A count per key and minute of events in memory: ours and bytewax's, interleaved."""
     events = list(stream(300_000, 100, 1000, seed=3))
@@ -415,7 +446,7 @@ def _switches() -> int:
 
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
-    "trigger": trigger, "path": path, "window": lambda: window(""), "latency": latency, "ipv": ipv, "memory": memory,
+    "trigger": trigger, "path": path, "store": store, "window": lambda: window(""), "latency": latency, "ipv": ipv, "memory": memory,
     "chain": chain, "idle": idle,
 }  # fmt: skip
 

@@ -216,10 +216,9 @@ def test_bounded(name, length, tmp_path):
         count = 3 * MIN_BYTES // (length + 60)
         step = max(1, count // 60)
         for first in range(0, count, step):
-            rows = [
-                (rng.randbytes(12), b"x" * rng.randrange(length // 2, length), n)
-                for n in range(first, first + step)
-            ]
+            keys = rng.randbytes(12 * step)
+            sizes = rng.choices(range(length // 2, length), k=step)
+            rows = [(keys[12 * i : 12 * i + 12], b"x" * size, first + i) for i, size in enumerate(sizes)]
             store.put_many(f"t{first % 3}", rows)
             store.flush()
             assert file_of(store.engine).stat().st_size <= MIN_BYTES

@@ -31,7 +31,7 @@ class LmdbEngine(FileEngine):
     wait for the disk, and a power loss may lose or damage all of it.
 
     Disk use: the file never exceeds `max_bytes`. Rows use at most half of it, because LMDB writes changed pages
-    to free ones and frees the old only two transactions later. `keep_ms` and `now_ms` as in `SqliteEngine`.
+    to free ones and frees the old only two transactions later; a file that is larger when it is opened stays so. `keep_ms` and `now_ms` as in `SqliteEngine`.
 
     A file that LMDB refuses, or that is shorter than it says, is renamed to ``data.mdb.damaged-<n>``; what can be read
     from it within `salvage_s` seconds is copied by another process, because reading damaged pages may kill the one

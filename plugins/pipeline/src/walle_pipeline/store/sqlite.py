@@ -46,6 +46,8 @@ class SqliteEngine(FileEngine):
     opened is shrunk. `keep_ms` gives tables an age after which their rows are evicted before all others; until space
     is needed they stay and are read. `now_ms` is the clock for that, in ms since the epoch.
 
+    Keys in no order change a page of the index of keys each: a larger `flush_count` of the store lets rows share pages.
+
     A damaged file is renamed to ``<path>.damaged-<n>`` and what can be read from it within `salvage_s` seconds is
     copied to a new one. Damage is found when it is touched; files of up to `check_bytes` are checked when opened.
     """
