@@ -15,7 +15,7 @@ from walle_pipeline.tunnel.client import ClientConfig, TunnelClient
 from walle_pipeline.tunnel.outbox import Outbox
 from walle_pipeline.tunnel.serve import config
 from walle_pipeline.tunnel.server import TunnelServer
-from walle_pipeline.tunnel.session import Limits
+from walle_pipeline.tunnel.settings import Limits
 from walle_pipeline.tunnel.sinks.sqlite import SqliteSink
 from walle_pipeline.tunnel.websocket import WebSocketTransport
 

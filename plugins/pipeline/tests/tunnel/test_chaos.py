@@ -9,7 +9,7 @@ import random
 import pytest
 from harness import certificate_of, served, until
 from walle_pipeline.testing.chaos import ChaosProxy, Weather
-from walle_pipeline.tunnel import client as client_module
+from walle_pipeline.tunnel import links
 from walle_pipeline.tunnel.client import ClientConfig
 from walle_pipeline.tunnel.outbox import Outbox
 
@@ -78,7 +78,7 @@ def test_refused_connections_then_calm(tmp_path):
 
 def test_frozen_handshake(tmp_path, monkeypatch):
     """A first connection whose handshake is lost does not cost the time that a slow one may take."""
-    monkeypatch.setattr(client_module, "_FIRST_PATIENCE", 0.2)
+    monkeypatch.setattr(links, "_FIRST_PATIENCE", 0.2)
 
     async def main():
         async with (

@@ -24,7 +24,7 @@ from walle_pipeline.tunnel.frames import Data, Hello
 from walle_pipeline.tunnel.outbox import Outbox
 from walle_pipeline.tunnel.serve import serve
 from walle_pipeline.tunnel.server import TunnelServer
-from walle_pipeline.tunnel.session import Limits
+from walle_pipeline.tunnel.settings import Limits
 from walle_pipeline.tunnel.sinks.sqlite import SqliteSink
 from walle_pipeline.tunnel.websocket import WebSocketTransport
 
@@ -271,8 +271,8 @@ def test_idle_means_no_timers(tmp_path):
                     await client.send("s", b"x")
                     await client.flush(5)
                     await asyncio.sleep(0.3)
-                    steps, step = [], client._step
-                    client._step = lambda now: (steps.append(now), step(now))[1]
+                    steps, step = [], client._links._step
+                    client._links._step = lambda now: (steps.append(now), step(now))[1]
                     await asyncio.sleep(0.5)
                     assert steps == []
                     assert not server.app._committer._filled.is_set()
@@ -347,12 +347,13 @@ def test_spare_connection_on_long_round_trips(tmp_path, spare_for):
                         await asyncio.sleep(0.2)
                         assert client.stats.connects == 1
                         return
-                    await until(lambda: len(client._links) == 2 and all(x.welcome for x in client._links))
+                    await until(lambda: [bool(x.welcome) for x in client._links.all] == [True, True])
                     assert transport.most == 1
-                    first, spare = client._primary, next(x for x in client._links if x is not client._primary)
+                    first = client._links.primary
+                    (spare,) = (x for x in client._links.all if x is not first)
                     client.ended(first, TransportClosedError("cut"))
                     await client.send("s", b"2")
-                    await until(lambda: client._primary is spare)
+                    await until(lambda: client._links.primary is spare)
                     await client.flush(5)
                     await until(lambda: client.stats.connects == 3)
                     assert transport.most == 1

@@ -21,7 +21,7 @@ from walle_pipeline.tunnel.dictionary import Codec, train
 from walle_pipeline.tunnel.frames import COMPRESSED, Ack, Code, Data, Dict, Error, Hello, Open, Pong, Welcome
 from walle_pipeline.tunnel.outbox import Outbox
 from walle_pipeline.tunnel.serve import Inbox
-from walle_pipeline.tunnel.session import Limits
+from walle_pipeline.tunnel.settings import Limits
 
 BOMB = zstandard.ZstdCompressor().compress(bytes(64 << 20))
 DICTIONARY = train(samples())

@@ -22,21 +22,18 @@ from typing import Any, Self
 import attrs
 
 from walle_core.errors import WalleError
-from walle_pipeline.errors import StoreError, TransportClosedError, TunnelError
+from walle_pipeline.errors import StoreError, TunnelError
 from walle_pipeline.tunnel import frames
 from walle_pipeline.tunnel.contract import Transport
 from walle_pipeline.tunnel.dictionary import Codec, Dictionary
 from walle_pipeline.tunnel.frames import Code, Data, Dict, Hello, Welcome
-from walle_pipeline.tunnel.link import Link, RefusedError, RoundTrip
+from walle_pipeline.tunnel.link import Link, RefusedError
+from walle_pipeline.tunnel.links import Links
 from walle_pipeline.tunnel.outbox import Outbox, Stream
 from walle_pipeline.tunnel.settings import ClientConfig, ClientStats
-from walle_pipeline.tunnel.websocket import CONNECT_TIMEOUT, WebSocketTransport
+from walle_pipeline.tunnel.websocket import WebSocketTransport
 
 log = logging.getLogger(__name__)
-
-_MAX_LINKS = 3  # one below what the server grants a device, which may still count one that is gone
-_FIRST_WAIT = 1.0  # seconds until a first acknowledgement is late, before any round trip was measured
-_FIRST_PATIENCE = 3.0  # seconds that connecting may take, before any round trip was measured
 
 
 class TunnelClient:
@@ -48,9 +45,6 @@ class TunnelClient:
         dictionaries: for compression, the preferred one first; the server's preference goes before.
         on_dictionary: called with a dictionary that the server sent, for example to save it.
         clock, dice: for tests.
-
-    `error` is what stands against delivery and will not go away by itself (not authorised, the server lost records), or
-    None; the client nevertheless tries again every `backoff_max`.
     """
 
     def __init__(
@@ -70,31 +64,38 @@ class TunnelClient:
     ) -> None:
         self.url, self.device, self.outbox = url, device, outbox
         self.config, self.stats = config or ClientConfig(), ClientStats()
-        self.error: WalleError | None = None
         self._token, self._tls = token, tls
         self._transport: Transport = transport or WebSocketTransport()
         self._codec, self._preferred = Codec(dictionaries), [d.version for d in dictionaries]
         self._on_dictionary = on_dictionary
-        self._clock, self._dice = clock, dice or random.Random()  # noqa: S311
+        self._clock = clock
         self._acked = {name: stream.acked for name, stream in outbox.streams.items()}
         self._highest_sent: dict[str, int] = {}
         self._server_dictionaries: list[int] = []
-        self._links: list[Link] = []
-        self._primary: Link | None = None
-        self._round_trip = RoundTrip()
-        self._failures = 0
-        self._hedges = 0
-        self._spare_until = float("-inf")
-        self._wake = asyncio.Event()
-        self._openers: set[asyncio.Task[None]] = set()
-        self._closing: set[asyncio.Task[None]] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._links = Links(
+            url,
+            self.config,
+            self.stats,
+            self._connect,
+            self._check_flushes,
+            clock,
+            dice or random.Random(),  # noqa: S311
+        )
+        self._deleter: asyncio.Task[None] | None = None
+        self._baser: asyncio.Task[None] | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._acks: dict[str, int] = {}
         self._acks_wake = asyncio.Event()
         self._flushes: dict[asyncio.Future[None], dict[str, Stream]] = {}
-        self._basing = False
         self._forget_puts: Callable[[], None] = lambda: None
+
+    @property
+    def error(self) -> WalleError | None:
+        """What stands against delivery and will not go away by itself (not authorised, the server lost records), or None.
+
+        The client nevertheless tries again every `backoff_max`.
+        """
+        return self._links.error
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -102,12 +103,9 @@ class TunnelClient:
         """Begins to connect and deliver; returns at once."""
         loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="tunnel-outbox")
-        self._forget_puts = self.outbox.on_put(lambda: _call_soon(loop, self._on_put))
-        self._spare_until = self._clock() + self.config.spare_for
-        self._tasks = [
-            asyncio.create_task(self._supervise(), name="tunnel supervisor"),
-            asyncio.create_task(self._delete(), name="tunnel acknowledgements"),
-        ]
+        self._forget_puts = self.outbox.on_put(lambda: _call_soon(loop, self._links.more_to_send))
+        self._deleter = asyncio.create_task(self._delete(), name="tunnel acknowledgements")
+        self._links.start()
 
     async def stop(self, flush: float = 0.0) -> None:
         """Delivers for at most `flush` seconds more, then ends all connections. What is left stays in the outbox."""
@@ -115,12 +113,12 @@ class TunnelClient:
             with contextlib.suppress(WalleError):
                 await self.flush(flush)
         self._forget_puts()
-        ending = (*self._tasks, *self._openers)
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
-        links, self._links, self._primary = self._links, [], None
-        await asyncio.gather(*(link.close("done") for link in links), *self._closing, return_exceptions=True)
+        await self._links.stop()
+        if self._baser is not None:
+            await asyncio.gather(self._baser, return_exceptions=True)
+        if self._deleter is not None:
+            self._deleter.cancel()
+            await asyncio.gather(self._deleter, return_exceptions=True)
         for waiter in self._flushes:
             if not waiter.done():
                 waiter.set_exception(TunnelError("the tunnel was closed"))
@@ -172,12 +170,6 @@ class TunnelClient:
     async def _in_pool(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
-    def _on_put(self) -> None:
-        if self._primary is not None:
-            self._primary.wake.set()
-        elif not self._links:
-            self._wake.set()
-
     async def _delete(self) -> None:
         """Deletes what was acknowledged, in a thread: the disk must not delay frames."""
         while True:
@@ -190,177 +182,19 @@ class TunnelClient:
                 log.warning("%s", error)  # harmless: it is tried again with the next acknowledgement
                 self._acks = {**acks, **self._acks}
 
-    # -- which links there are ----------------------------------------------------------------------------------------
-
-    async def _supervise(self) -> None:
-        while True:
-            self._wake.clear()
-            deadline = self._step(self._clock())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if deadline is None else max(0.0, deadline - self._clock())):
-                    await self._wake.wait()
-
-    def _step(self, now: float) -> float | None:
-        """Does what is due now; when to look again."""
-        config = self.config
-        deadlines: list[float] = []
-        for link in tuple(self._links):
-            for sample in link.round_trips:
-                self._round_trip.add(sample)
-            link.round_trips.clear()
-            if link.due is not None:
-                dead = (
-                    max(link.due, link.heard) + config.dead_after + link.front(config.batch) / config.slowest
-                )
-                if dead <= now:
-                    self._drop(link, TransportClosedError(f"nothing heard for {now - link.heard:.1f} s"))
-                    continue
-                deadlines.append(dead)
-            else:
-                silent = max(link.heard, link.spoke) + config.keepalive
-                if silent <= now:
-                    link.ping()
-                    silent = now + config.dead_after
-                deadlines.append(silent)
-        late = self._late(now)
-        if late is not None:
-            deadlines.append(late)
-        self._promote()
-        self._open_if_needed(now)
-        return min(deadlines, default=None)
-
-    def _late(self, now: float) -> float | None:
-        """Marks the primary as stalled if its acknowledgements are late; else when they will be."""
-        link, config = self._primary, self.config
-        oldest = link.oldest if link is not None else None
-        if link is None or oldest is None or link.stalled:
-            return None
-        wait = _FIRST_WAIT
-        if self._round_trip.mean is not None:
-            slack = max(config.late, 4 * self._round_trip.deviation)
-            wait = max(config.late_least, self._round_trip.mean + slack)
-        late = oldest + wait * (1 << min(self._hedges, 6))
-        if link.bytes > config.hedge_bytes:
-            return max(late, now + wait)
-        if late > now:
-            return late
-        link.stalled = True
-        self._hedges += 1
-        self.stats.hedges += 1
-        self._spare_until = now + config.spare_for
-        return None
-
-    def _promote(self) -> None:
-        if self._primary is None or self._primary.stalled:
-            fresh = [link for link in self._links if not link.stalled and link is not self._primary]
-            if fresh:
-                self._primary = max(fresh, key=lambda link: (link.welcome is not None, link.opened))
-                self._primary.wake.set()
-
-    def _open_if_needed(self, now: float) -> None:
-        healthy = sum(not link.stalled for link in self._links)
-        wanted = 1 + self._spare_pays(now, healthy > 1)
-        missing = wanted - healthy - len(self._openers)
-        if self._failures > 1:  # one may be a connection that was cut before it was used
-            missing = min(missing, 1 - len(self._openers))
-        for _ in range(missing):
-            self._make_room()
-            opener = asyncio.create_task(self._open(), name="tunnel opener")
-            self._openers.add(opener)
-        if healthy > wanted:
-            for link in self._links:
-                if link is not self._primary and not link.bytes and not link.stalled:
-                    self._drop(link, None)
-                    break
-
-    def _spare_pays(self, now: float, is_there: bool) -> bool:
-        """Whether to hold a second connection; what is there is not given up for a round trip that varies a little."""
-        trip, least = self._round_trip.mean, self.config.spare_round_trip / (1 + is_there)
-        return now < self._spare_until and trip is not None and trip >= least
-
-    def _make_room(self) -> None:
-        """Drops the oldest stalled link if the server would not grant one more."""
-        stalled = [link for link in self._links if link.stalled and link is not self._primary]
-        if stalled and len(self._links) + len(self._openers) >= _MAX_LINKS:
-            oldest = min(stalled, key=lambda link: link.opened)
-            self._drop(oldest, None)
-
-    async def _open(self) -> None:
-        try:
-            if self._failures:
-                bound = min(
-                    self.config.backoff_max, self.config.backoff_first * 2 ** min(self._failures - 1, 30)
-                )
-                if self.error is not None:
-                    bound = self.config.backoff_max
-                await asyncio.sleep(self._dice.uniform(0, bound))
-            token = self._token if isinstance(self._token, str) else self._token()
-            async with asyncio.timeout(self._patience()):
-                connection = await self._transport.connect(
-                    self.url, device=self.device, token=token, tls=self._tls
-                )
-        except WalleError as error:
-            self._failed(error)
-        except TimeoutError:
-            self._failed(TransportClosedError(f"{self.url}: no connection in time"))
-        except Exception as error:  # of the token's function or a foreign transport
-            self._failed(TunnelError(f"{self.url}: {error!r}"))
-        else:
-            self.stats.connects += 1
-            link = Link(connection, self, self._clock)
-            names = list(self.outbox.streams)
-            hello = Hello(
-                self.device, {name: i for i, name in enumerate(names)}, list(self._codec.dictionaries)
-            )
-            link.start(hello, dict(self._acked))
-            self._links.append(link)
-        finally:
-            self._openers.discard(asyncio.current_task())  # type: ignore[arg-type]
-            self._wake.set()
-
-    def _patience(self) -> float:
-        """Seconds that connecting may take: some round trips, more after each failure, as a handshake may get lost too."""
-        trip = self._round_trip.mean
-        first = _FIRST_PATIENCE if trip is None else max(1.0, 8 * trip)
-        return min(CONNECT_TIMEOUT, first * 2 ** min(self._failures, 8))
-
-    def _failed(self, error: WalleError) -> None:
-        self._failures += 1
-        passing = isinstance(error, TransportClosedError) or (
-            isinstance(error, RefusedError)
-            and error.code in (Code.RETRY, Code.TIMEOUT, Code.LIMIT, Code.DICTIONARY)
-        )
-        (log.info if passing else log.warning)("tunnel %s: %s", self.url, error)
-        if not passing:
-            self.error = error
-            self._check_flushes()
-
-    def _drop(self, link: Link, error: WalleError | None) -> None:
-        """Ends a link; `error` is None if that is planned."""
-        if link not in self._links:
-            return
-        self._links.remove(link)
-        if self._primary is link:
-            self._primary = None
-        if error is not None:
-            self.stats.cuts += 1
-            self._spare_until = self._clock() + self.config.spare_for
-            if isinstance(error, TransportClosedError) and link.progressed:
-                self._failures = 0
-            else:
-                self._failed(error)
-            if isinstance(error, RefusedError) and error.code == Code.DICTIONARY:
-                self._server_dictionaries = []
-        task = asyncio.create_task(link.close("done"))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        self._wake.set()
+    async def _connect(self) -> Link:
+        token = self._token if isinstance(self._token, str) else self._token()
+        connection = await self._transport.connect(self.url, device=self.device, token=token, tls=self._tls)
+        link = Link(connection, self, self._clock)
+        streams = {name: i for i, name in enumerate(self.outbox.streams)}
+        link.start(Hello(self.device, streams, list(self._codec.dictionaries)), dict(self._acked))
+        return link
 
     # -- what links ask and say (link.Source) -------------------------------------------------------------------------
 
     def next_message(self, link: Link) -> bytes | None:
         """See `link.Source`."""
-        if link is not self._primary:
+        if link is not self._links.primary:
             return None
         room = min(self.config.window, link.window) - link.bytes
         if room <= 0:
@@ -388,7 +222,7 @@ class TunnelClient:
         if not messages:
             return None
         if was_idle:
-            self._wake.set()
+            self._links.look()
         return frames.encode_batch(messages)
 
     def _count(self, name: str, seq: int, size: int) -> None:
@@ -422,17 +256,13 @@ class TunnelClient:
                 assert link.welcome is not None
                 await self._base(link.welcome)
             except WalleError as error:
-                self._drop(link, error)
+                self._links.drop(link, error)
             finally:
-                self._basing = False
+                self._baser = None
                 link.wake.set()
 
-        if self._basing:
-            return
-        self._basing = True
-        task = asyncio.create_task(base())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        if self._baser is None:
+            self._baser = asyncio.create_task(base())
 
     async def _base(self, welcome: Welcome) -> None:
         for name, stream in self.outbox.streams.items():
@@ -458,12 +288,12 @@ class TunnelClient:
                     f"{welcome.high_water.get(name, 0)}; restore the server's records, or begin a new outbox"
                 )
         await self._base(welcome)
-        self.error = None
+        self._links.error = None
         self._server_dictionaries = welcome.dictionaries
         for name in self.outbox.streams:
-            for other in self._links:
+            for other in self._links.all:
                 other.landed(name, self._acked.get(name, 0))
-        self._wake.set()
+        self._links.look()
 
     def acknowledged(self, link: Link, stream: str, seq: int) -> None:
         """See `link.Source`."""
@@ -472,13 +302,13 @@ class TunnelClient:
             raise TunnelError(f"the server acknowledges {stream} {seq}, which was never put")
         age = link.landed(stream, seq)
         if age is not None:
-            self._round_trip.add(age)
+            self._links.round_trip.add(age)
         link.stalled = False
         if seq > self._acked.get(stream, 0):
             self._acked[stream] = self._acks[stream] = seq
             self._acks_wake.set()
-            self._failures = self._hedges = 0
-            for other in self._links:
+            self._links.progressed()
+            for other in self._links.all:
                 if other is not link:
                     other.landed(stream, seq)
             if self._flushes:
@@ -492,7 +322,9 @@ class TunnelClient:
 
     def ended(self, link: Link, error: WalleError) -> None:
         """See `link.Source`."""
-        self._drop(link, error)
+        if isinstance(error, RefusedError) and error.code == Code.DICTIONARY:
+            self._server_dictionaries = []
+        self._links.drop(link, error)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

@@ -43,13 +43,18 @@ class Dictionary:
     data: bytes = attrs.field(repr=False)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Dictionary:
-        """The dictionary in `data`. Raises TunnelError if it is none, is too large or was changed."""
+    def from_bytes(cls, data: bytes, announced: int | None = None) -> Dictionary:
+        """The dictionary in `data`. Raises TunnelError if it is none, is too large or was changed.
+
+        Raises FrameError if it is not the version that was `announced`.
+        """
         if not 8 < len(data) <= MAX_CONTROL:
             raise TunnelError(f"dictionary of {len(data)} bytes; at most {MAX_CONTROL} are allowed")
         magic, version = struct.unpack_from("<II", data)
         if magic != _ZSTD_MAGIC or version != _version(data):
             raise TunnelError("these bytes are no dictionary of the tunnel, or were changed: train it again")
+        if announced not in (None, version):
+            raise FrameError(f"dictionary {announced} has the content of {version}")
         return cls(version, data)
 
     @classmethod

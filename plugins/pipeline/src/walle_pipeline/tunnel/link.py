@@ -237,10 +237,7 @@ class Link:
                 self.control.append(frames.encode(Pong(token)))
                 self.wake.set()
             case Dict(version, data):
-                dictionary = Dictionary.from_bytes(data)
-                if dictionary.version != version:
-                    raise FrameError(f"dictionary {version} has the content of {dictionary.version}")
-                self._source.learned(dictionary)
+                self._source.learned(Dictionary.from_bytes(data, version))
             case Error(code, text):
                 if code == Code.CLOSING:
                     raise TransportClosedError(text)

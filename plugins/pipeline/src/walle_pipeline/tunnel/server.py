@@ -15,7 +15,8 @@ from walle_pipeline.tunnel.contract import Connection, Listener, Sink
 from walle_pipeline.tunnel.dictionary import Dictionary
 from walle_pipeline.tunnel.frames import Code
 from walle_pipeline.tunnel.metrics import exposition
-from walle_pipeline.tunnel.session import Limits, Session, Shared
+from walle_pipeline.tunnel.session import Session, Shared
+from walle_pipeline.tunnel.settings import Limits
 from walle_pipeline.tunnel.websocket import AsgiConnection, Message, Receive, Send, bearer
 
 log = logging.getLogger(__name__)

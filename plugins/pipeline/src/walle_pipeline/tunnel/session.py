@@ -7,44 +7,15 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import attrs
-
 from walle_pipeline.errors import FrameError, StoreError, TransportClosedError, TunnelError
 from walle_pipeline.tunnel import frames
 from walle_pipeline.tunnel.commit import Committer, Counters, DeviceState, GapError
 from walle_pipeline.tunnel.contract import Connection
 from walle_pipeline.tunnel.dictionary import Codec, Dictionary, UnknownDictionaryError
 from walle_pipeline.tunnel.frames import Ack, Code, Data, Dict, Error, Hello, Open, Ping, Pong, Welcome
+from walle_pipeline.tunnel.settings import Limits
 
 KEPT_DICTIONARIES = 128  # of devices, in the whole server
-
-
-@attrs.frozen
-class Limits:
-    """Bounds of a server. Times in seconds, sizes in bytes.
-
-    Attributes:
-        connections: open at once, and `per_device`; a device's newest connections win.
-        streams: per device, ever.
-        window: unacknowledged payload bytes per connection, beyond which it is not read.
-        hello_timeout: from the connection to its HELLO.
-        send_timeout: how long a peer may not read what is sent to it.
-        idle_timeout: how long a connection may bring no whole message; clients say something every 30 s, and the largest
-            message takes 128 s at 8 KiB/s.
-        dictionaries: that one connection may send.
-        commit_count, commit_linger: see `Committer`.
-    """
-
-    connections: int = 10_000
-    per_device: int = 4
-    streams: int = 64
-    window: int = 2 << 20
-    hello_timeout: float = 10.0
-    send_timeout: float = 10.0
-    idle_timeout: float = 150.0
-    dictionaries: int = 4
-    commit_count: int = 256
-    commit_linger: float = 0.001
 
 
 class Shared:
@@ -214,9 +185,7 @@ class Session:
                 self._sent_dictionaries += 1
                 if self._sent_dictionaries > self._shared.limits.dictionaries:
                     self._refuse(Code.LIMIT, "too many dictionaries")
-                dictionary = Dictionary.from_bytes(data)
-                if dictionary.version != version:
-                    raise FrameError(f"dictionary {version} has the content of {dictionary.version}")
+                dictionary = Dictionary.from_bytes(data, version)
                 self._shared.keep(self._connection.device, dictionary)
                 if self._codec is self._shared.codec:
                     self._codec = Codec(parent=self._shared.codec)

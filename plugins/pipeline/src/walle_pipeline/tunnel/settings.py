@@ -1,4 +1,4 @@
-"""Settings and counters of the tunnel's client."""
+"""Settings of the tunnel's two sides; counters of its client."""
 
 from __future__ import annotations
 
@@ -36,6 +36,34 @@ class ClientConfig:
     hedge_bytes: int = 256 << 10
     spare_for: float = 300.0
     spare_round_trip: float = 0.03
+
+
+@attrs.frozen
+class Limits:
+    """Bounds of a server. Times in seconds, sizes in bytes.
+
+    Attributes:
+        connections: open at once, and `per_device`; a device's newest connections win.
+        streams: per device, ever.
+        window: unacknowledged payload bytes per connection, beyond which it is not read.
+        hello_timeout: from the connection to its HELLO.
+        send_timeout: how long a peer may not read what is sent to it.
+        idle_timeout: how long a connection may bring no whole message; clients say something every 30 s, and the largest
+            message takes 128 s at 8 KiB/s.
+        dictionaries: that one connection may send.
+        commit_count, commit_linger: see `commit.Committer`.
+    """
+
+    connections: int = 10_000
+    per_device: int = 4
+    streams: int = 64
+    window: int = 2 << 20
+    hello_timeout: float = 10.0
+    send_timeout: float = 10.0
+    idle_timeout: float = 150.0
+    dictionaries: int = 4
+    commit_count: int = 256
+    commit_linger: float = 0.001
 
 
 @attrs.define
