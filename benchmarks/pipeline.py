@@ -446,8 +446,8 @@ def _switches() -> int:
 
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
-    "trigger": trigger, "path": path, "store": store, "window": lambda: window(""), "latency": latency, "ipv": ipv, "memory": memory,
-    "chain": chain, "idle": idle,
+    "trigger": trigger, "path": path, "store": store, "window": lambda: window(""), "latency": latency, "ipv": ipv,
+    "memory": memory, "chain": chain, "idle": idle,
 }  # fmt: skip
 
 

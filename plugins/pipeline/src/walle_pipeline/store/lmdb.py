@@ -242,7 +242,7 @@ def claim(folder: Path) -> int:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(file)
-        raise StoreError(f"{folder}: another process or store uses it") from error
+        raise StoreError(f"{folder}: another process or store uses it ({error.strerror})") from error
     return file
 
 
