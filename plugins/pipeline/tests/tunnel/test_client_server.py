@@ -270,7 +270,7 @@ def test_idle_means_no_timers(tmp_path):
                 async with server.client(outbox, config=config) as client:
                     await client.send("s", b"x")
                     await client.flush(5)
-                    await asyncio.sleep(0.3)
+                    await asyncio.sleep(0.2)
                     steps, step = [], client._links._step
                     client._links._step = lambda now: (steps.append(now), step(now))[1]
                     await asyncio.sleep(0.5)

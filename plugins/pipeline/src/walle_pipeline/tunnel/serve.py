@@ -139,6 +139,9 @@ def serve(
 ) -> None:
     """Serves until SIGINT or SIGTERM; with TLS if a certificate and its key are given (PEM files).
 
+    Over TLS a connection costs 40 KB with uvloop, which the extra `server` installs except on Windows, and 300 KB with
+    asyncio's own loop.
+
     Raises TunnelError if the application cannot start, for example because the sink cannot be opened.
     """
     settings = config(app, host, port, certfile, keyfile)
