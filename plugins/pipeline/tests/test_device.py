@@ -15,7 +15,7 @@ import pytest
 from device_flows import Cloud, events, flows
 from walle_pipeline import Click, Event, Flow, PageEnter, collect, tumbling
 from walle_pipeline.device import Device
-from walle_pipeline.errors import EventError, FlowError, LogError, StoreError
+from walle_pipeline.errors import FlowError, LogError, StoreError
 from walle_pipeline.log import EventLog, read
 from walle_pipeline.sinks import PENDING
 from walle_pipeline.store.collective import CollectiveStore
@@ -404,15 +404,46 @@ class Unknown(Event, frozen=True, tag="unknown"):
     """A kind that the schema does not have."""
 
 
-def test_an_event_that_cannot_be_logged_takes_none_with_it(killed):
-    cloud = Cloud()
-    one = killed(cloud)
+def test_objects_that_cannot_be_logged_are_set_aside(killed):
+    one = killed(Cloud())
     device = one.start()
-    with pytest.raises(EventError, match="not in the schema"):
-        device.feed([Click("a", 1, "u", 1), Unknown("a", 2, "u", 2)])
-    assert device.position == 0
-    device.feed([PageEnter("a", 3, "u", 3)])
-    assert [e.id for e in read(device._log.path)] == [3]
+    bad = [
+        Unknown("a", 2, "u", 2), Click("a", -1), Click(None, 3), object(), Click("a", 3, contents={"x": object()}),
+        Click("a", 3, contents={"x": "x" * 70_000}), Click("a", 3, contents={"x": 1 << 99}), Click("a", 3, widget="\ud800"),
+    ]  # fmt: skip
+    device.feed([Click("a", 1, "u", 1), *bad, PageEnter("a", 3, "u", 3)])
+    assert device.position == 2
+    assert device.pipeline.stats() | {"malformed": len(bad), "received": 2} == device.pipeline.stats()
+    assert [e.id for e in read(device._log.path)] == [1, 3]
+    assert one.start().position == 2
+
+
+def test_a_block_of_the_largest_events_can_be_read_again(killed):
+    one = killed(Cloud())
+    many = [Click("a", n, "u", n, contents={"x": "x" * 65_000}) for n in range(1, 1102)]
+    one.start().feed(many)
+    assert one.start().position == len(many)
+    assert not one.device.reports
+
+
+def test_an_interrupted_call_is_replayed(killed, tmp_path):
+    found = []
+
+    def start(stop):
+        def maybe(event):
+            if stop and event.id == 3:
+                raise KeyboardInterrupt
+            return event.id
+
+        flow = Flow("f")
+        flow.events().map(maybe).to(found)
+        return Device(tmp_path / "i", flow, ahead_ms=None)
+
+    with pytest.raises(KeyboardInterrupt), start(True) as device:
+        device.feed([Click("p", n, "u", n) for n in range(1, 6)])
+    assert found == []
+    start(False).close()
+    assert found == [1, 2, 3, 4, 5]
 
 
 def test_an_item_that_no_store_can_take_stops_nothing(tmp_path):

@@ -115,6 +115,151 @@ def test_a_sink_that_refuses_is_asked_again(run):
     ]  # fmt: skip
 
 
+class Shop:
+    """A store that is full until told otherwise."""
+
+    def __init__(self):
+        self.rows, self.full = {}, True
+
+    def put_many(self, table, rows):
+        if self.full:
+            raise StoreError("full")
+        for key, value, _ in rows:
+            assert key not in self.rows, "one name for two items"
+            self.rows[key] = value
+
+
+@pytest.mark.parametrize("change", ["remove", "replace"])
+def test_what_sinks_of_ended_flows_hold_back_is_offered_again(change):
+    def flow():
+        made = Flow("f")
+        made.events("click").map(lambda e: e.id).to(shop, table="t")
+        return made
+
+    shop = Shop()
+    with Pipeline(flow(), ahead_ms=None) as pipeline:
+        pipeline.feed([Click("p", 5, "u", 1), Click("p", 5, "u", 2)])
+        if change == "remove":
+            pipeline.remove("f")
+        else:
+            pipeline.replace(flow())
+            pipeline.feed([Click("p", 5, "u", 3)])
+        assert pipeline.stats()["sinks_waiting"] == (2 if change == "remove" else 3)
+        shop.full = False
+        pipeline.feed([Exposure("p", 6, "u", 4)])
+        pipeline.retry()
+        assert pipeline.stats()["sinks_waiting"] == 0
+    assert list(shop.rows.values()) == [bytes([n]) for n in (1, 2, 3)][: 2 if change == "remove" else 3]
+
+
+def test_what_is_held_back_at_the_end_is_offered_once_more_and_told(caplog):
+    shop, flow = Shop(), Flow("f")
+    flow.events().map(lambda e: e.id).to(shop)
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed(clicks([1, 2]))
+    assert "hold back 2 items" in caplog.text
+    with pytest.raises(FlowError, match="closed"):
+        pipeline.feed(clicks([3]))
+
+
+def test_an_item_for_which_a_sink_fails_is_set_aside():
+    shop, flow = Shop(), Flow("f")
+    shop.full = False
+    flow.events().map(lambda e: e.id).to(shop, key=lambda n: 10 // (n - 2))
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed(clicks([1, 2, 3]))
+        pipeline.retry()
+        assert [type(f.error) for f in pipeline.failures] == [ZeroDivisionError]
+        assert pipeline.stats() | {"errors": 1, "sinks_waiting": 0} == pipeline.stats()
+    assert list(shop.rows) == [-10, 10]
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, RecursionError, FlowError])
+def test_a_function_does_not_end_the_process(error):
+    def ends(event):
+        if event.id == 2:
+            raise error("no more")
+        return event.id
+
+    found, flow = [], Flow("f")
+    flow.events().map(ends).to(found)
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed(clicks([1, 2, 3]))
+        assert pipeline.stats()["errors"] == 1
+    assert found == [1, 3]
+
+
+def test_no_snapshot_is_taken_in_the_middle_of_events():
+    def stop(event):
+        if event.id == 2:
+            raise KeyboardInterrupt
+        with pytest.raises(FlowError, match="being taken"):
+            pipeline.snapshot()
+
+    flow = Flow("f")
+    flow.events().map(stop).to([])
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed(clicks([1]))
+        assert not pipeline.failures
+        pipeline.snapshot()
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.feed([Click("p", 2, "u", 2)])
+        with pytest.raises(FlowError, match="ended by KeyboardInterrupt"):
+            pipeline.snapshot()
+
+
+def test_what_a_function_feeds_is_taken_after_the_events_of_its_call():
+    found = []
+
+    def more(event):
+        if event.id < 3:
+            pipeline.feed([Click("p", event.time + 10, "u", event.id + 10)])
+        return event.id
+
+    def asks(event):
+        if event.id == 1:
+            pipeline.feed([Exposure("p", 3, "u", 99)])
+        return event.id == 1
+
+    flow = Flow("f")
+    flow.events().map(more).to(found)
+    flow.on(click(where=asks)).map(lambda m: -m.first.id).to(found)
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed(clicks([1, 2, 3]))
+        assert [n for n in found if n > 0] == [1, 2, 3, 99, 11, 12]
+        assert found.count(-1) == 1
+        assert pipeline.stats()["received"] == 6
+
+
+def test_a_condition_may_not_change_flows():
+    flow = Flow("f")
+    flow.on(click(where=lambda e: pipeline.remove("f"))).to([])
+    with Pipeline(flow, ahead_ms=None) as pipeline:
+        pipeline.feed(clicks([1]))
+        assert list(pipeline.flows) == ["f"]
+        assert pipeline.stats()["failed"] == 1
+
+
+def test_times_at_the_limits():
+    century, end = 100 * 365 * 86_400_000, 1 << 53
+    found, flow = [], Flow("f")
+    flow.events().count(tumbling(1)).count(session(end)).map(lambda w: w.value).to(found)
+    with Pipeline(flow, ahead_ms=None, lateness_ms=1 << 70) as pipeline:
+        pipeline.feed([Click("p", t, "u", n) for n, t in enumerate((0, century, end), 1)])
+        pipeline.advance(-(1 << 70))
+        pipeline.advance(1 << 70)
+        pipeline.finish()
+    assert found == [3]
+    for wrong in (
+        lambda: tumbling(end + 1),
+        lambda: hopping(end, 1),
+        lambda: session(end + 1),
+        lambda: Pipeline(lateness_ms=-1),
+    ):
+        with pytest.raises(FlowError):
+            wrong()
+
+
 def test_flows_that_cannot_work_are_refused():
     with pytest.raises(FlowError, match="flow name"):
         Flow("a/b")

@@ -16,7 +16,7 @@ from walle_pipeline.events import Event, Schema
 from walle_pipeline.flow import Flow
 from walle_pipeline.log import EventLog
 from walle_pipeline.pipeline import Pipeline
-from walle_pipeline.segments import PIECE, Segments, append
+from walle_pipeline.segments import PIECE, Segments, append, sized
 from walle_pipeline.sinks import ToTunnel
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Device:
 
     An event is in the log before a flow sees it. A start restores the newest snapshot and replays what the log has after
     it, so sinks are offered some items again: stores and tunnels know them by their names and have each once, provided
-    that the flows' functions give the same for the same, and that 1000 events do not become more items of a tunnel than a
+    that the flows' functions give the same for the same, and that 900 events do not become more items of a tunnel than a
     third of its outbox's `key_window`. Functions and lists as sinks see items again. For example::
 
         with Tunnel(url, device="d1", token="...", outbox="outbox.db") as tunnel:
@@ -90,18 +90,24 @@ class Device:
     # -- what happens -------------------------------------------------------------------------------------------------
 
     def feed(self, events: Iterable[Event]) -> None:
-        """Takes events as they arrive; they survive a killed process when it returns.
+        """Takes events as they arrive; they survive a killed process when it returns. What is no proper event, or takes
+        more than `MAX_EVENT` bytes, goes to ``malformed`` and not into the log.
 
-        Raises, and has then taken none of them: EventError for an event that the schema does not have; LogError if the
-        log cannot be written (disk full) or the device is closed; StoreError or TunnelError if a sink holds back more than
-        it may, or a snapshot is overdue and cannot be taken: feed the same again later. Of a call with more than 1000
-        events each 1000 are taken or not; `position` tells how many.
+        Raises, and has then taken none of them: LogError if the log cannot be written (disk full) or the device is closed;
+        StoreError or TunnelError if a sink holds back more than it may, or a snapshot is overdue and cannot be taken: feed
+        the same again later; FlowError within a user function, which may feed `pipeline`. Of a call with more than 900
+        events each 900 are taken or not; `position` tells how many.
         """
-        some = events if isinstance(events, list) else list(events)
         with self._lock:
+            if self.pipeline._working:
+                raise FlowError("a user function cannot feed the device; it may feed its pipeline")
+            some, bad = self.pipeline.schema.sorted_out(events)
+            some, large = sized(self.pipeline.schema, some)
+            if bad := [*bad, *large]:
+                self.pipeline._refuse("malformed", bad)
             for first in range(0, len(some), PIECE):
                 if piece := self._present(some[first : first + PIECE]):
-                    self._take(len(piece), partial(append, events=piece), partial(self.pipeline.feed, piece))
+                    self._take(len(piece), partial(append, events=piece), partial(self.pipeline._take, piece))
 
     def advance(self, time_ms: int | None = None) -> None:
         """Tells that it is `time_ms` (default: the clock, less the lateness); see `Pipeline.advance`. Raises as `feed`."""
@@ -168,6 +174,8 @@ class Device:
         return [event for event in events if event.time <= bound]
 
     def _take(self, count: int, write: Callable[[EventLog], None], run: Callable[[], None]) -> None:
+        if self._log is None:
+            raise LogError(f"{self._files.folder}: the device is closed")
         self.pipeline.retry()
         soft = self._window() // (self._keep + 3)
         if self._items() - self._given >= 2 * soft and not self.snapshot():

@@ -9,7 +9,6 @@ by step between events, as if each had been fed alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Any
 
 from walle_pipeline._engine import Match
@@ -43,11 +42,13 @@ class Matching:
 
     Attributes:
         busy: is the trigger at work? Then conditions of patterns may be what calls.
+        now: the time that has come.
     """
 
     def __init__(self, trigger: Trigger, guard: Guard) -> None:
         self.trigger, self.guard = trigger, guard
         self.busy = False
+        self.now = 0
         self._tasks: dict[str, Running] = {}  # task of the trigger -> beginning of a flow
         self._stepwise = False
         self._timeouts: list[Match] = []  # not handed over yet: others of their time may follow
@@ -87,9 +88,9 @@ class Matching:
             self._hand_over([(match, match.time) for match in self._fed(events)])
             return
         found: list[Dated] = []
-        for now, some in groupby(events, key=_time):
-            self._pass(now, found)
-            found += [(match, now) for match in self._fed(list(some))]
+        for event in events:
+            self._pass(event.time, found)
+            found += [(match, event.time) for match in self._fed([event])]
         self._hand_over(found)
 
     def advance(self, now: int) -> None:
@@ -121,7 +122,9 @@ class Matching:
             at = deadline if self._stepwise else now
             fired = self.trigger.expire(at)
             self._timeouts += fired.timeouts
-            found += [(match, at) for match in sorted(fired.matches, key=_order)]
+            # the trigger may look at a key later than it could
+            found += [(match, max(at, self.now)) for match in sorted(fired.matches, key=_order)]
+        self.now = max(self.now, now)
 
     def _hand_over(self, found: Iterable[Dated]) -> None:
         for root, batch in self._by_root(found):
@@ -145,10 +148,6 @@ class Matching:
         for task, batch in by_task.items():
             if task in self._tasks:  # else a function has removed its flow
                 yield self._tasks[task], batch
-
-
-def _time(event: Event) -> int:
-    return event.time
 
 
 def _order(match: Match) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -18,15 +19,18 @@ from walle_pipeline.guard import Guard
 from walle_pipeline.matching import Matching
 from walle_pipeline.ordering import Order, pack, unpacked
 from walle_pipeline.running import Failure, RunningFlow, chosen
-from walle_pipeline.sinks import Sink
+from walle_pipeline.sinks import Numbered, Sink
 from walle_pipeline.trigger import Trigger
+
+log = logging.getLogger(__name__)
 
 SNAPSHOT = 2  # version of what `snapshot` writes
 KEPT = 1000  # events kept of each kind that was refused
 
 
 class Pipeline:
-    """Runs flows on the events of a device. Safe to call from several threads: one call runs at a time.
+    """Runs flows on the events of a device. Safe to call from several threads: one call runs at a time. What a user function
+    feeds is taken after the call that it is part of; conditions of patterns may not change flows.
 
     Args:
         flows: to begin with.
@@ -56,6 +60,8 @@ class Pipeline:
         partials: int = 4096,
         kept: int = 1 << 20,
     ) -> None:
+        if lateness_ms < 0 or dedupe_ms < 0:
+            raise FlowError(f"lateness_ms {lateness_ms}, dedupe_ms {dedupe_ms}: wanted no negative time")
         self.schema = schema if schema is not None else Schema.BASIC
         self.trigger = Trigger(self.schema, partials=partials, kept=kept)
         self.order = Order(lateness_ms)
@@ -67,6 +73,11 @@ class Pipeline:
         self._guard = Guard(seconds, memory)
         self._matching = Matching(self.trigger, self._guard)
         self._lock = threading.RLock()
+        self._asked: deque[Callable[[], None]] = deque()  # what is to be done
+        self._working = self._closed = False
+        self._broken: BaseException | None = None  # what left the pipeline in the middle of some events
+        self._leaving: list[Sink] = []  # of flows that have ended, while they hold items back
+        self._names: dict[str, Any] = {}  # prefix of names that a flow gave -> how far it had numbered them
         for flow in flows:
             self.add(flow)
 
@@ -75,12 +86,20 @@ class Pipeline:
     def add(self, flow: Flow) -> None:
         """Starts a flow; it sees events from now on. Raises FlowError if there is one of its name, or it cannot work."""
         with self._lock:
+            self._changes()
             if flow.name in self.flows:
                 raise FlowError(f"a flow {flow.name!r} runs already; replace or remove it")
             self._check_kinds(flow)
             running = RunningFlow(flow, self._guard)
             self._matching.add(flow.name, running)
             self.flows[flow.name] = running
+            for sink in running.sinks:
+                if isinstance(sink, Numbered) and sink.prefix in self._names:
+                    sink.restore(self._names.pop(sink.prefix))
+
+    def _changes(self) -> None:
+        if self._matching.busy:
+            raise FlowError("a condition of a pattern may not change flows")
 
     def _check_kinds(self, flow: Flow) -> None:
         known = self.schema.kinds
@@ -92,17 +111,37 @@ class Pipeline:
                 )
 
     def remove(self, name: str) -> None:
-        """Ends a flow; windows that are open do not close. Raises FlowError if there is none of that name."""
+        """Ends a flow; windows that are open do not close. What its sinks hold back is offered again until it is taken.
+
+        Raises FlowError if there is none of that name.
+        """
         with self._lock:
+            self._changes()
             running = self.flows.pop(name, None)
             if running is None:
                 raise FlowError(f"no flow {name!r} runs; there are {', '.join(self.flows) or 'none'}")
             self._matching.remove(running)
-            running.close()
+            self.counts["errors"] += running.counts["errors"]
+            for sink in running.sinks:
+                sink.retry()
+                if isinstance(sink, Numbered):  # a flow of this name goes on: names are not given twice
+                    self._names[sink.prefix] = sink.snapshot()
+            leaving = [sink for sink in running.sinks if sink.waiting]
+            self._leaving += leaving
+            running.close(but=leaving)
+
+    def _let_go(self) -> None:
+        """Offers again what sinks of ended flows hold back, before what comes now."""
+        for sink in self._leaving:
+            sink.retry()
+            if not sink.waiting:
+                sink.close()
+        self._leaving = [sink for sink in self._leaving if sink.waiting]
 
     def replace(self, flow: Flow) -> None:
         """Puts `flow` in the place of the one of its name; no event is lost. Raises FlowError, and keeps the old one."""
         with self._lock:
+            self._changes()
             self._check_kinds(flow)
             RunningFlow(flow, self._guard).close()
             Trigger(self.schema).add(
@@ -119,11 +158,8 @@ class Pipeline:
 
         Raises StoreError or TunnelError if a sink has refused more than it may hold back; all events have been taken.
         """
-        with self._lock:
-            good, bad = self.schema.sorted_out(events)
-            if bad:
-                self._refuse("malformed", bad)
-            self._take(good)
+        good, bad = self.schema.sorted_out(events)
+        self._take(good, bad)
 
     def feed_encoded(self, data: bytes) -> None:
         """Takes a MessagePack array of events; what is none goes to ``malformed``."""
@@ -131,43 +167,73 @@ class Pipeline:
             events, bad = self.schema.decode_batch(data)
         except EventError as error:
             events, bad = [], [(data[:1024], error)]
-        with self._lock:
+        self._take(events, bad)
+
+    def _take(self, events: list[Event], bad: Sequence[Any] = ()) -> None:
+        def work() -> None:
             if bad:
                 self._refuse("malformed", bad)
-            self._take(events)
+            due, late = self.order.add(self._admitted(events))
+            if late:
+                self._refuse_late(late)
+            self._run(due)
+            self._advance()
 
-    def _take(self, events: list[Event]) -> None:
-        due, late = self.order.add(self._admitted(events))
-        if late:
-            self._refuse_late(late)
-        self._run(due)
-        self._advance()
-        self._check()
+        self._work(work)
+
+    def _work(self, what: Callable[[], None]) -> None:
+        """Does `what`, after what is being done if a user function asks for it.
+
+        Raises StoreError or TunnelError if a sink holds back more than it may.
+        """
+        with self._lock:
+            if self._closed:
+                raise FlowError("the pipeline is closed")
+            self._asked.append(what)
+            if self._working:
+                return
+            self._working = True
+            try:
+                self._let_go()
+                while self._asked:
+                    self._asked.popleft()()
+            except BaseException as error:
+                self._broken = error
+                raise
+            finally:
+                self._working = False
+            self._check()
 
     def advance(self, time_ms: int | None = None) -> None:
         """Tells that it is `time_ms` (default: the clock, less the lateness): windows close, partial matches end."""
-        with self._lock:
-            now = self._clock() - self.order.lateness if time_ms is None else min(time_ms, MAX_TIME)
-            self._run(self.order.advance(now))
+
+        def work() -> None:
+            now = self._clock() - self.order.lateness if time_ms is None else time_ms
+            self._run(self.order.advance(min(now, MAX_TIME)))
             self._advance()
-            self._check()
+
+        self._work(work)
 
     def finish(self) -> None:
         """Tells that no event follows: everything that waits is decided. Sinks get what they have refused once more."""
-        with self._lock:
+
+        def work() -> None:
             due = self.order.finish()
             self._run(due)
             self._matching.finish(max(self.order.watermark, due[-1].time if due else 0))
             for running in list(self.flows.values()):
                 running.advance(1 << 62)
-            self.retry()
+            self._retry()
+
+        self._work(work)
 
     def retry(self) -> None:
         """Offers what sinks hold back again. Raises StoreError or TunnelError if it is still more than they may."""
-        with self._lock:
-            for sink in self.sinks:
-                sink.retry()
-            self._check()
+        self._work(self._retry)
+
+    def _retry(self) -> None:
+        for sink in self.sinks:
+            sink.retry()
 
     @property
     def deadline(self) -> int | None:
@@ -179,11 +245,22 @@ class Pipeline:
             return min((t for t in times if t is not None), default=None)
 
     def close(self) -> None:
-        """Ends all flows and the pipeline's thread."""
+        """Ends all flows and the pipeline's thread; sinks get what they have refused once more. Calling it again does
+        nothing; after it, `feed` raises FlowError.
+        """
         with self._lock:
-            for running in self.flows.values():
-                running.close()
-            self._guard.close()
+            if self._working:
+                self._asked.append(self.close)
+            elif not self._closed:
+                self._closed = True
+                self._retry()
+                if left := sum(sink.waiting for sink in self.sinks):
+                    log.warning("the pipeline ends while sinks hold back %d items", left)
+                for running in self.flows.values():
+                    running.close()
+                for sink in self._leaving:
+                    sink.close()
+                self._guard.close()
 
     def __enter__(self) -> Self:
         return self
@@ -195,9 +272,9 @@ class Pipeline:
 
     @property
     def sinks(self) -> list[Sink]:
-        """Where the flows end."""
-        nodes = (node for running in self.flows.values() for node in running.nodes)
-        return [node.operator for node in nodes if isinstance(node.operator, Sink)]
+        """Where the flows end, those first that have ended and still hold items back."""
+        running = (sink for flow in self.flows.values() for sink in flow.sinks)
+        return list(dict.fromkeys((*self._leaving, *running)))
 
     @property
     def failures(self) -> list[Failure]:
@@ -211,16 +288,24 @@ class Pipeline:
             waiting = sum(sink.waiting for sink in self.sinks)
             return {
                 **dict.fromkeys(("received", "late", "future", "malformed", "duplicates"), 0), **self.counts, **self.trigger.stats(),
-                "errors": errors, "reordering": len(self.order.waiting), "sinks_waiting": waiting,
+                "errors": self.counts["errors"] + errors, "reordering": len(self.order.waiting), "sinks_waiting": waiting,
             }  # fmt: skip
 
     def snapshot(self) -> bytes:
         """All state: with it, a pipeline of the same flows goes on as if it had not stopped.
 
         What sinks hold back is not in it: feed again the events since the last time `stats` showed no ``sinks_waiting``.
-        Raises FlowError if a flow holds values that MessagePack does not have.
+        Raises FlowError if a flow holds values that MessagePack does not have, within a user function, and if an exception
+        (KeyboardInterrupt) ended a call in the middle: then restore the snapshot before, and feed again what followed it.
         """
         with self._lock:
+            if self._working or self._broken is not None:
+                why = (
+                    "some events are being taken"
+                    if self._working
+                    else f"a call was ended by {self._broken!r}"
+                )
+                raise FlowError(f"no snapshot: {why}")
             try:
                 state = {
                     "version": SNAPSHOT,
@@ -231,7 +316,7 @@ class Pipeline:
                     "flows": {name: running.snapshot() for name, running in self.flows.items()},
                 }
                 return msgspec.msgpack.encode(state)
-            except (TypeError, ValueError, OverflowError) as error:
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 raise FlowError(f"no snapshot: {error}") from error
 
     def restore(self, data: bytes) -> None:
@@ -245,7 +330,7 @@ class Pipeline:
             if version != SNAPSHOT:
                 raise LogError(f"snapshot of version {version}, this is {SNAPSHOT}; start without it")
             with self._lock:
-                self.order.watermark = state["watermark"]
+                self.order.watermark = self._matching.now = state["watermark"]
                 self.order.waiting = unpacked(self.schema, state["waiting"])
                 self._seen = {(key, id): when for key, id, when in state["seen"]}
                 self.trigger.restore(state["trigger"])
@@ -260,6 +345,7 @@ class Pipeline:
             TypeError,
             ValueError,
             AttributeError,
+            RecursionError,
         ) as error:
             raise LogError(f"damaged snapshot: {error}; start without it") from error
 
@@ -296,7 +382,7 @@ class Pipeline:
             del self._seen[next(iter(self._seen))]
         return kept
 
-    def _refuse(self, name: str, items: list[Any]) -> None:
+    def _refuse(self, name: str, items: Sequence[Any]) -> None:
         self.refused[name] += items
         self.counts[name] += len(items)
 

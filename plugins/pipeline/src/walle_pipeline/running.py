@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
 from typing import Any
 
 import attrs
 
-from walle_core.errors import WalleError
 from walle_pipeline.batch import Batch
 from walle_pipeline.contract import Operator
 from walle_pipeline.errors import FlowError
 from walle_pipeline.flow import Flow, Node, Root
 from walle_pipeline.guard import Guard, Watched
+from walle_pipeline.sinks import Sink
 
 KEPT_FAILURES = 1000  # per flow
 
@@ -64,7 +64,11 @@ class Running:
                 try:
                     results.extend(map(function, values))
                     break
-                except Exception as error:
+                except KeyboardInterrupt:
+                    raise
+                except (
+                    BaseException
+                ) as error:  # also of code that wants to end the process: it has no right to
                     at = len(results) + len(failed)
                     if at == len(
                         source
@@ -92,8 +96,6 @@ class Running:
         assert self.operator is not None
         try:
             made = self.operator.process(batch, port)
-        except WalleError:
-            raise
         except Exception as error:  # of an operator, not of a function that it calls: the batch is set aside
             for value, time, key in zip(batch.values, batch.times, batch.keys, strict=True):
                 self.fail(value, time, key, error)
@@ -141,8 +143,6 @@ class RunningFlow:
             if operator is not None and (deadline := operator.deadline) is not None and deadline <= time:
                 try:
                     made = operator.advance(time)
-                except WalleError:
-                    raise
                 except Exception as error:
                     running.fail(None, time, None, error)
                     continue
@@ -169,10 +169,15 @@ class RunningFlow:
             if running.operator is not None and one is not None:
                 running.operator.restore(one)
 
-    def close(self) -> None:
-        """Ends all operators."""
+    @property
+    def sinks(self) -> list[Sink]:
+        """Where it ends."""
+        return [node.operator for node in self.nodes if isinstance(node.operator, Sink)]
+
+    def close(self, but: Sequence[Operator] = ()) -> None:
+        """Ends all operators, except some."""
         for running in self.nodes:
-            if running.operator is not None:
+            if running.operator is not None and running.operator not in but:
                 running.operator.close()
 
 

@@ -17,7 +17,7 @@ from typing import IO
 from zlib import crc32
 
 from walle_pipeline.errors import EventError, LogError
-from walle_pipeline.events import Event, Schema
+from walle_pipeline.events import MAX_EVENT, Event, Schema
 from walle_pipeline.log import Damage, EventLog, read_blocks
 
 try:
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MAGIC = b"walle snapshot 1\n"
 HEAD = struct.Struct("<II")
-PIECE = 1000  # events of a block at most
+PIECE = 900  # events of a block at most: one of the largest events stays below log.MAX_BLOCK
 
 
 class Segments:
@@ -150,6 +150,23 @@ class Segments:
                 if at < oldest:
                     with contextlib.suppress(OSError):
                         file_path.unlink()
+
+
+def sized(schema: Schema, events: list[Event]) -> tuple[list[Event], list[tuple[Event, EventError]]]:
+    """Those that a block can hold, and others with the reason: contents that cannot be packed or are too large."""
+    good: list[Event] = []
+    bad: list[tuple[Event, EventError]] = []
+    for event in events:
+        try:
+            size = len(schema.rest(event))
+        except Exception as error:
+            bad.append((event, EventError(f"the event cannot be packed: {error}")))
+            continue
+        if size > MAX_EVENT:
+            bad.append((event, EventError(f"an event of {size} bytes; at most {MAX_EVENT} are allowed")))
+        else:
+            good.append(event)
+    return good, bad
 
 
 def append(opened: EventLog, events: list[Event]) -> None:

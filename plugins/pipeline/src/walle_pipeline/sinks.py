@@ -26,7 +26,8 @@ def payload(value: Any) -> bytes:
 
 
 class Sink(Operator):
-    """Ends a stream. What a target refuses for now is kept, in order, and offered again with the next item.
+    """Ends a stream. What a target refuses for now is kept, in order, and offered again with the next item; what it can
+    never take, or fails at, goes to the side output ``errors``.
 
     Subclasses fill `write`. Nothing is dropped in silence: the pipeline raises the target's error when `PENDING` items
     wait, once all events have passed all steps.
@@ -40,7 +41,7 @@ class Sink(Operator):
     name = "sink"
 
     def __init__(self) -> None:
-        self.pending: deque[Any] = deque()
+        self.pending: deque[tuple[Batch, Any]] = deque()  # items, and what `write` is given for them
         self.waiting = self.refused = self.taken = 0
         self.error: Exception | None = None
 
@@ -57,7 +58,7 @@ class Sink(Operator):
 
     def process(self, batch: Batch, port: int = 0) -> None:
         """See Operator."""
-        self.pending.append((len(batch), self.prepare(batch)))
+        self.pending.append((batch, self.prepare(batch)))
         self.waiting += len(batch)
         self.taken += len(batch)
         self.retry()
@@ -65,13 +66,28 @@ class Sink(Operator):
     def retry(self) -> None:
         """Offers what waits again."""
         while self.pending:
+            batch, prepared = self.pending[0]
             try:
-                self.write(self.pending[0][1])
+                self.write(prepared)
             except (StoreError, TunnelError, OSError) as error:
                 self.refused += 1
                 self.error = error
                 return
-            self.waiting -= self.pending.popleft()[0]
+            except Exception as error:
+                self.pending.popleft()
+                parts = self.parts(batch, prepared) if len(batch) > 1 else []
+                self.pending.extendleft(reversed(parts))
+                if not parts:
+                    self.waiting -= len(batch)
+                    for item in zip(batch.values, batch.times, batch.keys, strict=True):
+                        self.context.fail(*item, error)
+                continue
+            self.pending.popleft()
+            self.waiting -= len(batch)
+
+    def parts(self, batch: Batch, prepared: Any) -> list[tuple[Batch, Any]]:
+        """Smaller pieces to be tried one by one after `write` has failed at all of them; none if that is not possible."""
+        return []
 
     def check(self) -> None:
         """Raises the target's error if more than `PENDING` items wait."""
@@ -109,7 +125,7 @@ class ToList(Sink):
 class Numbered(Sink):
     """Names items so that those written again after a crash are known: flow, key, time, number among equals.
 
-    Subclasses fill `put`. An item that the target can never take goes to the side output ``errors``.
+    Subclasses fill `put`.
     """
 
     def __init__(self, flow: str) -> None:
@@ -143,20 +159,18 @@ class Numbered(Sink):
         return batch, names
 
     def put(self, batch: Batch, names: list[str]) -> None:
-        """Hands items and their names over. Raises as `write`, InputError if it can never be taken."""
+        """Hands items and their names over. Raises as `write`, and anything else if it can never be taken."""
         raise NotImplementedError
 
     def write(self, prepared: Any) -> None:
         """See Sink."""
-        batch, names = prepared
-        try:
-            self.put(batch, names)
-        except InputError as error:
-            if len(names) == 1:
-                self.context.fail(batch.values[0], batch.times[0], batch.keys[0], error)
-                return
-            for at in range(len(names)):
-                self.write((batch.part(at, at + 1), names[at : at + 1]))
+        self.put(*prepared)
+
+    def parts(self, batch: Batch, prepared: Any) -> list[tuple[Batch, Any]]:
+        """See Sink. Items that are put again are known by their names."""
+        names = prepared[1]
+        each = [(batch.part(at, at + 1), names[at : at + 1]) for at in range(len(batch))]
+        return [(one, (one, name)) for one, name in each]
 
     def snapshot(self) -> Any:
         """See Operator."""
