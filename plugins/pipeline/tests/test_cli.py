@@ -3,9 +3,10 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
-from walle_pipeline import Click, PageEnter
+from walle_pipeline import Click, Event, PageEnter, Schema
 from walle_pipeline.log import EventLog
 
 from walle_core.cli import main
@@ -77,6 +78,54 @@ def test_graph_and_show(folder, capsys):
     assert (folder / "flow.png").read_bytes()[:4] == b"\x89PNG"
     _, out, _ = walle(capsys, "show", "phone.log")
     assert [json.loads(line)["id"] for line in out.splitlines()] == [1, 2, 3]
+
+
+class Bought(Event, frozen=True, tag="bought"):
+    """A kind that the command does not know."""
+
+    item: str = ""
+    price: float = 0.0
+
+
+class OtherClick(Event, frozen=True, tag="click"):
+    """A kind of a known name, with other fields."""
+
+    x: int = 0
+
+
+def test_show_prints_kinds_that_it_does_not_know(folder, capsys):
+    for kind in (Bought, OtherClick):
+        with EventLog(f"{kind.__name__}.log", Schema(kind, PageEnter)) as log:
+            log.append(
+                [PageEnter("item", 1, "ann", 1), kind("item", 2, "ann", 2, 0, {"n": 3}, 7), kind("item", 3)]
+            )
+        code, out, err = walle(capsys, "show", f"{kind.__name__}.log")
+        found = [json.loads(line) for line in out.splitlines()]
+        assert (code, err) == (0, "")
+        assert [e["kind"] for e in found] == [
+            "page_enter",
+            str(kind.__struct_config__.tag),
+            str(kind.__struct_config__.tag),
+        ]
+        assert found[1]["contents"] == {"n": 3}
+        assert 7 in found[1].get("fields", found[1].values())
+
+
+def test_long_lines_are_set_aside_in_bounded_memory(folder, capsys):
+    good = b'{"kind":"click","page":"item","time":6,"key":"u","widget":"w"}\r\n'
+    with open("long.jsonl", "wb") as file:
+        file.write(good)
+        file.writelines(b'"' + b"x" * (1 << 20) for _ in range(64))
+        file.write(b"\n" + good + b"y" * 70_000)
+    tracemalloc.start()
+    code, out, err = walle(capsys, "run", "flow.py", "--events", "long.jsonl", "--json")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert code == 0
+    assert json.loads(out)["received"] == 2
+    assert "line 2 set aside: a line of 67108929 bytes; at most 65536 are allowed" in err
+    assert "line 4 set aside" in err
+    assert peak < 16 << 20
 
 
 def test_dict_train(folder, capsys):

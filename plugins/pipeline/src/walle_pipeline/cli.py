@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,6 @@ from walle_core.cli.common import json_option, print_json, print_table, progress
 if TYPE_CHECKING:
     from walle_pipeline.events import Event, Schema
     from walle_pipeline.flow import Flow
-
-TOLD = 10  # bad lines that are named one by one
 
 file_argument = click.argument("flow_file", metavar="FLOW.py", type=click.Path(exists=True, dir_okay=False))
 events_option = click.option(
@@ -69,39 +66,6 @@ def loaded(flow_file: str) -> tuple[list[Flow], Schema]:
     return flows, schema if isinstance(schema, Schema) else Schema.BASIC
 
 
-def events_of(log: str, schema: Schema) -> Iterator[Event]:
-    """The events of an event log or of JSON lines; damage goes to standard error and is passed over."""
-    from walle_pipeline.errors import EventError
-    from walle_pipeline.log import MAGIC, Damage, read
-
-    with open(log, "rb") as file:
-        packed = file.read(len(MAGIC)) == MAGIC
-    told = 0
-
-    def tell(where: str, reason: object) -> None:
-        nonlocal told
-        told += 1
-        if told <= TOLD:
-            click.echo(f"walle: {log}, {where} set aside: {reason}", err=True)
-
-    if packed:
-        for found in read(log, schema):
-            if isinstance(found, Damage):
-                tell(f"bytes {found.start} to {found.end}", found.reason)
-            else:
-                yield found
-    else:
-        with open(log, "rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    try:
-                        yield schema.decode(line, "json")
-                    except EventError as error:
-                        tell(f"line {number}", error)
-    if told > TOLD:
-        click.echo(f"walle: {log}: {told - TOLD} more were set aside", err=True)
-
-
 def _finished(pipeline: Any, seconds: float, as_json: bool) -> None:
     stats = pipeline.stats()
     for failure in pipeline.failures[:5]:
@@ -120,6 +84,7 @@ def _finished(pipeline: Any, seconds: float, as_json: bool) -> None:
 
 
 def _run(flow_file: str, log: str, lateness_ms: int, speed: float | None, as_json: bool) -> None:
+    from walle_pipeline.lines import events_of
     from walle_pipeline.pipeline import Pipeline
 
     flows, schema = loaded(flow_file)
@@ -189,6 +154,7 @@ def explain(flow_file: str, log: str, task: str | None, key: str | None, last: i
     from walle_pipeline.errors import FlowError
     from walle_pipeline.explain import explain as attempts_of
     from walle_pipeline.flow import Root
+    from walle_pipeline.lines import events_of
 
     flows, schema = loaded(flow_file)
     if task is not None and task not in [f.name for f in flows]:
@@ -247,11 +213,11 @@ def graph(flow_file: str, path: str | None) -> None:
 )
 @click.argument("log", type=click.Path(exists=True, dir_okay=False))
 def show(log: str) -> None:
-    """Print the events of an event log as JSON lines."""
-    from walle_pipeline.events import Schema
+    """Print the events of an event log as JSON lines; fields of kinds that Walle does not have by their order."""
+    from walle_pipeline.lines import shown
 
-    for event in events_of(log, Schema.BASIC):
-        sys.stdout.write(Schema.BASIC.encode(event, "json").decode() + "\n")
+    for line in shown(log):
+        sys.stdout.write(line + "\n")
 
 
 @click.group("dict")

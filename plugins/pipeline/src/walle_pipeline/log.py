@@ -93,7 +93,9 @@ class EventLog:
         """Adds events. Raises EventError for one that the schema does not have, LogError as `flush`."""
         for event in events:
             self.packer.add(event)
-            if len(self.packer) >= self.block:
+            if (
+                len(self.packer) >= self.block or self.packer.nbytes >= MAX_BLOCK // 2
+            ):  # longer ones are not read
                 self.flush()
 
     def flush(self) -> None:
