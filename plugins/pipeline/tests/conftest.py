@@ -25,3 +25,20 @@ def run():
     yield start
     for pipeline in made:
         pipeline.close()
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """Makes devices that are killed and started again."""
+    from device_flows import Killed
+
+    made = []
+
+    def make(cloud, **settings):
+        made.append(Killed(tmp_path / f"device-{len(made)}", cloud, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.device is not None:
+            one.device.close()

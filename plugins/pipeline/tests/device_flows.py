@@ -15,6 +15,7 @@ from walle_pipeline import (
     session,
     tumbling,
 )
+from walle_pipeline.device import Device
 
 KEYS = [f"user/{i}" for i in range(5)]
 
@@ -80,3 +81,33 @@ class Cloud:
 
     def stream(self, name):
         return [payload for (stream, _), payload in self.sent.items() if stream == name]
+
+
+class Killed:
+    """Starts a device over and over on nothing but its files, as a killed process leaves them."""
+
+    def __init__(self, folder, cloud, **settings):
+        self.folder, self.cloud, self.settings, self.device = folder, cloud, settings, None
+
+    def start(self):
+        if self.device is not None:  # ends without a word: what is not in the files is gone
+            self.device._log._file.close()
+            self.device.pipeline.close()
+            self.device._files.close()
+        self.device = Device(
+            self.folder, *flows(self.cloud.tunnel, self.cloud.store), ahead_ms=None, **self.settings
+        )
+        return self.device
+
+
+def whole(some, tmp_path, sizes=(), **settings):
+    """What an uninterrupted run gives, fed with so many events at a time, then all that are left."""
+    cloud, at = Cloud(), 0
+    with Device(
+        tmp_path / "whole", *flows(cloud.tunnel, cloud.store), ahead_ms=None, snapshot_every=10**9, **settings
+    ) as device:
+        for size in (*sizes, len(some)):
+            device.feed(some[at : at + size])
+            at += size
+        device.finish()
+    return cloud
