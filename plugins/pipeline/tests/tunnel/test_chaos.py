@@ -42,7 +42,14 @@ async def deliver(folder, weather, seed, count):
                 for payload in payloads:
                     outbox.put("s", payload)
                     await asyncio.sleep(dice.random() * 0.01)
+                async with asyncio.timeout(30):
+                    while weather.cut and not proxy.cuts:  # how many chunks there are is a matter of timing
+                        payloads.append(b"more")
+                        outbox.put("s", b"more")
+                        await asyncio.sleep(0.01)
                 await until(lambda: not len(outbox), 30)
+                if weather.cut:
+                    await until(lambda: client.stats.connects > 1)
                 stats = client.stats
         stored = [r.payload for r in await server.stored()]
     return payloads, stored, stats, proxy
