@@ -22,7 +22,18 @@ PLUGIN, ROOT = HERE.parent, HERE.parents[2]
 HOME = ROOT / "build/neon"
 TOOLS = ("qemu-aarch64-static", "aarch64-linux-gnu-g++", "apt-get", "dpkg-deb")
 PYTHON = (3, 11)  # Debian's, and the one that must build for it
-PACKAGES = ("numpy", "pytest", "attrs", "pluggy", "click", "rich", "hypothesis", "ml_dtypes", "onnx", "pillow")
+PACKAGES = (
+    "numpy",
+    "pytest",
+    "attrs",
+    "pluggy",
+    "click",
+    "rich",
+    "hypothesis",
+    "ml_dtypes",
+    "onnx",
+    "pillow",
+)
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")
 SOURCES = {".py", ".pyx", ".pxd", ".pyi", ".hpp", ".h", ".cpp", ".k", ".toml"}
 CPUS = (

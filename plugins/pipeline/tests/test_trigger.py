@@ -2,6 +2,7 @@
 
 import gc
 import random
+import sys
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from walle_pipeline import (
     PageEnter,
     PageExit,
     Schema,
+    Scroll,
     Trigger,
     click,
     event,
@@ -25,6 +27,7 @@ from walle_pipeline import (
     page_visit,
     scroll,
 )
+from walle_pipeline._engine import Engine
 from walle_pipeline._packing import Packer
 from walle_pipeline.errors import EventError, FlowError
 
@@ -150,6 +153,15 @@ def test_partial_matches_are_bounded_and_cuts_counted():
     assert small.stats() | {"cut": 1, "partials": 0, "keys": 0} == small.stats()
 
 
+def test_a_match_that_waited_for_one_that_was_cut_is_reported():
+    trigger = Trigger(kept=10_000)
+    trigger.add("t", event("*", "a").repeat(0, None).next(click("*")).within(None).span())
+    events = [e(PageEnter, 0, 0, "a"), e(PageEnter, 1, 1, "b"), e(Click, 2, 2, "b")]
+    assert run(trigger, events) == [], "one that began earlier may still match"
+    assert run(trigger, [e(Exposure, 3 + i, 3 + i, "b", text="x" * 100) for i in range(200)]) == [("t", (2,))]
+    assert trigger.stats() | {"cut": 1, "keys": 0} == trigger.stats()
+
+
 def test_a_condition_that_raises_is_false_and_reported():
     trigger = Trigger()
     trigger.add("a", click("item", where=lambda x: x.contents["price"] > 3))
@@ -192,6 +204,23 @@ def test_more_pages_than_are_numbered():
     assert list(match.span) == events
 
 
+def test_pages_that_have_no_number_any_more_come_back_from_a_snapshot():
+    state = None
+    for pages in (65536, 4):
+        engine = Engine(Schema.BASIC, pages=pages)
+        trigger = Trigger()
+        trigger.engine = engine
+        trigger.add("visit", page_enter("*").followed_by(click("*")).within(None).span())
+        if state is None:
+            trigger.feed(
+                [*(e(PageExit, 0, 0, f"p{n}") for n in range(9)), e(PageEnter, 1, 1, "shop", text="x")]
+            )
+            state = trigger.snapshot()
+    trigger.restore(state)
+    (match,) = trigger.feed([e(Click, 2, 2, "shop")]).matches
+    assert [(x.page, x.id, x.contents) for x in match.span] == [("shop", 1, {"text": "x"}), ("shop", 2, {})]
+
+
 def test_closed_keys_leave_nothing_behind():
     trigger = Trigger()
     trigger.add("visit", page_visit("item"))
@@ -205,6 +234,56 @@ def test_closed_keys_leave_nothing_behind():
             == 1
         )
     assert trigger.stats() | {"keys": 0, "partials": 0, "matches": 1000} == trigger.stats()
+
+
+def test_keys_that_wait_are_packed_and_nobody_sees_it():
+    rng = random.Random(3)
+    names = [f"user-{n}" for n in range(3000)] + ["", "\ud800", "é" * 300, "x" * 5000, "\0", "\1user-1"]
+    visits = [(name, instance) for name in names for instance in (0, 1, 2**64 - 1)]
+    first = [e(PageEnter, n, n, key=key, instance=i, n=n) for n, (key, i) in enumerate(visits)]
+    second = [e(Scroll, 20_000 + n, 20_000 + n, key=key, instance=i) for n, (key, i) in enumerate(visits)]
+    last = [e(PageExit, 40_000 + n, 40_000 + n, key=key, instance=i) for n, (key, i) in enumerate(visits)]
+    for events in (second, last):
+        rng.shuffle(events)
+    found = []
+    for awake in (8, 10**6):
+        trigger = Trigger(awake=awake)
+        trigger.add("visit", page_visit("item").within(10**6))
+        trigger.add("past", page_enter("item").followed_by(scroll("item")).repeat(1, 3).within(None))
+        trigger.add("any", click("*").followed_by_any(scroll("*")).after_match("no_skip"))
+        for some in (first, second):
+            trigger.feed(some)
+        stats = trigger.stats()
+        assert stats["awake"] <= 16 if awake == 8 else stats["awake"] == stats["keys"]
+        state = trigger.snapshot()
+        fired = trigger.feed(last).matches
+        found.append([(m.task, m.key, tuple(m.span)) for m in fired])
+        again = Trigger(awake=awake)
+        for task, some in trigger.patterns.items():
+            again.add(task, *some)
+        again.restore(state)
+        assert [(m.task, m.key, tuple(m.span)) for m in again.feed(last).matches] == found[-1]
+    assert found[0] == found[1]
+    spans = {(m[1], m[2][0].instance): [x.id for x in m[2]] for m in found[0] if m[0] == "visit"}
+    ids = {(x.key, x.instance): [x.id] for x in first}
+    for x in (*second, *last):
+        ids[x.key, x.instance].append(x.id)
+    assert spans == ids
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=200), st.sampled_from([1, 2, 5, 4096]))
+def test_keys_come_and_go(steps, awake):
+    trigger, waiting = Trigger(awake=awake), {}
+    trigger.add("t", page_enter("item").followed_by(page_exit("item")).after_match("no_skip"))
+    for number, (key, enter) in enumerate(steps):
+        fired = trigger.feed([e(PageEnter if enter else PageExit, 1, number, key=f"k{key}")]).matches
+        if enter:
+            waiting.setdefault(key, []).append(number)
+            assert fired == []
+        else:
+            assert [m.first.id for m in fired] == waiting.pop(key, [])
+        assert trigger.stats()["keys"] == len(waiting)
 
 
 @settings(max_examples=300, deadline=None)
@@ -355,6 +434,22 @@ def test_timeouts_are_reported_once_whatever_changes():
             trigger.add("B", pattern.within(100))
             trigger.restore(state)
         assert [m.task for m in trigger.expire(200_000).timeouts] == ["B"], change
+
+
+def test_a_timeout_is_not_reported_again_where_a_longer_pattern_goes_on():
+    steps = page_enter("a").followed_by(click("a")).optional().followed_by(exposure("a"))
+    trigger = Trigger()
+    trigger.add("long", steps.within(None))
+    trigger.add("short", steps.within(0.004).timeouts())
+    events = [e(PageEnter, 3, 1, "a"), e(Scroll, 12, 2, "a"), e(Click, 13, 3, "a"), e(Scroll, 15, 4, "a")]
+    assert [(m.task, m.time) for x in events for m in trigger.feed([x]).timeouts] == [("short", 7)]
+
+
+def test_a_condition_that_asks_to_exit_is_false():
+    trigger = Trigger()
+    trigger.add("a", click("item", where=lambda x: sys.exit(1)))
+    assert run(trigger, [e(Click, 1, 1), e(Click, 2, 2)]) == []
+    assert trigger.stats()["failed"] == 2
 
 
 def test_removed_patterns_leave_no_partial_matches():

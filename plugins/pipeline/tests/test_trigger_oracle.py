@@ -76,9 +76,9 @@ def got(fired):
 
 
 @settings(max_examples=1500, deadline=None)
-@given(st.lists(patterns(), min_size=1, max_size=4), sequences())
-def test_engine_agrees_with_oracle(made, events):
-    trigger = Trigger()
+@given(st.lists(patterns(), min_size=1, max_size=4), sequences(), st.sampled_from([1, 4096]))
+def test_engine_agrees_with_oracle(made, events, awake):
+    trigger = Trigger(awake=awake)
     for number, pattern in enumerate(made):
         trigger.add(f"t{number}", pattern)
     found = [m for e in events for m in trigger.feed([e]).matches]

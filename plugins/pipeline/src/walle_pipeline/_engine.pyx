@@ -8,6 +8,7 @@ from collections import deque
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.pair cimport pair
@@ -17,8 +18,8 @@ from libcpp.vector cimport vector
 from walle_pipeline.packed cimport Base, Row, get_row, put_row, string_view
 
 from walle_pipeline.matcher cimport (
-    Exit, Field, Fields, Found, Held, Holder, Kept, Key, Known, Matcher, Node, Partial, Pattern, Position, Rest, Symbol, adopt,
-    compile_symbol, expire_into, field, finish_into, purge_into, slot_of,
+    NO_SLOT, Exit, Field, Fields, Found, Held, Holder, Kept, Key, Known, Matcher, Name, Node, Partial, Pattern, Position, Rest,
+    Symbol, adopt, compile_symbol, expire_into, field, finish_into, purge_into, slot_of,
 )
 
 cdef extern from *:
@@ -42,13 +43,15 @@ cdef class Engine:
         partials: partial matches per key; the oldest are cut beyond it.
         kept: bytes of waiting events per key; the oldest partial matches are cut beyond it.
         pages: names of pages that are remembered; events of further pages cost more.
+        awake: keys that are kept ready; those not touched for longest are packed beyond it.
     """
 
     cdef Matcher m
     cdef Holder holder
     cdef object schema, pack
-    cdef dict numbers, conditions, uses, by_shape, pages, keys, visits, tests
-    cdef list page_names, owners
+    cdef Name name
+    cdef dict numbers, conditions, uses, by_shape, pages, tests
+    cdef list page_names
     cdef readonly list names
     cdef vector[uint32_t] pool, scratch, conds  # symbols that are kept; the present one if it is not; its conditions
     cdef vector[Fields] fields
@@ -61,19 +64,20 @@ cdef class Engine:
     cdef readonly object errors
     cdef bint paged
 
-    def __init__(self, schema, *, uint32_t partials=4096, size_t kept=1 << 20, uint32_t pages=65536):
+    def __init__(self, schema, *, uint32_t partials=4096, size_t kept=1 << 20, uint32_t pages=65536, size_t awake=4096):
         self.schema = schema
         self.pack = self.packed_rest
         self.numbers = schema.numbers
         self.kinds = len(self.numbers)
-        self.conditions, self.pages, self.keys, self.visits, self.tests, self.by_shape = {}, {}, {}, {}, {}, {}
-        self.page_names, self.owners, self.names = [""], [], []
+        self.conditions, self.pages, self.tests, self.by_shape = {}, {}, {}, {}
+        self.page_names, self.names = [""], []
         self.page_limit = pages
         self.errors, self.uses = deque(maxlen=1000), {}
         for cls in self.numbers:
             self.fields.push_back(fields_of(schema, cls))
         self.m.limits.partials = partials
         self.m.limits.kept = kept
+        self.m.keys.room = awake
         self.reindex()
 
     # -- patterns -----------------------------------------------------------------------------------------------------
@@ -129,7 +133,7 @@ cdef class Engine:
                 self.by_shape[key[:2]].remove((cond, key[2]))
         purge_into(self.m, closed)
         for slot in closed:
-            self.disown(slot)
+            self.m.keys.close(slot)
 
     cdef int reindex(self) except -1:
         self.page_room = 64
@@ -187,7 +191,9 @@ cdef class Engine:
             try:
                 if where(event):
                     self.conds.push_back(number)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self.failed += 1
                 self.errors.append((event, where, error))
         self.scratch.clear()
@@ -214,8 +220,8 @@ cdef class Engine:
         """
         cdef Row row
         cdef Rest rest
-        cdef str page
-        cdef object event, key
+        cdef str page, key
+        cdef object event
         cdef PyObject* number
         cdef const Fields* fields
         cdef list matches = [], timeouts = []
@@ -243,43 +249,34 @@ cdef class Engine:
             rest.event = <PyObject*>event
             self.position += 1
             self.m.counters.events += 1
-            self.step(self.keys, 0, key, row, rest, matches, timeouts)
+            self.step(0, key, row, rest, matches, timeouts)
             if self.paged:
-                self.step(self.visits, 1, (key, row.instance), row, rest, matches, timeouts)
+                self.step(1, key, row, rest, matches, timeouts)
         return matches, timeouts
 
-    cdef int step(self, dict table, uint32_t root, object key, const Row& row, const Rest& rest,
-                  list matches, list timeouts) except -1:
-        cdef PyObject* known = PyDict_GetItem(table, key)
-        cdef uint32_t slot
-        if known is NULL:
-            if self.symbol.start_count(root) == 0:
-                return 0
-            slot = self.own(table, key)
-        else:
-            slot = <uint32_t>(<object>known)
+    cdef int step(self, uint32_t root, str key, const Row& row, const Rest& rest, list matches, list timeouts) except -1:
+        cdef uint32_t slot = self.slot_for(root, key, row.instance)
+        if slot == NO_SLOT:
+            return 0
         self.m.push(slot, root, self.position, row, self.symbol, rest)
-        if not self.m.found.empty():
-            self.collect(matches, timeouts)
-        if self.m.keys[slot].idle():
-            self.disown(slot)
-        return 0
+        return self.stepped(slot, key, matches, timeouts)
 
-    cdef uint32_t own(self, dict table, object key) except? 4294967295:
-        cdef uint32_t slot = self.m.open()
-        if slot == <uint32_t>len(self.owners):
-            self.owners.append(key)
-        else:
-            self.owners[slot] = key
-        table[key] = slot
+    cdef uint32_t slot_for(self, uint32_t root, str key, uint64_t instance) except? 4294967295:
+        """Where the key is kept; NO_SLOT if it is not and the present event starts nothing."""
+        self.name.set(<PyObject*>key, root, instance)
+        cdef uint32_t slot = self.m.keys.find(self.name.bytes, self.name.hash)
+        if slot == NO_SLOT and self.symbol.start_count(root):
+            slot = self.m.keys.open(self.name.bytes, self.name.hash)
         return slot
 
-    cdef int disown(self, uint32_t slot) except -1:
-        key = self.owners[slot]
-        self.owners[slot] = None
-        del (self.visits if type(key) is tuple else self.keys)[key]
-        self.m.close(slot)
-        return 0
+    cdef int stepped(self, uint32_t slot, str key, list matches, list timeouts) except -1:
+        """1 if the key waits for nothing more."""
+        if not self.m.found.empty():
+            self.collect(key, matches, timeouts)
+        if not self.m.keys.idle(slot):
+            return 0
+        self.m.keys.close(slot)
+        return 1
 
     def feed_packed(self, bytes rows, list kinds, list pages, list keys):
         """Advances by packed rows. Returns (matches, timeouts, number of events).
@@ -297,8 +294,8 @@ cdef class Engine:
         cdef Row row
         cdef Known known
         cdef vector[uint32_t] kind_of, page_of
-        cdef vector[int64_t] slot_of
-        cdef int64_t slot
+        cdef vector[uint32_t] slot_of
+        cdef uint32_t slot
         cdef uint32_t kind, page, key
         cdef int32_t symbol
         cdef uint64_t taken = 0
@@ -310,7 +307,8 @@ cdef class Engine:
         for name in pages:
             page_of.push_back(self.page_number(name))
         for name in keys:
-            slot_of.push_back(self.keys.get(name, -1))
+            self.name.set(<PyObject*>name, 0, 0)
+            slot_of.push_back(self.m.keys.find(self.name.bytes, self.name.hash))
         while at != end:
             if not get_row(at, end, base, row) or row.kind >= kind_of.size() or row.page >= page_of.size() \
                     or row.key >= slot_of.size():
@@ -332,34 +330,18 @@ cdef class Engine:
             self.position += 1
             self.m.counters.events += 1
             slot = slot_of[key]
-            if slot >= 0 or self.symbol.start_count(0):
-                if slot < 0:
-                    slot = slot_of[key] = self.own(self.keys, keys[key])
-                self.m.push(<uint32_t>slot, 0, self.position, row, self.symbol, known)
-                if not self.m.found.empty():
-                    self.collect(matches, timeouts)
-                if self.m.keys[slot].idle():
-                    self.disown(<uint32_t>slot)
-                    slot_of[key] = -1
+            if slot == NO_SLOT and self.symbol.start_count(0):
+                slot = slot_of[key] = self.slot_for(0, keys[key], 0)
+            if slot != NO_SLOT:
+                self.m.push(slot, 0, self.position, row, self.symbol, known)
+                if self.stepped(slot, keys[key], matches, timeouts):
+                    slot_of[key] = NO_SLOT
             if self.paged:
-                self.visit((keys[key], row.instance), row, known, matches, timeouts)
+                slot = self.slot_for(1, keys[key], row.instance)
+                if slot != NO_SLOT:
+                    self.m.push(slot, 1, self.position, row, self.symbol, known)
+                    self.stepped(slot, keys[key], matches, timeouts)
         return matches, timeouts, taken
-
-    cdef int visit(self, tuple key, const Row& row, const Known& known, list matches, list timeouts) except -1:
-        cdef PyObject* found = PyDict_GetItem(self.visits, key)
-        cdef uint32_t slot
-        if found is NULL:
-            if self.symbol.start_count(1) == 0:
-                return 0
-            slot = self.own(self.visits, key)
-        else:
-            slot = <uint32_t>(<object>found)
-        self.m.push(slot, 1, self.position, row, self.symbol, known)
-        if not self.m.found.empty():
-            self.collect(matches, timeouts)
-        if self.m.keys[slot].idle():
-            self.disown(slot)
-        return 0
 
     def expire(self, int64_t now):
         """Ends partial matches that have waited too long at time `now`, ms. Returns (matches, timeouts)."""
@@ -376,9 +358,9 @@ cdef class Engine:
     cdef tuple closing(self, vector[uint32_t]& closed):
         cdef list matches = [], timeouts = []
         if not self.m.found.empty():
-            self.collect(matches, timeouts)
+            self.collect(None, matches, timeouts)
         for slot in closed:
-            self.disown(slot)
+            self.m.keys.close(slot)
         return matches, timeouts
 
     @property
@@ -387,7 +369,17 @@ cdef class Engine:
         cdef int64_t found = self.m.next_deadline()
         return None if found == INT64_MAX else found
 
-    cdef int collect(self, list matches, list timeouts) except -1:
+    cdef object key_of(self, uint32_t slot):
+        """The name of a key, in a pair with a page instance where it is of one."""
+        cdef uint64_t instance = 0
+        cdef string_view name = self.m.keys.name_of(slot)
+        cdef PyObject* made = Name.key(name, instance)
+        key = <object>made
+        Py_DECREF(key)
+        return (key, instance) if name.data()[0] else key
+
+    cdef int collect(self, str key, list matches, list timeouts) except -1:
+        """Takes what was found, for one key or, where it is None, for whichever."""
         cdef size_t i, s
         cdef Found* found
         cdef Match match
@@ -396,7 +388,7 @@ cdef class Engine:
             found = &self.m.found[i]
             match = Match.__new__(Match)
             match.task = self.names[found.pattern]
-            owner = self.owners[found.key]
+            owner = key if key is not None else self.key_of(found.key)
             match.key = owner[0] if type(owner) is tuple else owner
             match.start, match.time, match.position = found.start, found.time, found.position
             match.timeout = found.timeout
@@ -431,7 +423,7 @@ cdef class Engine:
         return {
             "events": counters.events, "matches": counters.matches, "timeouts": counters.timeouts,
             "cut": counters.cut, "ended": counters.ended, "failed": self.failed, "partials": self.m.live,
-            "keys": len(self.keys) + len(self.visits), "nodes": self.m.trie.live_nodes(),
+            "keys": self.m.keys.size(), "awake": self.m.keys.awake(), "nodes": self.m.trie.live_nodes(),
         }
 
     @property
@@ -459,9 +451,9 @@ cdef class Engine:
                 for i in range(pattern.groups.size()):
                     ways.setdefault((pattern.groups[i].first, pattern.groups[i].second), []).append(number)
         used = set()
-        for table in (self.keys, self.visits):
-            for name, number in table.items():
-                slot = number
+        for slot in range(self.m.keys.slots()):
+            if self.m.keys.used(slot):
+                name = self.key_of(slot)
                 keys.append([list(name) if type(name) is tuple else name, key_state(&self.m, slot, ways, used)])
         added = [self.m.trie.patterns[number].added for number in range(self.m.trie.patterns.size())]
         return {"position": self.position, "added": added, "kinds": list(self.schema.kinds), "pages": self.page_names,
@@ -492,9 +484,12 @@ cdef class Engine:
                     if step < pattern.nodes.size():
                         now.setdefault(pattern.nodes[step], {})[then] = groups.get(pattern.nodes[step])
         for name, one in state["keys"]:
-            paged = type(name) is list
-            slot = self.own(self.visits if paged else self.keys, tuple(name) if paged else name)
-            lost += restore_key(&self.m, slot, one, nodes, kinds, pages, patterns)
-            if self.m.keys[slot].idle():
-                self.disown(slot)
+            key, instance = name if type(name) is list else (name, None)
+            self.name.set(<PyObject*>key, instance is not None, instance or 0)
+            if self.m.keys.find(self.name.bytes, self.name.hash) != NO_SLOT:
+                raise ValueError("damaged snapshot of a trigger")
+            slot = self.m.keys.open(self.name.bytes, self.name.hash)
+            lost += restore_key(&self.m, slot, one, nodes, kinds, pages, state["pages"], self.schema.long_page, patterns)
+            if self.m.keys.idle(slot):
+                self.m.keys.close(slot)
         return lost

@@ -91,17 +91,28 @@ cdef extern from "matcher.hpp" namespace "walle_pipeline" nogil:
         size_t kept
     cdef cppclass Counters:
         uint64_t events, matches, timeouts, cut, ended
+    cdef cppclass Keys:
+        size_t room
+        uint32_t slots()
+        size_t size()
+        size_t awake()
+        cbool used(uint32_t)
+        cbool idle(uint32_t)
+        uint32_t find(const string&, uint32_t)
+        uint32_t open(const string&, uint32_t) except +
+        void close(uint32_t)
+        Key* at(uint32_t) except +
+        string_view name_of(uint32_t)
+    const uint32_t NO_SLOT
     cdef cppclass Matcher:
         Trie trie
-        vector[Key] keys
+        Keys keys
         vector[Found] found
         Limits limits
         Counters counters
         uint64_t live
-        uint32_t open() except +
-        void close(uint32_t)
         void push[R](uint32_t, uint32_t, uint64_t, Row, Symbol, R) except +
-        int64_t next_deadline()
+        int64_t next_deadline() except +
         void restored(uint32_t) except +
 
 cdef extern from "fields.hpp" namespace "walle_pipeline":
@@ -123,6 +134,12 @@ cdef extern from "rest.hpp" namespace "walle_pipeline":
         PyObject* event
         Holder* holder
         const Fields* fields
+    cdef cppclass Name:
+        string bytes
+        uint32_t hash
+        int set(PyObject*, uint32_t, uint64_t) except -1
+        @staticmethod
+        PyObject* key(string_view, uint64_t&)
     cdef cppclass Known:
         string_view bytes
     void expire_into(Matcher&, int64_t, vector[uint32_t]&) except +

@@ -2,7 +2,7 @@
 
 cdef list key_state(Matcher* m, uint32_t slot, dict ways, set used):
     """What `Engine.snapshot` holds of one key; `ways`: (node, group) -> patterns; `used` gets the nodes that are named."""
-    cdef Key* key = &m.keys[slot]
+    cdef Key* key = m.keys.at(slot)
     cdef Partial* partial
     cdef Held* waits
     cdef Kept* kept = &key.kept
@@ -32,14 +32,18 @@ cdef list key_state(Matcher* m, uint32_t slot, dict ways, set used):
             [list(entry) for entry in skip], [list(entry) for entry in done], held]
 
 
-cdef int restore_key(Matcher* m, uint32_t slot, list state, dict nodes, list kinds, list pages, dict patterns) except -1:
-    """Takes up what `key_state` made; returns how many partial matches have no node any more."""
-    cdef Key* key = &m.keys[slot]
+cdef int restore_key(Matcher* m, uint32_t slot, list state, dict nodes, list kinds, list pages, list names, long_page,
+                     dict patterns) except -1:
+    """Takes up what `key_state` made; returns how many partial matches have no node any more.
+
+    `kinds`, `pages`: numbers now, by the numbers then; `names`: of the pages then; `long_page`: of the schema.
+    """
+    cdef Key* key = m.keys.at(slot)
     cdef Partial partial
     cdef Held waits
     cdef Row row
     cdef Base base
-    cdef bytes rows = state[1]
+    cdef bytes longer, rows = state[1]
     cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(rows)
     cdef const uint8_t* end = at + len(rows)
     cdef int lost = 0
@@ -50,7 +54,11 @@ cdef int restore_key(Matcher* m, uint32_t slot, list state, dict nodes, list kin
     while at != end:
         if not get_row(at, end, base, row) or row.kind >= <uint32_t>len(kinds) or row.page >= <uint32_t>len(pages):
             raise ValueError("damaged snapshot of a trigger")
+        name = names[row.page] if row.page and not pages[row.page] else None
         row.kind, row.page = kinds[row.kind], pages[row.page]
+        if name is not None:  # no room for its number now
+            longer = long_page(name, PyBytes_FromStringAndSize(row.rest.data(), row.rest.size()))
+            row.rest = string_view(PyBytes_AS_STRING(longer), len(longer))
         key.kept.add(row)
     first, last = key.kept.first, key.kept.first + key.kept.count
     for node, start, position, taken, passed, steps, left in state[4]:

@@ -47,11 +47,15 @@ class Trigger:
         schema: the kinds of events.
         partials: partial matches kept per key; beyond it the oldest are cut and counted.
         kept: bytes of waiting events kept per key, packed; beyond it the oldest partial matches are cut and counted.
+        awake: keys that are kept ready; of more, those that no event touched for longest are packed (about 120 bytes
+            each with one waiting event) and take some 200 ns more for their next event.
     """
 
-    def __init__(self, schema: Schema | None = None, *, partials: int = 4096, kept: int = 1 << 20) -> None:
+    def __init__(
+        self, schema: Schema | None = None, *, partials: int = 4096, kept: int = 1 << 20, awake: int = 4096
+    ) -> None:
         self.schema = schema if schema is not None else Schema.BASIC
-        self._limits = {"partials": partials, "kept": kept}
+        self._limits = {"partials": partials, "kept": kept, "awake": awake}
         self._before: dict[str, int] = {}  # counters of engines before this one
         self.engine = Engine(self.schema, **self._limits)
         self.patterns: dict[str, tuple[Pattern, ...]] = {}
@@ -133,7 +137,7 @@ class Trigger:
 
     def stats(self) -> dict[str, int]:
         """events, matches, timeouts, cut, ended (lost by an event), failed (conditions that raised, contents that cannot be
-        packed) since the start; partials, keys, nodes now.
+        packed) since the start; partials, keys (awake: those not packed), nodes now.
         """
         found: dict[str, int] = self.engine.stats()
         return found | {name: found[name] + before for name, before in self._before.items()}

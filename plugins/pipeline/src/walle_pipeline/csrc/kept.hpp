@@ -25,6 +25,16 @@ struct Kept {
         put_row(bytes, last, row);
         return first + count++;
     }
+    // Takes up packed rows, of which `before` and `first` are set.
+    void load(const uint8_t* at, size_t size) {
+        bytes.assign(reinterpret_cast<const char*>(at), size);
+        last = before;
+        Row row;
+        for (const uint8_t *from = at, *end = at + size; from != end; ++count) {
+            if (count && count % STRIDE == 0) marks.push_back({static_cast<uint32_t>(from - at), last});
+            if (!get_row(from, end, last, row)) return;
+        }
+    }
     // Where row `number`, or one a little before it, begins; `at` becomes its number.
     const uint8_t* seek(uint32_t number, uint32_t& at, Base& base) const {
         const uint32_t mark = std::min<uint32_t>((number - first) / STRIDE, static_cast<uint32_t>(marks.size()));

@@ -3,7 +3,7 @@
 
 #include <queue>
 
-#include "state.hpp"
+#include "keys.hpp"
 #include "symbol.hpp"
 
 namespace walle_pipeline {
@@ -11,28 +11,11 @@ namespace walle_pipeline {
 class Matcher {
    public:
     Trie trie;
-    std::vector<Key> keys;
-    std::vector<uint32_t> free;
+    Keys keys;
     std::vector<Found> found;
     Limits limits;
     Counters counters;
     uint64_t live = 0;  // partial matches
-
-    uint32_t open() {
-        if (free.empty()) {
-            keys.emplace_back();
-            keys.back().used = true;
-            return static_cast<uint32_t>(keys.size() - 1);
-        }
-        const uint32_t slot = free.back();
-        free.pop_back();
-        keys[slot].used = true;
-        return slot;
-    }
-    void close(uint32_t slot) {
-        keys[slot] = Key();
-        free.push_back(slot);
-    }
 
     // Advances everything of key `slot` by one event. `rest` is asked for only when the event is to be kept.
     template <class Rest>
@@ -64,13 +47,13 @@ class Matcher {
             for (auto& [node, partial] : moved_) {
                 partial.steps.push(number);
                 partial.last = key.seq;
-                arrive(key, node, std::move(partial));
+                arrive(key, node, std::move(partial), row.time);
             }
         }
         sweep(key);
         if (!complete_.empty()) decide(slot, row.time, position);
         if (key.holds()) release(slot, row.time);
-        if (key.partials > limits.partials || key.kept.bytes.size() > limits.kept) shed(key);
+        if (key.partials > limits.partials || key.kept.bytes.size() > limits.kept) shed(slot, row.time);
         tidy(slot);
     }
 
@@ -100,10 +83,14 @@ class Matcher {
     int64_t next_deadline() {
         while (!queue_.empty()) {
             const auto [at, slot] = queue_.top();
+            if (!keys.used(slot)) {
+                queue_.pop();
+                continue;
+            }
             Key& key = keys[slot];
-            if (key.used && at == key.queued && at == key.deadline) return at;
+            if (at == key.queued && at == key.deadline) return at;
             queue_.pop();
-            if (!key.used || at != key.queued) continue;  // it lies there a second time
+            if (at != key.queued) continue;  // it lies there a second time
             key.queued = INT64_MAX;
             queue(slot);
         }
@@ -125,8 +112,8 @@ class Matcher {
     // No event follows: every partial match ends, and matches that waited for one are decided.
     template <class Closed>
     void finish(Closed closed) {
-        for (uint32_t slot = 0; slot < keys.size(); ++slot) {
-            if (!keys[slot].used || keys[slot].idle()) continue;
+        for (uint32_t slot = 0; slot < keys.slots(); ++slot) {
+            if (!keys.used(slot) || keys[slot].idle()) continue;
             expire(slot, INT64_MAX, true);
             closed(slot);
         }
@@ -142,9 +129,10 @@ class Matcher {
     // After patterns were removed: ends partial matches that lead nowhere; calls `closed(slot)` for keys left with nothing.
     template <class Closed>
     void purge(Closed closed) {
-        for (uint32_t slot = 0; slot < keys.size(); ++slot) {
+        for (uint32_t slot = 0; slot < keys.slots(); ++slot) {
+            if (!keys.used(slot)) continue;
             Key& key = keys[slot];
-            if (!key.used || key.idle()) continue;
+            if (key.idle()) continue;
             for (Bucket& bucket : key.buckets)
                 if (trie.nodes[bucket.node].alive == 0)
                     for (Partial& partial : bucket.items) drop(key, bucket, partial);
@@ -261,13 +249,13 @@ class Matcher {
         }
     }
 
-    void arrive(Key& key, uint32_t number, Partial&& partial) {
+    void arrive(Key& key, uint32_t number, Partial&& partial, int64_t now) {
         const Brief& node = trie.briefs[number];
         if (node.accepts)
             for (uint32_t pattern : trie.nodes[number].accepts) complete_.emplace_back(pattern, partial);
         if (node.alive == 0) return;
         partial.left = Small();
-        partial.passed = -1;
+        partial.passed = now > partial.start ? now - partial.start : -1;  // what is over by now was reported where it comes from
         place(key, number, std::move(partial));
     }
 
@@ -435,7 +423,8 @@ class Matcher {
     }
 
     // Cuts the oldest eighth of a key's partial matches, until they and their events are few enough.
-    void shed(Key& key) {
+    void shed(uint32_t slot, int64_t now) {
+        Key& key = keys[slot];
         key.kept.rebase(oldest_row(key));
         while (key.partials && (key.partials > limits.partials || key.kept.bytes.size() > limits.kept)) {
             std::vector<uint64_t> positions;
@@ -450,6 +439,7 @@ class Matcher {
                         ++counters.cut;
                     }
             sweep(key);
+            if (key.holds()) release(slot, now);  // what was cut decides nothing any more
             key.kept.rebase(oldest_row(key));
         }
     }

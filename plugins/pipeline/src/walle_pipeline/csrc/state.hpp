@@ -44,7 +44,6 @@ struct Key {
     int64_t deadline = INT64_MAX;
     uint32_t seq = 0, partials = 0, spans = 0, strict = 0;
     int64_t queued = INT64_MAX;  // deadline with which it lies in the queue
-    bool used = false;
 
     bool decides() const { return decisions != nullptr; }
     bool holds() const { return decisions && !decisions->held.empty(); }
