@@ -1,0 +1,1 @@
+"""The deployment platform: tasks from git to devices."""
