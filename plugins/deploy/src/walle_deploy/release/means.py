@@ -15,6 +15,7 @@ import msgspec
 
 from walle_deploy.release.sequential import BLOCK, log_sum
 
+LARGEST = 0.9  # weight in the interval; values vary little within their range, so it is near 1
 BETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 0.95)  # shares of the largest bet that cannot lose all
 
 
@@ -49,7 +50,7 @@ class Interval(msgspec.Struct, frozen=True, array_like=True):
         """One more value; its weight depends on those before it only."""
         variance = (0.25 + self.squares) / (self.count + 1)
         number = self.count + 1
-        weight = min(0.5, math.sqrt(2 * math.log(2 / self.alpha) / (variance * number * math.log1p(number))))
+        weight = min(LARGEST, math.sqrt(2 * math.log(2 / self.alpha) / (variance * number * math.log1p(number))))
         off = (value - (0.5 + self.total) / (self.count + 1)) ** 2
         total = self.total + value
         return Interval(
