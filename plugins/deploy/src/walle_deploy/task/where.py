@@ -70,6 +70,7 @@ class Where:
     tests: tuple[tuple[str, str, Any], ...]
 
     def __call__(self, event: Any) -> bool:
+        """Whether the event satisfies all tests."""
         for path, name, wanted in self.tests:
             found = value_at(event, path)
             if found is MISSING and name != "exists":
