@@ -50,7 +50,9 @@ class Interval(msgspec.Struct, frozen=True, array_like=True):
         """One more value; its weight depends on those before it only."""
         variance = (0.25 + self.squares) / (self.count + 1)
         number = self.count + 1
-        weight = min(LARGEST, math.sqrt(2 * math.log(2 / self.alpha) / (variance * number * math.log1p(number))))
+        weight = min(
+            LARGEST, math.sqrt(2 * math.log(2 / self.alpha) / (variance * number * math.log1p(number)))
+        )
         off = (value - (0.5 + self.total) / (self.count + 1)) ** 2
         total = self.total + value
         return Interval(

@@ -12,6 +12,7 @@ from walle_deploy.release.gates import Budget, GateRegistry, Metric, Positive, S
 
 BUCKETS = 1 << 32
 COUNTED = 1 << 17  # devices told apart in a stage; of two that fall together only the first counts
+FIRST_CONTROL, LAST_CONTROL = 0.5, 0.05
 ORDER = ("simulation", "beta", "gray", "full")
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -26,7 +27,8 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         percent: of all buckets, in a gray stage; steps of 0.0001 % and less.
         devices: the beta devices, by id.
         policy: name of the policy that beta devices meet.
-        control: share of the stage's devices, drawn at random, that keep the old version for comparison.
+        control: share of the stage's devices, drawn at random, that keep the old version for comparison; if a plan
+            does not say, as in the stage before, half of them in the first, and at most LAST_CONTROL in the full one.
         gates: what the next stage waits for, each with its `kind`.
         silence: seconds without a report of either arm after which the release is held.
     """
@@ -35,7 +37,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     percent: Annotated[float, msgspec.Meta(gt=0, le=100)] | None = None
     devices: Annotated[tuple[Name, ...], msgspec.Meta(max_length=1000)] = ()
     policy: Name | None = None
-    control: Control = 0.5
+    control: Control = FIRST_CONTROL
     gates: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(max_length=32)] = ()
     silence: Positive = 600.0
 
@@ -87,7 +89,7 @@ def plan_from(values: Mapping[str, Any], gates: GateRegistry | None = None) -> P
     """The plan that plain values describe. Raises ReleaseError, which says where and why, if it cannot work."""
     gates = gates if gates is not None else default_gates()
     try:
-        plan = msgspec.convert(values, Plan)
+        plan = msgspec.convert(_filled(values), Plan)
     except msgspec.ValidationError as error:
         raise ReleaseError(f"release plan: {error}") from error
     for at, stage in enumerate(plan.stages):
@@ -95,6 +97,21 @@ def plan_from(values: Mapping[str, Any], gates: GateRegistry | None = None) -> P
     _check_order(plan)
     _check_metrics(plan, gates)
     return plan
+
+
+def _filled(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With each stage's control; what is no plan is left as it is, to be refused."""
+    if not isinstance(values, Mapping) or not isinstance(values.get("stages"), list | tuple):
+        return values
+    stages, control = [], FIRST_CONTROL
+    for stage in values["stages"]:
+        if isinstance(stage, Mapping):
+            most = LAST_CONTROL if stage.get("kind") == "full" else 1.0
+            stage = {"control": min(control, most), **stage}
+            if isinstance(stage["control"], int | float):
+                control = stage["control"]
+        stages.append(stage)
+    return {**values, "stages": stages}
 
 
 def _refuse(path: str, why: str) -> None:
