@@ -99,6 +99,20 @@ def commit(message: str, as_json: bool) -> None:
         click.echo(f"task/{tree.task} {made[:12]} {message.splitlines()[0]}")
 
 
+@walle_command('walle task revert v2\nwalle task revert ~1 -m "The picture clicks were counted twice"')
+@click.argument("revision")
+@click.option("-m", "--message", help="Why.")
+@json_option
+def revert(revision: str, message: str | None, as_json: bool) -> None:
+    """Go back to the files of REVISION, by a new commit; the log keeps what came between."""
+    tree = _here()
+    made = tree.revert(revision, message)
+    if as_json:
+        print_json({"task": tree.task, "commit": made})
+    else:
+        click.echo(f"task/{tree.task} {made[:12]} has the files of {revision}")
+
+
 def _key(path: str | None, tree: WorkTree) -> SigningKey:
     """The signing key: of the option, WALLE_SIGNING_KEY, or git's user.signingkey."""
     from walle_deploy.task.sshsig import SigningKey
@@ -222,6 +236,6 @@ def diff(old: str, new: str | None, as_json: bool) -> None:
 
 
 for made, name in (
-    (init, "init"), (check, "check"), (commit, "commit"), (tag, "tag"), (verify, "verify"), (log, "log"), (diff, "diff"),
+    (init, "init"), (check, "check"), (commit, "commit"), (revert, "revert"), (tag, "tag"), (verify, "verify"), (log, "log"), (diff, "diff"),
 ):  # fmt: skip
     command.add_command(made, name)

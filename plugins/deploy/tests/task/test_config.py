@@ -143,3 +143,30 @@ def test_toml_refuses_what_it_has_no_form_for():
     with pytest.raises(TypeError):
         dumps({"a": None})
     assert "inf" in dumps({"a": math.inf})
+
+
+anything = st.recursive(
+    st.one_of(st.booleans(), st.integers(-(1 << 62), 1 << 62), st.floats(), texts, st.sampled_from(["float32", "events", "a.py"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["name", "dtype", "shape", "steps", "where", "kind", "repeat", "least", "file", "x"]), inner, max_size=4),
+    ),
+    max_leaves=15,
+)  # fmt: skip
+sections = st.sampled_from([*TaskConfig.__struct_fields__, "other"])
+
+
+@given(st.dictionaries(sections, anything, max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_written_there_is_a_configuration_or_problems_with_paths(values):
+    config, problems = find_problems(dumps(values))
+    assert config is not None or problems
+    for problem in problems:
+        assert "\n" not in str(problem)
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_a_configuration_or_problems(data):
+    config, problems = find_problems(data)
+    assert config is not None or problems

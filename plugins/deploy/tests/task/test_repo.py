@@ -1,18 +1,23 @@
 """Scenarios are real git repositories; versions are signed tags; unsafe trees are refused."""
 
+import hashlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import zlib
+from pathlib import Path
 
 import pytest
 from dulwich.objects import Blob, Commit, Tag, Tree
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from walle_deploy.errors import TaskError, TrustError
 from walle_deploy.task.compare import compare
 from walle_deploy.task.repo import Scenario
 from walle_deploy.task.sshsig import Signers, SigningKey
-from walle_deploy.task.tree import Bounds, check_paths, read_folder
+from walle_deploy.task.tree import Bounds, check_paths, read_folder, read_tree
 
 git_here = pytest.mark.skipif(not shutil.which("git"), reason="the git program is not here")
 keygen_here = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not here")
@@ -164,9 +169,6 @@ def test_trees_that_lie_or_are_too_large_are_refused(shop, tmp_path):
 def test_an_altered_object_is_found(shop):
     (commit,) = shop.log("ipv")
     blob = Blob.from_string(task()["main.py"])
-    import zlib
-    from pathlib import Path
-
     text = blob.id.decode()
     file = Path(shop.git.object_store.path, text[:2], text[2:])
     file.chmod(0o600)
@@ -180,6 +182,9 @@ def test_a_version_is_verified(shop, key):
     allowed = Signers.of(key)
     assert version.tag == "task/ipv/v1"
     assert shop.verify("ipv", 1, allowed).signer == "signer"
+    assert shop.verify("ipv", 1, allowed, version.commit) == shop.verify("ipv", 1, allowed)
+    with pytest.raises(TrustError, match="a version never changes"):
+        shop.verify("ipv", 1, allowed, "1" * 40)
     assert [v.number for v in shop.versions("ipv")] == [1]
     with pytest.raises(TaskError, match="is task/ipv/v1 already"):
         shop.tag("ipv", key, "Again")
@@ -212,6 +217,9 @@ def test_versions_that_are_not_trusted(shop, key):
     refs[b"refs/tags/task/ipv/v3"] = altered.id
     with pytest.raises(TrustError, match="altered"):
         shop.verify("ipv", 3, allowed)
+    refs[b"refs/tags/task/ipv/v6"] = b"1" * 40
+    with pytest.raises(TrustError, match="missing or damaged"):
+        shop.verify("ipv", 6, allowed)
     broken = Tag.from_raw_string(Tag.type_num, bytes(raw)[:-60])
     shop.git.object_store.add_object(broken)
     refs[b"refs/tags/task/ipv/v3"] = broken.id
@@ -390,3 +398,51 @@ def test_no_repository(tmp_path):
 
 def test_paths_that_are_fine():
     check_paths(["a/b.py", "a/c.py", "walle.toml", ".gitignore", "modèle.walle"])
+
+
+def test_the_commit_that_broke_it_is_found(shop):
+    from walle_deploy.task.bisect import first_bad
+
+    first = shop.resolve("ipv")
+    for number in range(20):
+        shop.commit("ipv", task(script=b"x = %d\n" % number), f"{number}")
+    asked = []
+
+    def works(files):
+        asked.append(files)
+        return int(files["main.py"].split()[-1]) < 13 if b"x" in files["main.py"] else True
+
+    assert first_bad(shop, "ipv", first, "", works).message == "13"
+    assert len(asked) <= 5
+    with pytest.raises(TaskError, match="does not come before"):
+        first_bad(shop, "ipv", "", first, works)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_no_altered_signature_is_taken(data):
+    key = SigningKey.generate()
+    made = bytearray(key.sign(b"text"))
+    for _ in range(data.draw(st.integers(1, 3))):
+        made[data.draw(st.integers(0, len(made) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        Signers.of(key).verify(b"text", bytes(made))
+    except TrustError:
+        return
+    assert bytes(made).split() == key.sign(b"text").split()
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_for_a_tree_are_refused_or_read(shop, data):
+    raw = b"tree %d\0" % len(data) + data
+    sha = hashlib.sha1(raw).hexdigest()
+    file = Path(shop.git.object_store.path, sha[:2], sha[2:])
+    file.parent.mkdir(exist_ok=True)
+    if not file.exists():
+        file.write_bytes(zlib.compress(raw))
+    try:
+        read_tree(shop.git, sha.encode())
+    except TaskError:
+        return
+    assert not data

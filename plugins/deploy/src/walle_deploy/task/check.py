@@ -39,8 +39,7 @@ def check(
     if FILE not in files:
         return [*found, Finding(ERROR, FILE, "is missing", "`walle task init NAME` writes an example")]
     config, problems = find_problems(files[FILE])
-    fix = "see the README of walle-deploy"
-    found += [Finding(ERROR, f"{FILE}, {p.path}" if p.path else FILE, p.text, fix) for p in problems]
+    found += [Finding(ERROR, f"{FILE}, {p.path}" if p.path else FILE, p.text) for p in problems]
     if config is None:
         return found
     if name is not None and config.task.name != name:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -149,27 +148,34 @@ def sample_events(pattern: PatternText) -> list[dict[str, Any]]:
 def _call(request: dict[str, Any], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
     """The lines of the report, and how the process ended."""
     container = Path(__file__).with_name("container.py")
-    with tempfile.TemporaryFile() as printed:
-        process = subprocess.Popen(  # noqa: S603  our own file
-            [sys.executable, "-I", str(container)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=printed, start_new_session=True,
-        )  # fmt: skip
-        died = "the process ended by itself"
-        try:
-            out, _ = process.communicate(json.dumps(request).encode(), timeout_s)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            out, _ = process.communicate()
-            died = f"it was still running after {timeout_s:.0f} s"
-        finally:
-            _kill(process)
-        if process.returncode:
-            died += f" with status {process.returncode}"
+    process = subprocess.Popen(  # noqa: S603  our own file
+        [sys.executable, "-I", str(container)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(), start_new_session=True,
+    )  # fmt: skip
+    died = "the process ended by itself"
+    try:
+        out, _ = process.communicate(json.dumps(request).encode(), timeout_s)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        out, _ = process.communicate()
+        died = f"it was still running after {timeout_s:.0f} s"
+    finally:
+        _kill(process)
+    if process.returncode:
+        died += f" with status {process.returncode}"
     lines = out[:_REPORT].splitlines()
     try:
         return [json.loads(line) for line in lines], died
     except ValueError:
         return [], died
+
+
+def _environment() -> dict[str, str]:
+    """What the process sees of ours: no keys and tokens."""
+    secret = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL")
+    return {
+        name: value for name, value in os.environ.items() if not any(word in name.upper() for word in secret)
+    }
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -73,6 +73,10 @@ class Scenario:
         config.write_to_path()
         return cls(path)
 
+    def close(self) -> None:
+        """Closes its files."""
+        self.git.close()
+
     @property
     def name(self) -> str:
         """Name of the scenario; that of the folder if the repository was not made here."""
@@ -250,11 +254,16 @@ class Scenario:
                 raise TaskError(f"{version.tag}: another program has just made it; repeat")
             return version
 
-    def verify(self, task: str, number: int, allowed: Signers) -> Version:
+    def verify(self, task: str, number: int, allowed: Signers, commit: str | None = None) -> Version:
         """The version, if everything holds: signed by an allowed key, named as its place says, of a commit on the
-        task's branch whose walle.toml names the task. Raises TrustError if not, TaskError if there is none.
+        task's branch whose walle.toml names the task; of `commit`, if that is known from before. Raises TrustError if
+        not, TaskError if there is none.
         """
         version = verify_tag(self.git, task, number, allowed)
+        if commit is not None and version.commit != commit:
+            raise TrustError(
+                f"{version.tag}: was {commit:.12}, and now is {version.commit:.12}; a version never changes"
+            )
         try:
             self._names(task, version.commit)
         except TaskError as error:

@@ -68,6 +68,7 @@ def example(name: str) -> dict[str, bytes]:
         "main.py": _SCRIPT.encode(),
         "scorer.walle": model,
         ".gitignore": b"__pycache__/\n",
+        ".gitattributes": b"* -text\n",  # the bytes that were signed, on every system
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+import zlib
 from typing import Any
 
 import attrs
+from dulwich.errors import ObjectFormatException
 from dulwich.objects import Tag
 
 from walle_deploy.errors import TaskError, TrustError
@@ -55,9 +57,13 @@ def read_tag(repo: Any, task: str, number: int) -> tuple[Version, bytes, bytes]:
     """
     name = f"task/{task}/v{number}"
     try:
-        kind, raw = repo.object_store.get_raw(repo.refs[b"refs/tags/" + name.encode()])
+        sha = repo.refs[b"refs/tags/" + name.encode()]
     except (KeyError, ValueError) as error:
         raise TaskError(f"there is no version {name}; `walle task log` lists those that are") from error
+    try:
+        kind, raw = repo.object_store.get_raw(sha)
+    except (KeyError, ValueError, ObjectFormatException, zlib.error, AssertionError) as error:
+        raise TrustError(f"{name}: the tag {sha.decode()} is missing or damaged; fetch it again") from error
     if kind != Tag.type_num:
         raise TrustError(f"{name}: is a plain name, not a signed tag; make it with `walle task tag`")
     payload, begin, rest = bytes(raw).partition(b"\n" + BEGIN)

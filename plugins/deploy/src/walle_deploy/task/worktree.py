@@ -102,11 +102,27 @@ class WorkTree:
         elif b"HEAD" in self.scenario.git.refs.as_dict() or self.files():
             raise TaskError(f"{self.folder} holds something else; a scenario begins in an empty folder")
         made = self.scenario.commit(task, files, message)
+        self.scenario.git.refs.set_symbolic_ref(b"HEAD", b"refs/heads/task/" + task.encode())
+        self._show(old)
+        return made
+
+    def revert(self, revision: str, message: str | None = None) -> str:
+        """A commit with the files of an earlier revision, which then lie in the folder. Raises TaskError if something
+        would be lost.
+        """
+        task = self.task
+        if changed := self.changed():
+            raise TaskError(f"{changed[0]} has changes that are not committed; commit them first")
+        old = self.scenario.files(task)
+        made = self.scenario.revert(task, revision, message)
+        self._show(old)
+        return made
+
+    def _show(self, old: dict[str, bytes]) -> None:
+        """Puts the files of the newest commit in the place of others."""
         for path in old:
             (self.folder / path).unlink()
         for parent in sorted({p for path in old for p in Path(path).parents if p != Path()}, reverse=True):
             if not any((self.folder / parent).iterdir()):
                 (self.folder / parent).rmdir()
-        self.scenario.git.refs.set_symbolic_ref(b"HEAD", b"refs/heads/task/" + task.encode())
         self.scenario.git.get_worktree().reset_index()
-        return made
