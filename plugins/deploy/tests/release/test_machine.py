@@ -1,5 +1,8 @@
 """Each gate, each event, each state: one step at a time."""
 
+from typing import ClassVar
+
+import attrs
 import pytest
 from releases import FULL, GRAY, Release, plan
 from walle_deploy.errors import ReleaseError
@@ -17,6 +20,8 @@ from walle_deploy.release.events import (
     StageChanged,
     Tick,
 )
+from walle_deploy.release.explain import explain
+from walle_deploy.release.gates import GateRegistry, Verdict, register_gates
 from walle_deploy.release.machine import step
 from walle_deploy.release.state import RECENT, decode, encode
 
@@ -284,9 +289,9 @@ def test_reports_that_do_not_fit_change_nothing():
     made = approval()
     before = made.state.failures
     made.state, effects = step(made.state, reported(version="v1", arm="treatment"))
-    assert effects == (Ignored("the treatment does not run v1"),)
+    assert effects == (Ignored("treatment: its devices do not run v1"),)
     made.state, effects = step(made.state, reported(version="v2", arm="control"))
-    assert effects == (Ignored("the control does not run v2"),)
+    assert effects == (Ignored("control: its devices do not run v2"),)
     assert made.state.failures == before
 
 
@@ -304,6 +309,56 @@ def test_a_stage_without_control_is_counted_but_not_compared():
     assert made.state.status == "finished"
 
 
+def test_named_beta_devices_all_get_it_and_stay_outside_the_comparison():
+    made = Release(BETA, {**GRAY, "control": 0.9}, FULL)
+    assert made.state.current.control == 0
+    for device, bucket in (("a", 1), ("b", 2**32 - 1)):
+        offer = made.admit(device, bucket)
+        assert (offer.version, offer.arm, offer.admits) == ("v2", "outside", True)
+    assert made.admit("c", 1).version == "v1"
+    made.send(reported(version="v2", arm="outside"))
+    assert made.state.stage == 1
+    assert made.state.failures.treatment.reports == 0
+    assert made.admit("a", 2**32 - 1, running="v2").version == "v2"
+    assert made.send(reported(version="v2", arm="outside"))[0] == Ignored(
+        "the device is outside the comparison"
+    )
+
+
+def test_a_stages_failures_are_counted():
+    made = Release(gray({"kind": "approval"}), FULL)
+    made.report(True, failed=True)
+    made.report(False)
+    assert explain(made.state).failed == (1, 0)
+
+
+def test_gates_of_other_kinds_hold():
+    registry = GateRegistry()
+    register_gates(registry)
+    registry.add(Weekday)
+    made = Release(gray({"kind": "weekday", "day": "Monday"}), FULL, gates=registry)
+    made.reports(2)
+    assert made.told[-1] == Held("gray 10 %: it is not Monday")
+    with pytest.raises(ReleaseError, match="weekday"):
+        made.gates = None
+        made.reports(1)
+
+
+@attrs.frozen
+class Weekday:
+    kind: ClassVar[str] = "weekday"
+    day: str
+
+    def check(self, view):
+        return Verdict(False, f"it is not {self.day}")
+
+
+def test_texts_are_cut():
+    made = full()
+    made.send(Rollback(at=0.0, who="ada", why="x" * 10**6))
+    assert len(encode(made.state)) < 40_000
+
+
 def test_a_first_release_has_nothing_before_it():
     made = Release(GRAY, FULL, previous=None)
     assert made.admit("a", 2**31).version is None
@@ -315,7 +370,7 @@ def test_events_that_cannot_be():
     with pytest.raises(ReleaseError, match="Created comes first"):
         step(None, Tick(at=0.0))
     created = Created(at=0.0, version="v1", previous="v1", plan=plan(FULL))
-    with pytest.raises(ReleaseError, match="another one than the previous"):
+    with pytest.raises(ReleaseError, match="another than the previous"):
         step(None, created)
     made = full()
     with pytest.raises(ReleaseError, match="created already"):

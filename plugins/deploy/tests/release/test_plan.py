@@ -47,6 +47,8 @@ def test_a_control_goes_on_from_stage_to_stage_and_is_small_at_the_end():
     assert controls({"kind": "simulation"}, GRAY, more, FULL) == [0.5, 0.5, 0.5, 0.05]
     assert controls({**GRAY, "control": 0.2}, more, FULL) == [0.2, 0.2, 0.05]
     assert controls({**GRAY, "control": 0.01}, FULL) == [0.01, 0.01]
+    assert controls({"kind": "beta", "devices": ["a"]}, GRAY, FULL) == [0.0, 0.5, 0.05]
+    assert controls({"kind": "beta", "policy": "staff"}, GRAY, FULL) == [0.5, 0.5, 0.05]
 
 
 @pytest.mark.parametrize(

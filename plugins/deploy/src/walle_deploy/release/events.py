@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-ArmName = Literal["treatment", "control"]
+ArmName = Literal["treatment", "control", "outside"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -35,7 +35,10 @@ class Tick(Event, frozen=True, kw_only=True):
 
 
 class Report(Event, frozen=True, kw_only=True):
-    """A device tells how a run went; `number` is its own count of reports, the same when it repeats one."""
+    """A device tells how a run went; `number` is its own count of reports, the same when it repeats one.
+
+    `arm` is that of its last offer; "outside" is a beta device without a control.
+    """
 
     device: str
     number: int
@@ -137,6 +140,6 @@ class Offer(Effect, frozen=True):
     """
 
     version: str | None
-    arm: Literal["treatment", "control", "outside"]
+    arm: ArmName
     why: str
     admits: bool = False

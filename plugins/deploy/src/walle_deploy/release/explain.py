@@ -10,7 +10,7 @@ from walle_deploy.release.events import Offer
 from walle_deploy.release.gates import GateRegistry, default_gates
 from walle_deploy.release.judge import verdicts
 from walle_deploy.release.means import Means
-from walle_deploy.release.offers import draw, in_control, offer
+from walle_deploy.release.offers import control_of, draw, in_control, offer
 from walle_deploy.release.plan import BUCKETS
 from walle_deploy.release.sequential import Failures
 from walle_deploy.release.state import State
@@ -66,6 +66,7 @@ class Standing(msgspec.Struct, frozen=True):
         gates: what it waits for.
         next_at: the server's time at which the next stage may begin, if only time is missing.
         reports: of treatment and control in this stage.
+        failed: how many of these say that the task failed.
         repeated: reports that came twice.
         again: reports of devices that had counted.
         jumps: of the clock.
@@ -85,6 +86,7 @@ class Standing(msgspec.Struct, frozen=True):
     gates: tuple[GateLine, ...]
     next_at: float | None
     reports: tuple[int, int]
+    failed: tuple[int, int]
     repeated: int
     again: int
     jumps: int
@@ -126,6 +128,7 @@ def explain(state: State, gates: GateRegistry | None = None) -> Standing:
         lines,
         next_at,
         state.counted,
+        state.failed,
         state.repeated,
         state.again,
         state.jumps,
@@ -138,16 +141,17 @@ def explain_device(
 ) -> DeviceStanding:
     """Why the device gets what it gets, or does not."""
     stage = state.current
+    control = control_of(state, device, beta=beta)
     return DeviceStanding(
         offer(state, device, bucket, running=running, beta=beta),
         bucket,
         stage.threshold,
         draw(bucket, state.version),
-        round(stage.control * BUCKETS),
+        round(control * BUCKETS),
         state.stage + 1,
         stage.title,
         stage.threshold / BUCKETS,
-        in_control(state, bucket),
+        in_control(state, bucket, control),
     )
 
 

@@ -47,7 +47,7 @@ class View:
 
 
 class Gate(Protocol):
-    """A kind of gate: its fields are what a plan says of it."""
+    """A kind of gate: a msgspec, attrs or data class whose fields are what a plan says of it."""
 
     kind: ClassVar[str]
 
@@ -114,7 +114,7 @@ class Metric(_Values, frozen=True, forbid_unknown_fields=True, kw_only=True):
     low: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
     high: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
     margin: Annotated[float, msgspec.Meta(ge=0)]
-    alpha: Share = 0.005
+    alpha: Share = 0.003
     reports: Annotated[int, msgspec.Meta(ge=1)] = 1
     proven: bool = False
 

@@ -38,6 +38,7 @@ from walle_deploy.release.state import APPROVALS, Measured, State, Status
 
 Step = tuple[State, tuple[Effect, ...]]
 replace = msgspec.structs.replace
+TEXT = 500  # characters of a reason or name that are kept
 
 
 def step(state: State | None, event: AnyEvent, gates: GateRegistry | None = None) -> Step:
@@ -74,8 +75,10 @@ def step(state: State | None, event: AnyEvent, gates: GateRegistry | None = None
 
 def _created(event: Created, gates: GateRegistry) -> Step:
     plan = plan_from(event.plan, gates)
-    if not event.version or event.version == event.previous:
-        raise ReleaseError(f"version {event.version!r} must have a name, and another one than the previous")
+    if not event.version or event.version == event.previous or len(event.version) > TEXT:
+        raise ReleaseError(
+            f"version {event.version[:TEXT]!r} must have a name of at most {TEXT} characters, and another than the previous"
+        )
     state = State(
         version=event.version,
         previous=event.previous,
@@ -134,11 +137,11 @@ def _simulated(state: State, event: Simulated) -> Step:
         return state, (Ignored(f"the release is past its simulation, in {state.current.title}"),)
     if not event.passed:
         return _ended(state, "rolled back", f"the simulation failed: {event.why}")
-    return replace(state, simulated=(True, event.why)), ()
+    return replace(state, simulated=(True, event.why[:TEXT])), ()
 
 
 def _approved(state: State, event: Approve) -> Step:
-    given = (event.who, event.role)
+    given = (event.who[:TEXT], event.role[:TEXT])
     if not event.who:
         raise ReleaseError("an approval says who gave it")
     if given in state.approvals:
@@ -149,6 +152,7 @@ def _approved(state: State, event: Approve) -> Step:
 
 
 def _ended(state: State, status: Status, why: str) -> Step:
+    why = why[:TEXT]
     ended = replace(state, status=status, why=why, seen=b"", recent=b"", place=0)
     return ended, (RolledBack(why, state.version, state.previous),)
 
@@ -166,6 +170,7 @@ def _entered(state: State, number: int, gates: GateRegistry) -> Step:
         approvals=(),
         metrics={name: Measured(measured.test) for name, measured in metrics.items()},
         counted=(0, 0),
+        failed=(0, 0),
         heard=(state.elapsed, state.elapsed),
         seen=b"",
         since=state.elapsed,

@@ -22,19 +22,27 @@ def draw(bucket: int, version: str) -> int:
     return int.from_bytes(blake2b(data, digest_size=4).digest(), "little")
 
 
-def in_control(state: State, bucket: int) -> bool:
-    """Whether the device is drawn for the control while it belongs to the stage."""
-    return draw(bucket, state.version) < round(state.current.control * BUCKETS)
+def in_control(state: State, bucket: int, control: float) -> bool:
+    """Whether the device is drawn for a control of this share."""
+    return draw(bucket, state.version) < round(control * BUCKETS)
+
+
+def control_of(state: State, device: str, *, beta: bool) -> float:
+    """Share of those like the device that keep the old version: beta devices keep the beta stage's, if that is smaller."""
+    stages = [stage for stage in state.plan.stages[: state.stage + 1] if _in_beta(stage, device, beta=beta)]
+    return min(stage.control for stage in (*stages, state.current))
+
+
+def _in_beta(stage: Stage, device: str, *, beta: bool) -> bool:
+    return stage.kind == "beta" and (device in stage.devices or (beta and stage.policy is not None))
 
 
 def belongs(state: State, device: str, bucket: int, *, beta: bool) -> str | None:
     """Why the device takes part in the release now; None if it does not."""
     for stage in state.plan.stages[: state.stage + 1]:
-        if stage.kind == "beta":
-            if device in stage.devices:
-                return "named as a beta device"
-            if beta and stage.policy:
-                return f"meets the beta policy {stage.policy}"
+        if _in_beta(stage, device, beta=beta):
+            named = device in stage.devices
+            return "named as a beta device" if named else f"meets the beta policy {stage.policy}"
     if bucket < state.current.threshold:
         return f"bucket {bucket} is below {state.current.threshold} ({state.current.title})"
     return None
@@ -73,11 +81,13 @@ def offer(state: State, device: str, bucket: int, *, running: str | None = None,
         threshold = state.current.threshold
         reason = f"bucket {bucket} is not below {threshold}" if threshold else "not a beta device"
         return Offer(state.previous, "outside", f"{reason} ({state.current.title})")
-    if in_control(state, bucket):
-        return Offer(
-            state.previous, "control", f"{why}; drawn for the control, {state.current.control:.4g} of all"
-        )
-    return _admitted(state, running, why)
+    control = control_of(state, device, beta=beta)
+    if in_control(state, bucket, control):
+        return Offer(state.previous, "control", f"{why}; drawn for the control, {control:.4g} of all")
+    made = _admitted(state, running, why)
+    if made.arm == "treatment" and not control:  # nothing drawn beside it: it is no fair comparison
+        return msgspec.structs.replace(made, arm="outside")
+    return made
 
 
 def _admitted(state: State, running: str | None, why: str) -> Offer:

@@ -28,7 +28,8 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         devices: the beta devices, by id.
         policy: name of the policy that beta devices meet.
         control: share of the stage's devices, drawn at random, that keep the old version for comparison; if a plan
-            does not say, as in the stage before, half of them in the first, and at most LAST_CONTROL in the full one.
+            does not say, as in the stage before, half of them in the first, and at most LAST_CONTROL in the full one; none
+            in a beta stage that names all its devices.
         gates: what the next stage waits for, each with its `kind`.
         silence: seconds without a report of either arm after which the release is held.
     """
@@ -67,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """
 
     stages: Annotated[tuple[Stage, ...], msgspec.Meta(min_length=1, max_length=64)]
-    alpha: Share = 0.01
+    alpha: Share = 0.007
     margin: Annotated[float, msgspec.Meta(ge=1, le=16)] = 1.0
     watch: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 86400.0
     round: Positive = 86400.0
@@ -106,9 +107,10 @@ def _filled(values: Mapping[str, Any]) -> Mapping[str, Any]:
     stages, control = [], FIRST_CONTROL
     for stage in values["stages"]:
         if isinstance(stage, Mapping):
-            most = LAST_CONTROL if stage.get("kind") == "full" else 1.0
+            named = stage.get("kind") == "beta" and not stage.get("policy")
+            most = LAST_CONTROL if stage.get("kind") == "full" else 0.0 if named else 1.0
             stage = {"control": min(control, most), **stage}
-            if isinstance(stage["control"], int | float):
+            if isinstance(stage["control"], int | float) and stage.get("kind") != "beta":
                 control = stage["control"]
         stages.append(stage)
     return {**values, "stages": stages}
@@ -163,7 +165,7 @@ def _check_order(plan: Plan) -> None:
             )
         if stage.kind == last.kind and stage.threshold <= last.threshold:
             _refuse(f"{path}.percent", f"{stage.percent} must be above {last.percent} of the stage before")
-        if last.kind != "simulation" and stage.control > last.control:
+        if last.kind not in {"simulation", "beta"} and stage.control > last.control:
             _refuse(
                 f"{path}.control",
                 f"{stage.control} is above {last.control} of the stage before: devices would lose the version",

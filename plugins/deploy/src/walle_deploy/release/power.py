@@ -106,7 +106,7 @@ def simulate(
     reports: int = 20_000,
     runs: int = 2_000,
     share: float | None = None,
-    alpha: float = 0.01,
+    alpha: float = 0.007,
     margin: float = 1.0,
     seed: int = 0,
 ) -> Stops:

@@ -18,11 +18,13 @@ replace = msgspec.structs.replace
 
 def counted(state: State, report: Report) -> tuple[State, tuple[Effect, ...]]:
     """The state with the report in its tests, or why it changes nothing."""
-    treated = report.arm == "treatment"
-    if state.current.kind == "simulation":
+    stage, treated = state.current, report.arm != "control"
+    if stage.kind == "simulation":
         return state, (Ignored("no device has the version yet"),)
     if report.version != (state.version if treated else state.previous):
-        return state, (Ignored(f"the {report.arm} does not run {report.version}"),)
+        return state, (Ignored(f"{report.arm}: its devices do not run {report.version}"),)
+    if stage.control and report.arm == "outside":
+        return state, (Ignored("the device is outside the comparison"),)
     if state.repeats(report.device, report.number):
         return replace(state, repeated=state.repeated + 1), (Ignored("repeated"),)
     heard = (state.elapsed, state.heard[1]) if treated else (state.heard[0], state.elapsed)
@@ -32,18 +34,21 @@ def counted(state: State, report: Report) -> tuple[State, tuple[Effect, ...]]:
     marked = state.marked(report.device)
     if marked is None:
         return replace(state, again=state.again + 1), (Ignored("the device counted in this round"),)
-    if not state.current.control:  # nothing beside it to be compared with
-        return replace(marked, counted=(marked.counted[0] + treated, marked.counted[1] + (not treated))), ()
-    metrics = dict(marked.metrics)
+    bad = treated and report.failed, not treated and report.failed
+    state = replace(
+        marked,
+        counted=(state.counted[0] + treated, state.counted[1] + (not treated)),
+        failed=(state.failed[0] + bad[0], state.failed[1] + bad[1]),
+    )
+    return (_compared(state, report, treated=treated) if stage.control else state), ()
+
+
+def _compared(state: State, report: Report, *, treated: bool) -> State:
+    metrics = dict(state.metrics)
     for name, value in report.values.items():
         if name in metrics and math.isfinite(value):
             mine, other = metrics[name].counts
-            metrics[name] = Measured(
-                metrics[name].test.add(value, treated=treated), (mine + treated, other + (not treated))
-            )
-    return replace(
-        marked,
-        counted=(marked.counted[0] + treated, marked.counted[1] + (not treated)),
-        failures=marked.failures.add(treated=treated, failed=report.failed),
-        metrics=metrics,
-    ), ()
+            test = metrics[name].test.add(value, treated=treated)
+            metrics[name] = Measured(test, (mine + treated, other + (not treated)))
+    failures = state.failures.add(treated=treated, failed=report.failed)
+    return replace(state, failures=failures, metrics=metrics)

@@ -49,6 +49,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         failures: the test of failures.
         metrics: tests of values.
         counted: reports of treatment and control in this stage.
+        failed: how many of these say that the task failed.
         heard: `elapsed` when treatment and control were last heard of.
         seen: a bit for each place of a device that counted in this round.
         since: `elapsed` when the round began.
@@ -76,6 +77,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     failures: Failures = Failures()
     metrics: dict[str, Measured] = {}
     counted: tuple[int, int] = (0, 0)
+    failed: tuple[int, int] = (0, 0)
     heard: tuple[float, float] = (0.0, 0.0)
     seen: bytes = b""
     since: float = 0.0
