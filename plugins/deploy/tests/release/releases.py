@@ -4,6 +4,7 @@ import itertools
 
 from walle_deploy.release.events import Admit, Approve, Created, Report, Simulated, Tick
 from walle_deploy.release.machine import step
+from walle_deploy.release.state import decode, encode
 
 GRAY = {"kind": "gray", "percent": 10}
 FULL = {"kind": "full"}
@@ -23,7 +24,9 @@ class Release:
         self.send(Created(at=0.0, version="v2", previous=previous, plan=plan(*stages, **fields)))
 
     def send(self, event):
-        self.state, self.effects = step(self.state, event, self.gates)
+        state, self.effects = step(self.state, event, self.gates)
+        self.state = decode(encode(state))
+        assert self.state == state
         self.told += self.effects
         return self.effects
 
