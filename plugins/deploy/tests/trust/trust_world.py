@@ -88,11 +88,15 @@ class Fleet:
 
         return AnswerTask(name, version, hashlib.sha256(content).digest(), len(content), BASE, flags)
 
-    def answer(self, *tasks, device="phone-1", counter=None, nonce=b"", life=DAY, issued=None, key=None, epoch=None):
+    def answer(
+        self, *tasks, device="phone-1", counter=None, nonce=b"", life=DAY, issued=None, key=None, epoch=None
+    ):
         self.counter = self.counter + 1 if counter is None else counter
         signer = AnswerSigner(key or self.director_key, self.epoch if epoch is None else epoch)
         issued = self.time if issued is None else issued
-        return signer.sign(device, tasks, counter=self.counter, issued=issued, expires=issued + life, nonce=nonce)
+        return signer.sign(
+            device, tasks, counter=self.counter, issued=issued, expires=issued + life, nonce=nonce
+        )
 
     def saved(self):
         """What is published now, to be served later."""

@@ -78,11 +78,11 @@ class Gate:
     def decide(self, wire: bytes, installed: Mapping[str, Installed], nonce: bytes = b"") -> Decision:
         """Verify an answer and every task it names. Raises TrustError when the answer or the metadata does not hold.
 
-        The answer is judged before a request is spent on it, and again by the newest root. A task that is refused
-        does not keep the others back.
+        No request is spent on an answer that no root could make good; what is left is judged by the newest root. A
+        task that is refused does not keep the others back.
         """
         with contextlib.suppress(UnknownKeyError):  # a newer root may name the key
-            self.answers.check(wire, self.images.director, nonce)
+            self.answers.screen(wire, self.images.director, nonce)
         self.images.refresh()
         answer = self.answers.accept(wire, self.images.director, nonce)
         return self._compared(answer, installed)

@@ -27,14 +27,11 @@ class AnswerVerifier:
     longest: int = 30 * _DAY
     """An answer that is valid for longer (in seconds) is refused: it would outlive the key that signed it."""
 
-    def check(self, wire: bytes, director: Director, nonce: bytes = b"") -> Answer:
-        """Verify without recording. With a nonce, only the answer to that request will do. Raises TrustError."""
+    def screen(self, wire: bytes, director: Director, nonce: bytes = b"") -> Answer:
+        """Only what no newer root can change: signature, device, request and counter. Raises TrustError."""
         answer = open_answer(wire, director)
         if answer.device != self.device:
             raise TrustError(f"the answer is for {answer.device!r}, this device is {self.device!r}")
-        if answer.epoch != director.epoch or director.epoch < self.state.highest("epoch", ""):
-            known = max(director.epoch, self.state.highest("epoch", ""))
-            raise TrustError(f"the answer is of epoch {answer.epoch}, the director is in epoch {known}")
         if nonce and not hmac.compare_digest(nonce, answer.nonce):
             raise TrustError("the answer is to another request (its nonce is not this one)")
         last = self.state.highest("counter", str(answer.epoch))
@@ -42,6 +39,14 @@ class AnswerVerifier:
             raise TrustError(
                 f"answer {answer.counter} after answer {last}: replayed, or the server went back"
             )
+        return answer
+
+    def check(self, wire: bytes, director: Director, nonce: bytes = b"") -> Answer:
+        """Verify without recording. With a nonce, only the answer to that request will do. Raises TrustError."""
+        answer = self.screen(wire, director, nonce)
+        known = max(director.epoch, self.state.highest("epoch", ""))
+        if answer.epoch != director.epoch or director.epoch < known:
+            raise TrustError(f"the answer is of epoch {answer.epoch}, the director is in epoch {known}")
         self._check_time(answer)
         return answer
 
@@ -77,7 +82,7 @@ class AnswerVerifier:
                 f"the answer is valid for {answer.expires - answer.issued} s, at most {self.longest} s are"
             )
         clock, floor = self.clock(), self.state.floor()
-        if max(clock, floor) >= answer.expires:
+        if not max(clock, floor) < answer.expires:  # a clock that says NaN has no answer either
             raise TrustError(
                 f"the answer expired at {when(answer.expires)}; {clock_says(clock, floor, answer.issued)}"
             )
