@@ -46,6 +46,10 @@ def test_the_smallest_task_has_defaults():
         (HEAD + '[dictionary]\nfile = "../d"', "dictionary: found a table; wanted the path of a file"),
         (HEAD + '[cloud]\nstream = "s"\nsend = ["y"]', "cloud.send[0]: found 'y'"),
         (HEAD + '[cloud]\nstream = "s"\nconfidence = "y"', "cloud.confidence: found 'y'"),
+        (
+            HEAD + '[outputs]\ny = {dtype="float32", shape=[2]}\n[cloud]\nstream = "s"\nconfidence = "y"',
+            "cloud.confidence: found float32[2]; wanted one number",
+        ),
         (HEAD + '[cloud]\nstream = "s"\nbelow = 0', "cloud.below: found 0"),
         (HEAD + '[model.m]\nfile = "/m"\ninputs = {}\noutputs = {}', "model.m: found a table; wanted the path"),
         ('[task]\nname = "a"\nscript = "a.txt"\n[trigger]\nmanual=true', "task: found a table; the script must be a .py"),

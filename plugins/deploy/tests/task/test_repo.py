@@ -446,3 +446,27 @@ def test_any_bytes_for_a_tree_are_refused_or_read(shop, data):
     except TaskError:
         return
     assert not data
+
+
+@git_here
+def test_a_packed_clone_reads_the_same(shop, key, tmp_path):
+    shop.commit("ipv", task(script=b"x = 1\n" * 500), "Second")
+    shop.commit("ipv", task(script=b"x = 1\n" * 499), "Third")
+    version = shop.tag("ipv", key, "One")
+    for arguments in (("gc", "-q", "--prune=now"), ("clone", "-q", "--bare", ".", str(tmp_path / "clone"))):
+        assert git(shop.git.path, *arguments)[0] == 0
+    with Scenario(tmp_path / "clone") as clone:
+        assert clone.name == "clone"
+        assert clone.files("ipv") == Scenario(shop.git.path).files("ipv")
+        assert clone.verify("ipv", 1, Signers.of(key), version.commit).commit == version.commit
+        assert len(clone.log("ipv")) == 3
+    with pytest.raises(TaskError, match="at most 10"):
+        Scenario(tmp_path / "clone", Bounds(file_bytes=10)).files("ipv")
+
+
+@git_here
+def test_a_repository_of_another_hash_is_refused(tmp_path):
+    if git(tmp_path, "init", "-q", "--object-format=sha256", "new")[0]:
+        pytest.skip("this git has no SHA-256")
+    with pytest.raises(TaskError, match=r"SHA-256|no git repository"):
+        Scenario(tmp_path / "new")

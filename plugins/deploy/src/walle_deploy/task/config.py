@@ -166,8 +166,12 @@ def _contradictions(config: TaskConfig) -> Iterator[Problem]:
             yield Problem(
                 f"cloud.send[{number}]", f"found {name!r}; wanted one of {', '.join(known) or 'the inputs'}"
             )
-    if cloud.confidence is not None and cloud.confidence not in config.outputs:
-        yield Problem(
-            "cloud.confidence",
-            f"found {cloud.confidence!r}; wanted one of the outputs {', '.join(config.outputs)}",
-        )
+    if cloud.confidence is None:
+        return
+    held = config.outputs.get(cloud.confidence)
+    if held is None:
+        known = list(config.outputs)
+        text = f"found {cloud.confidence!r}; wanted one of the outputs {', '.join(known)}"
+        yield Problem("cloud.confidence", text)
+    elif any(size != 1 for size in held.shape or ()) or not held.dtype.startswith(("float", "bfloat", JSON)):
+        yield Problem("cloud.confidence", f"found {held}; wanted one number: float32 of shape [], or {JSON}")

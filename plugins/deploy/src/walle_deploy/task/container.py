@@ -12,6 +12,8 @@ import sys
 import time
 from typing import Any
 
+SLACK_MB = 64
+
 
 def main() -> None:
     """Reads the request and reports each phase before it begins; the last line is the result or the error."""
@@ -108,7 +110,8 @@ def _limit(request: Any) -> None:
             used = next(int(line.split()[1]) for line in file if line.startswith("VmData")) << 10
     except (OSError, StopIteration):
         return
-    most = used + (request["memory_mb"] << 20)
+    # The hard limit also counts stacks of the runtime's threads, which nobody touches; the exact one is checked afterwards.
+    most = used + (request["memory_mb"] + SLACK_MB << 20)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 from dulwich.errors import NotGitRepository
@@ -55,6 +56,12 @@ class Scenario:
         except (NotGitRepository, OSError, ValueError) as error:
             raise TaskError(f"{path}: no git repository; `walle task init NAME` makes one") from error
         self.bounds = bounds
+        self._close = weakref.finalize(self, self.git.close)
+        if self.git.object_format.oid_length != 20:
+            self.close()
+            raise TaskError(
+                f"{path}: the repository uses SHA-256, which is not supported; make one with SHA-1"
+            )
 
     @classmethod
     def init(cls, path: str | os.PathLike[str], scenario: str, *, bare: bool = False) -> Scenario:
@@ -74,8 +81,14 @@ class Scenario:
         return cls(path)
 
     def close(self) -> None:
-        """Closes its files."""
-        self.git.close()
+        """Closes its files; what is forgotten closes them too."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     @property
     def name(self) -> str:
