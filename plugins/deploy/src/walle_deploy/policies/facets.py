@@ -86,16 +86,17 @@ class Facet:
     def allowed(self, value: Any) -> int:
         """The clauses that `value`, a text, number, bool or list, does not rule out."""
         kind = type(value)
-        if kind is bool or kind is list or kind is float:
+        if kind is bool or kind is float:
             return self._allowed(value)
-        found = self.by_value.get(value)
+        key = tuple(value) if kind is list else value
+        found = self.by_value.get(key)
         if found is None:
-            if self.untold is not None and value not in self.slots:
+            if self.untold is not None and kind is not list and value not in self.slots:
                 return self.untold
             found = self._allowed(value)
             if len(self.by_value) >= REMEMBERED:
                 self.by_value = {}
-            self.by_value[value] = found
+            self.by_value[key] = found
         return found
 
     def _allowed(self, value: Any) -> int:

@@ -18,7 +18,8 @@ from walle_deploy.policies.rules import Ids, Share
 from walle_deploy.profile import Profile
 
 SHARED = 8  # clauses that have a salt in common, from which on their shares are indexed
-SHAPES = 4096  # sets of attribute names that are remembered
+SHAPES = 1024  # sets of attribute names that are remembered,
+SHAPE = 2048  # and the length of all names in one of them
 
 
 class Index:
@@ -109,14 +110,15 @@ class Index:
             [(name, self.device[name]) for name in profile.device if name in self.device],
             [(name, self.user[name]) for name in profile.user if name in self.user],
         )
-        if len(self.shapes) >= SHAPES:
-            self.shapes = {}
-        self.shapes[shape] = made
+        if sum(len(name or "") for name in shape) <= SHAPE:
+            if len(self.shapes) >= SHAPES:
+                self.shapes = {}
+            self.shapes[shape] = made
         return made
 
     def _slots(self, left: int) -> list[int]:
         raw = np.frombuffer(left.to_bytes((self.size + 7) >> 3, "little"), np.uint8)
-        found: list[int] = np.flatnonzero(np.unpackbits(raw, bitorder="little")).tolist()
+        found: list[int] = np.unpackbits(raw, bitorder="little").view(bool).nonzero()[0].tolist()
         return found
 
     def _ask(self, slot: int, profile: Profile) -> bool:

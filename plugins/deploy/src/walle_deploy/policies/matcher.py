@@ -11,6 +11,8 @@ from walle_deploy.policies.contract import Rule
 from walle_deploy.policies.index import Index
 from walle_deploy.profile import Profile
 
+NAMES = 16  # in one remembered answer, on average; with more, fewer answers are kept
+
 
 class Matcher:
     """Policies that come and go, and answers that are remembered until the next change.
@@ -29,6 +31,7 @@ class Matcher:
         self.remembered = remembered
         self._clauses: dict[str, list[Clause]] = {}
         self._stale = True
+        self._names = 0  # in all answers that are remembered
         self._lock = threading.Lock()
         self._state: tuple[int, Index, dict[bytes, tuple[str, ...]]]
         self.update(policies or {})
@@ -67,7 +70,7 @@ class Matcher:
                     self._stale = False  # first: a change while the index is made needs another one
                     index = Index(list(self._clauses.items()))
                     self.epoch += 1
-                    self._state = self.epoch, index, {}
+                    self._state, self._names = (self.epoch, index, {}), 0
         return self.epoch
 
     def match(self, profile: Profile) -> tuple[str, ...]:
@@ -79,9 +82,11 @@ class Matcher:
         found = answers.get(digest)
         if found is None:
             found = index.match(profile)
-            if len(answers) >= self.remembered:
+            if len(answers) >= self.remembered or self._names > NAMES * self.remembered:
                 answers.clear()
+                self._names = 0
             answers[digest] = found
+            self._names += len(found)
         return found
 
     def known(self, digest: bytes) -> tuple[str, ...] | None:
