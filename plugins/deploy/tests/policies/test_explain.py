@@ -3,7 +3,7 @@
 import time
 
 from hypothesis import given, settings
-from strategies import SEGMENTS, policies, profiles
+from policy_strategies import SEGMENTS, policies, profiles
 from walle_deploy.policies import Compiler, Rule, compile_policy, explain
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import SEGMENTS, policies, profiles
+from policy_strategies import SEGMENTS, policies, profiles
 from walle_deploy.errors import PolicyError
 from walle_deploy.policies import Compiler, Matcher, Rule, compile_policy
 from walle_deploy.policies.clauses import MOST, clauses

@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from importlib.metadata import EntryPoint
 from types import MappingProxyType
 
 import pytest
@@ -18,6 +19,8 @@ from walle_deploy.policies import (
 )
 from walle_deploy.policies.compiling import DEPTH, NODES
 from walle_deploy.profile import Profile
+
+from walle_core import plugins
 
 
 def verdict(policy, profile, **segments):
@@ -235,6 +238,17 @@ def test_segments_are_checked_before_anybody_asks():
     with pytest.raises(PolicyError, match=r"segments\.s\.device"):
         Compiler({"s": {"device": 1}}).check()
     Compiler({"s": {"everyone": True}, "t": {"segment": "s"}}).check()
+
+
+def test_the_hook_registers_every_kind():
+    found = plugins.build([EntryPoint("deploy", "walle_deploy.policies", "walle")], strict=True)
+    assert list(found.policies) == [
+        *("everyone", "uniform", "device", "user", "devices", "segment", "all", "any", "not")
+    ]
+    for kind in found.policies.values():
+        assert kind.load().schema
+        assert kind.summary
+    assert Compiler(kinds=found.policies).compile({"everyone": True}).label() == "everyone"
 
 
 class Even(Rule):

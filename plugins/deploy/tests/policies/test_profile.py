@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 from hypothesis import given
-from strategies import profiles
+from policy_strategies import profiles
 from walle_deploy.errors import PolicyError
 from walle_deploy.policies.versions import version
 from walle_deploy.profile import HEADER, Profile
