@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tuf.api.metadata import Metadata, MetaFile
+from tuf.api.serialization.json import JSONSerializer
 from walle_deploy.trust import (
     AnswerSigner,
     AnswerTask,
@@ -132,4 +134,48 @@ class Device:
         return self.gate.decide(wire, self.installed, **settings)
 
 
-__all__ = ["BASE", "DAY", "START", "Device", "Fleet", "Image", "Mirror"]
+def load(fleet, path):
+    return Metadata.from_bytes((fleet.folder / "images" / "metadata" / path).read_bytes())
+
+
+def serve(fleet, path, metadata, *keys):
+    """Sign with stolen keys, and let the mirror serve it."""
+    metadata.signatures.clear()
+    for key in keys:
+        metadata.sign(key.tuf, append=True)
+    data = metadata.to_bytes(JSONSerializer(compact=True))
+    fleet.mirror.replaced[f"metadata/{path}"] = data
+    return MetaFile.from_data(metadata.signed.version, data, ["sha256"])
+
+
+def forged_timestamp(fleet, snapshot, version, key=None):
+    timestamp = load(fleet, "timestamp.json")
+    timestamp.signed.version = version
+    timestamp.signed.snapshot_meta = snapshot
+    serve(fleet, "timestamp.json", timestamp, key or fleet.timestamp_key)
+
+
+def forged_snapshot(fleet, version, keys=None, **files):
+    """A snapshot and a timestamp by the thief of both online keys."""
+    newest = max(
+        int(path.name.split(".")[0]) for path in (fleet.folder / "images/metadata").glob("*.snapshot.json")
+    )
+    snapshot = load(fleet, f"{newest}.snapshot.json")
+    snapshot.signed.version = version
+    snapshot.signed.meta.update({f"{role}.json": meta for role, meta in files.items()})
+    forged_timestamp(fleet, serve(fleet, f"{version}.snapshot.json", snapshot, fleet.snapshot_key), version)
+
+
+__all__ = [
+    "BASE",
+    "DAY",
+    "START",
+    "Device",
+    "Fleet",
+    "Image",
+    "Mirror",
+    "forged_snapshot",
+    "forged_timestamp",
+    "load",
+    "serve",
+]
