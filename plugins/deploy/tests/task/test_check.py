@@ -159,9 +159,9 @@ def test_runs_that_fail(script, words):
 def test_a_run_that_hangs_is_ended():
     start = time.monotonic()
     files = task("def main():\n    while True: pass", "[resources]\ntime_ms = 1\n")
-    lines = errors(files, start_s=-7)
-    assert has(lines, "still running after 3 s", "while the entry ran"), lines
-    assert time.monotonic() - start < 20
+    lines = errors(files, start_s=-4)
+    assert has(lines, "still running after 6 s"), lines
+    assert time.monotonic() - start < 60
 
 
 @posix
