@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 
 import attrs
+import msgspec
 
 from walle_core.registry import Registry
 from walle_deploy.deltas.contract import FULL, MAX_DELTA_FILE, Codec, codecs
@@ -72,6 +73,15 @@ def checked(codec: Codec, old: bytes, new: bytes) -> bytes | None:
         return None
 
 
+def made_again(module: str, name: str, codec: str | None = None) -> Codec | None:
+    """The codec whose class is found under a name and takes no arguments; None if there is none, or of another name."""
+    try:
+        made: Codec = getattr(import_module(module), name)()
+    except Exception:  # codecs are plugins
+        return None
+    return made if codec is None or made.name == codec else None
+
+
 def _inline(codec: Codec, old: bytes, new: bytes, deadline: float) -> Made | None:
     delta = checked(codec, old, new) if time.monotonic() < deadline else None
     return None if delta is None else Made(codec.name, delta)
@@ -82,15 +92,16 @@ def _apart(codec: Codec, old: bytes, new: bytes, deadline: float) -> Made | None
     left = deadline - time.monotonic()
     if left <= 0:
         return None
+    where = type(codec).__module__, type(codec).__qualname__
+    if made_again(*where, codec.name) is None:  # it cannot be stopped
+        return _inline(codec, old, new, deadline)
     try:
-        work = pickle.dumps((sys.path, pickle.dumps(codec), old, new), protocol=5)
+        work = msgspec.msgpack.encode((sys.path, *where, old, new))
         done = subprocess.run(_WORKER, input=work, capture_output=True, timeout=left, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
         return None
     except OSError as error:
         raise StoreError(f"delta codec {codec.name!r}: cannot start a process: {error}") from error
-    except (pickle.PicklingError, AttributeError, TypeError):  # not importable by name: it cannot be stopped
-        return _inline(codec, old, new, deadline)
     if done.returncode or not done.stdout.startswith(b"\1"):
         return None
     return Made(codec.name, done.stdout[1:])

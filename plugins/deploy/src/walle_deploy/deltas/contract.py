@@ -42,6 +42,8 @@ class Delta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Codec(Protocol):
     """Makes deltas on a server and applies them on a device. Both hold the files in memory.
 
+    Its class takes no arguments: where time is limited, the codec is made again in a process that can be stopped.
+
     Attributes:
         name: under which it is registered and named in an answer.
     """

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
+
+import msgspec
 
 
 def main() -> None:
     """Writes a byte 1 and the delta, or a byte 0."""
-    path, packed, old, new = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the parent process
+    path, module, name, old, new = msgspec.msgpack.decode(sys.stdin.buffer.read())
     sys.path[:] = path
-    from walle_deploy.deltas.choose import checked
+    from walle_deploy.deltas.choose import checked, made_again
 
-    delta = checked(pickle.loads(packed), old, new)  # noqa: S301 - from the parent process
+    codec = made_again(module, name)
+    delta = None if codec is None else checked(codec, old, new)
     sys.stdout.buffer.write(b"\0" if delta is None else b"\1" + delta)
 
 
