@@ -65,9 +65,14 @@ class Disk:
     def replace(self, path: Path, data: bytes) -> None:
         """Gives a file new content: after a power cut it has the old one or the new one."""
         fresh = path.with_name(f"{path.name}.new")
-        self.write(fresh, [data])
-        self.sync(fresh)
-        self.rename(fresh, path)
+        try:
+            self.write(fresh, [data])
+            self.sync(fresh)
+            self.rename(fresh, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.remove(fresh)
+            raise
         self.sync(path.parent)
 
 

@@ -157,9 +157,12 @@ class Slots:
             raise StoreError(f"task {task!r}: version {digest} is not installed")
         if state.current != digest:
             self._state(task).write(state.switched(digest))
-        self._prune(task)
         files = {file.sha256 for file in manifest.files}
-        self._drop_downloads(lambda path: path.name in files)
+        try:
+            self._prune(task)
+            self._drop_downloads(lambda path: path.name in files)
+        except OSError as error:  # the switch is made
+            _log.warning("task %s: what is no longer needed cannot be removed: %s", task, error)
 
     @_exclusive
     def confirm(self, task: str) -> None:
@@ -198,8 +201,11 @@ class Slots:
                 return found
             _log.warning("task %s: version %s is damaged and is removed", task, state.current)
             broken, state = state.current, state.without(state.current, bad=False)
-            file.write(state)
-            self._versions.discard(task, broken)
+            try:
+                file.write(state)
+                self._versions.discard(task, broken)
+            except OSError as error:  # a task must start on a full disk too
+                _log.warning("task %s: %s; it will be tried again", task, error)
         return None
 
     @_exclusive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from walle_deploy.manifest import check_digest
 
 MAX_BAD = 64  # digests of bad versions that are remembered, the newest
 _MAX_BYTES = 1 << 16
+_log = logging.getLogger(__name__)
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,18 +70,26 @@ class StateFile:
         return max((state for state in found if state), key=lambda state: state.count, default=State())
 
     def repair(self) -> State:
-        """Like `read`; afterwards both files say so."""
+        """Like `read`; afterwards both files say so, if the disk has room."""
         state = self.read()
         if state.count:
             for path in self._paths:
                 if _read(path) != state:
-                    self._disk.replace(path, _packed(state))
+                    self._spare(path, state)
         return state
 
     def write(self, state: State) -> None:
-        """Changes the state in one step: after a power cut the old or the new one is read."""
-        for path in self._paths:
+        """Changes the state in one step: after a power cut the old or the new one is read. Raises OSError: it is the old."""
+        first, copy = self._paths
+        self._disk.replace(first, _packed(state))
+        self._spare(copy, state)
+
+    def _spare(self, path: Path, state: State) -> None:
+        """Writes what is already in the other file."""
+        try:
             self._disk.replace(path, _packed(state))
+        except OSError as error:
+            _log.warning("%s: %s; it will be tried again", path, error)
 
 
 def _packed(state: State) -> bytes:

@@ -1,0 +1,198 @@
+"""A disk whose power is cut at a chosen operation, and what is then left of what was not synced."""
+
+import errno
+import hashlib
+import itertools
+import random
+import shutil
+from pathlib import Path
+
+from walle_deploy.install.disk import Disk
+from walle_deploy.install.fetch import Source
+from walle_deploy.manifest import File, Manifest
+
+
+class Cut(BaseException):
+    """The power is gone: nothing that the program does after it counts."""
+
+
+class QuickDisk(Disk):
+    """For the way to where a test begins."""
+
+    def sync(self, path):
+        pass
+
+
+class CuttingDisk(Disk):
+    """Counts operations and cuts the power before number `at`, in the middle of it where it has one."""
+
+    def __init__(self, attic: Path, at: int | None, seed: int = 0):
+        self.at, self.count, self.dead = at, 0, False
+        self.random = random.Random(seed)
+        self._attic = attic
+        self._numbers = itertools.count()
+        self._contents = {}  # inode: (path, synced content) of files that were written since their last sync
+        self._names = []  # (folder, undo) of changes of names, until the folder is synced
+        attic.mkdir(exist_ok=True)
+
+    def _step(self):
+        if self.dead:
+            raise Cut
+        self.count += 1
+        if self.count == self.at:
+            self.dead = True
+            return True
+        return False
+
+    def folder(self, path):
+        if not path.exists():
+            if self._step():
+                raise Cut
+            self._names.append((path.parent, lambda: shutil.rmtree(path, ignore_errors=True)))
+        super().folder(path)
+
+    def write(self, path, chunks, append=False):
+        dying = self._step()
+        data = b"".join(chunks)
+        if not path.exists():
+            path.touch()
+            self._names.append((path.parent, lambda: path.unlink(missing_ok=True)))
+        self._contents.setdefault(path.stat().st_ino, [path, path.read_bytes()])
+        super().write(path, [data[: len(data) // 2] if dying else data], append)
+        if dying:
+            raise Cut
+
+    def cut(self, path, size):
+        if self._step():
+            raise Cut
+        self._contents.setdefault(path.stat().st_ino, [path, path.read_bytes()])
+        super().cut(path, size)
+
+    def sync(self, path):
+        if self._step():
+            raise Cut
+        if path.is_dir():
+            self._names = [entry for entry in self._names if entry[0] != path]
+        else:
+            self._contents.pop(path.stat().st_ino, None)
+
+    def rename(self, old, new):
+        if self._step():
+            raise Cut
+        before = self._kept(new) if new.is_file() else None
+        super().rename(old, new)
+
+        def undo():
+            if new.exists() and old.parent.exists():
+                new.rename(old)
+            if before:
+                shutil.copy2(before, new)
+
+        for inode, (path, content) in list(self._contents.items()):
+            if path == old:
+                self._contents[inode] = [new, content]
+            elif old in path.parents:
+                self._contents[inode] = [new / path.relative_to(old), content]
+        self._names.append((new.parent, undo))
+
+    def link(self, old, new):
+        if self._step():
+            raise Cut
+        self._names.append((new.parent, lambda: new.unlink(missing_ok=True)))
+        return super().link(old, new)
+
+    def remove(self, path):
+        if not path.exists():
+            return
+        if self._step():
+            raise Cut
+        before = self._kept(path)
+        super().remove(path)
+        self._names.append((path.parent, lambda: path.parent.exists() and shutil.copy2(before, path)))
+
+    def remove_all(self, path):
+        if not path.exists():
+            return
+        dying = self._step()
+        before = self._attic / f"{next(self._numbers)}"
+        shutil.copytree(path, before)
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and (not dying or self.random.random() < 0.5):
+                file.unlink()
+        if dying:
+            raise Cut
+        shutil.rmtree(path)
+
+        def undo():
+            if path.parent.exists():
+                shutil.copytree(before, path, dirs_exist_ok=True)
+                for file in sorted(path.rglob("*")):
+                    if file.is_file() and self.random.random() < 0.5:
+                        file.unlink()
+
+        self._names.append((path.parent, undo))
+
+    def _kept(self, path):
+        copy = self._attic / f"{next(self._numbers)}"
+        shutil.copy2(path, copy)
+        return copy
+
+    def settle(self):
+        """Loses what was not synced: of each content a part, of the names the last few."""
+        for path, content in self._contents.values():
+            if path.is_file():
+                now = path.read_bytes()
+                path.chmod(0o644)
+                path.write_bytes(
+                    self.random.choice(
+                        [now, content, now[: len(now) // 2], now[: len(content)] + bytes(max(0, len(now) - len(content)))]
+                    )
+                )
+        for _, undo in reversed(self._names[self.random.randint(0, len(self._names)) :]):
+            undo()
+
+
+class FullDisk(Disk):
+    """Has no room from write number `at` on."""
+
+    def __init__(self, at):
+        self.left = at
+
+    def write(self, path, chunks, append=False):
+        self.left -= 1
+        if self.left <= 0:
+            super().write(path, [b"".join(chunks)[:7]], append)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(path, chunks, append)
+
+
+class Memory:
+    """A transport of what is in memory."""
+
+    def __init__(self):
+        self.files = {}
+        self.asked = []
+
+    def read(self, url, offset):
+        self.asked.append((url, offset))
+        data = self.files[url]
+        for start in range(offset, len(data), 10_000):
+            yield data[start : start + 10_000]
+
+
+def version(number, transport, task="task"):
+    """(manifest, sources) of a version of which most files are shared with the others."""
+    contents = {
+        "model/net.bin": hashlib.sha256(b"%d" % number).digest() * 2000,
+        "model/words.txt": b"the same in all versions" * 900,
+        "main.py": b"print(%d)\n" % number,
+        "deep/in/a/folder.json": b"{}",
+        "empty": b"",
+    }
+    files, sources = [], {}
+    for path, data in contents.items():
+        digest = hashlib.sha256(data).hexdigest()
+        transport.files[f"mem:{digest}"] = data
+        files.append(File(path, digest, len(data)))
+        sources[digest] = Source(f"mem:{digest}")
+    return Manifest.of(task, f"v{number}", files), sources
