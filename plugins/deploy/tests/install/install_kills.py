@@ -51,7 +51,9 @@ def main(root: Path, kills: int) -> None:
         between += number == sure + 1
         went += number > last
         last = number
-    print(f"{kills} kills, {last} versions, {between} switched but not told, {went} rounds with a new version")
+    print(
+        f"{kills} kills, {last} versions, {between} switched but not told, {went} rounds with a new version"
+    )
 
 
 if __name__ == "__main__":

@@ -145,7 +145,12 @@ class CuttingDisk(Disk):
                 path.chmod(0o644)
                 path.write_bytes(
                     self.random.choice(
-                        [now, content, now[: len(now) // 2], now[: len(content)] + bytes(max(0, len(now) - len(content)))]
+                        [
+                            now,
+                            content,
+                            now[: len(now) // 2],
+                            now[: len(content)] + bytes(max(0, len(now) - len(content))),
+                        ]
                     )
                 )
         for _, undo in reversed(self._names[self.random.randint(0, len(self._names)) :]):

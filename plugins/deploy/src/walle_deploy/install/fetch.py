@@ -102,9 +102,12 @@ class Fetcher:
                     and (path := self._by_delta(file, delta, url, deadline)) is not None
                 ):
                     return path
-            return self._pull(file.sha256, file.size, source.url, deadline)
+            path = self._pull(file.sha256, file.size, source.url, deadline)
+            for delta, _ in source.deltas:  # what came of them is of no more use
+                _Part(self._disk, self._folder, delta.sha256, delta.size).drop()
         except OSError as error:
             raise StoreError(f"file {file.path!r}: {error}") from error
+        return path
 
     def _by_delta(self, file: File, delta: Delta, url: str, deadline: float) -> Path | None:
         """The file by way of a delta; None if that does not work, whatever the reason."""

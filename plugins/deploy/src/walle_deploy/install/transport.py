@@ -21,7 +21,7 @@ class Transport(Protocol):
     def read(self, url: str, offset: int) -> Iterator[bytes]:
         """The content from byte `offset` on; a consumer may stop early and close the iterator.
 
-        Raises OSError for what another try may cure, StoreError for what it may not.
+        It may end early. Raises OSError for what another try may cure, StoreError for what it may not.
         """
 
 
@@ -39,10 +39,10 @@ class UrlTransport:
 
     def read(self, url: str, offset: int) -> Iterator[bytes]:
         """See `Transport`."""
-        if urlsplit(url).scheme not in self._schemes:
-            raise StoreError(f"{url}: only {', '.join(sorted(self._schemes))} URLs are read")
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
         try:
+            if urlsplit(url).scheme not in self._schemes:
+                raise StoreError(f"{url}: only {', '.join(sorted(self._schemes))} URLs are read")
             request = urllib.request.Request(url, headers=headers)  # noqa: S310 - checked above
             with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
                 skip = offset - _start(answer, offset)
