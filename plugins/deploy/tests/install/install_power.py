@@ -26,89 +26,81 @@ class QuickDisk(Disk):
 class CuttingDisk(Disk):
     """Counts operations and cuts the power before number `at`, in the middle of it where it has one."""
 
-    def __init__(self, attic: Path, at: int | None, seed: int = 0):
-        self.at, self.count, self.dead = at, 0, False
+    def __init__(self, attic: Path, at: int | None, seed: int = 0, links: bool = True):
+        self.at, self.count, self.dead, self.links = at, 0, False, links
         self.random = random.Random(seed)
         self._attic = attic
         self._numbers = itertools.count()
-        self._contents = {}  # inode: (path, synced content) of files that were written since their last sync
-        self._names = []  # (folder, undo) of changes of names, until the folder is synced
+        self._contents = {}  # inode: [synced content, path] of files that were written since their last sync
+        self._names = []  # [undo, its arguments, folder, paths…] of changes of names, until the folder is synced
         attic.mkdir(exist_ok=True)
 
     def _step(self):
         if self.dead:
             raise Cut
         self.count += 1
-        if self.count == self.at:
-            self.dead = True
-            return True
-        return False
+        self.dead = self.count == self.at
+        return self.dead
+
+    def _live(self):
+        if self._step():
+            raise Cut
 
     def folder(self, path):
         if not path.exists():
-            if self._step():
-                raise Cut
-            self._names.append((path.parent, lambda: shutil.rmtree(path, ignore_errors=True)))
-        super().folder(path)
+            self._live()
+            path.mkdir()
+            self._names.append([undo_folder, (), path.parent, path])
 
     def write(self, path, chunks, append=False):
         dying = self._step()
         data = b"".join(chunks)
         if not path.exists():
             path.touch()
-            self._names.append((path.parent, lambda: path.unlink(missing_ok=True)))
-        self._contents.setdefault(path.stat().st_ino, [path, path.read_bytes()])
+            self._names.append([undo_file, (), path.parent, path])
+        self._contents.setdefault(path.stat().st_ino, [path.read_bytes(), path])
         super().write(path, [data[: len(data) // 2] if dying else data], append)
         if dying:
             raise Cut
 
     def cut(self, path, size):
-        if self._step():
-            raise Cut
-        self._contents.setdefault(path.stat().st_ino, [path, path.read_bytes()])
+        self._live()
+        self._contents.setdefault(path.stat().st_ino, [path.read_bytes(), path])
         super().cut(path, size)
 
     def sync(self, path):
-        if self._step():
-            raise Cut
+        self._live()
         if path.is_dir():
-            self._names = [entry for entry in self._names if entry[0] != path]
+            self._names = [entry for entry in self._names if entry[2] != path]
         else:
             self._contents.pop(path.stat().st_ino, None)
 
     def rename(self, old, new):
-        if self._step():
-            raise Cut
+        self._live()
         before = self._kept(new) if new.is_file() else None
         super().rename(old, new)
-
-        def undo():
-            if new.exists() and old.parent.exists():
-                new.rename(old)
-            if before:
-                shutil.copy2(before, new)
-
-        for inode, (path, content) in list(self._contents.items()):
-            if path == old:
-                self._contents[inode] = [new, content]
-            elif old in path.parents:
-                self._contents[inode] = [new / path.relative_to(old), content]
-        self._names.append((new.parent, undo))
+        for entry in self._names:
+            if entry[3] == old:  # its name is now one of the other folder
+                entry[2] = new.parent
+        for entry in [*self._contents.values(), *self._names]:
+            for n, path in enumerate(entry):
+                if isinstance(path, Path) and (path == old or old in path.parents):
+                    entry[n] = new / path.relative_to(old)
+        self._names.append([undo_rename, (before, old), new.parent, new])
 
     def link(self, old, new):
-        if self._step():
-            raise Cut
-        self._names.append((new.parent, lambda: new.unlink(missing_ok=True)))
+        self._live()
+        if not self.links:
+            return False
+        self._names.append([undo_file, (), new.parent, new])
         return super().link(old, new)
 
     def remove(self, path):
-        if not path.exists():
-            return
-        if self._step():
-            raise Cut
-        before = self._kept(path)
-        super().remove(path)
-        self._names.append((path.parent, lambda: path.parent.exists() and shutil.copy2(before, path)))
+        if path.exists():
+            self._live()
+            before = self._kept(path)
+            path.unlink()
+            self._names.append([undo_remove, (before,), path.parent, path])
 
     def remove_all(self, path):
         if not path.exists():
@@ -116,21 +108,17 @@ class CuttingDisk(Disk):
         dying = self._step()
         before = self._attic / f"{next(self._numbers)}"
         shutil.copytree(path, before)
-        for file in sorted(path.rglob("*")):
-            if file.is_file() and (not dying or self.random.random() < 0.5):
-                file.unlink()
+        self._thin(path)
         if dying:
             raise Cut
         shutil.rmtree(path)
+        self._thin(before)
+        self._names.append([undo_remove_all, (before,), path.parent, path])
 
-        def undo():
-            if path.parent.exists():
-                shutil.copytree(before, path, dirs_exist_ok=True)
-                for file in sorted(path.rglob("*")):
-                    if file.is_file() and self.random.random() < 0.5:
-                        file.unlink()
-
-        self._names.append((path.parent, undo))
+    def _thin(self, folder):
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and self.random.random() < 0.5:
+                file.unlink()
 
     def _kept(self, path):
         copy = self._attic / f"{next(self._numbers)}"
@@ -138,23 +126,41 @@ class CuttingDisk(Disk):
         return copy
 
     def settle(self):
-        """Loses what was not synced: of each content a part, of the names the last few."""
-        for path, content in self._contents.values():
+        """Loses what was not synced: of each content a part, of the names the last few, or all."""
+        for content, path in self._contents.values():
             if path.is_file():
                 now = path.read_bytes()
                 path.chmod(0o644)
-                path.write_bytes(
-                    self.random.choice(
-                        [
-                            now,
-                            content,
-                            now[: len(now) // 2],
-                            now[: len(content)] + bytes(max(0, len(now) - len(content))),
-                        ]
-                    )
-                )
-        for _, undo in reversed(self._names[self.random.randint(0, len(self._names)) :]):
-            undo()
+                zeros = now[: len(content)] + bytes(max(0, len(now) - len(content)))
+                path.write_bytes(self.random.choice([now, content, now[: len(now) // 2], zeros]))
+        kept = self.random.choice([0, self.random.randint(0, len(self._names))])
+        for undo, arguments, _, path in reversed(self._names[kept:]):
+            undo(path, *arguments)
+
+
+def undo_folder(path):
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def undo_file(path):
+    path.unlink(missing_ok=True)
+
+
+def undo_rename(new, before, old):
+    if new.exists() and old.parent.exists():
+        new.rename(old)
+    if before and new.parent.exists():
+        shutil.copy2(before, new)
+
+
+def undo_remove(path, before):
+    if path.parent.exists():
+        shutil.copy2(before, path)
+
+
+def undo_remove_all(path, before):
+    if path.parent.exists():
+        shutil.copytree(before, path, dirs_exist_ok=True)
 
 
 class FullDisk(Disk):

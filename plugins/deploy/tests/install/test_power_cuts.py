@@ -51,10 +51,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_cut_at_each_operation(tmp_path, case):
+@pytest.mark.parametrize(("case", "links"), [*((case, True) for case in CASES), ("second", False)])
+def test_a_cut_at_each_operation(tmp_path, case, links):
     before, act, old, new = CASES[case]
-    begun(tmp_path / "start", *before)
+    begun(tmp_path / "start", *before) if before else (tmp_path / "start").mkdir()
     at, cuts = 1, 0
     while True:
         done = False
@@ -62,7 +62,7 @@ def test_a_cut_at_each_operation(tmp_path, case):
             root = tmp_path / "root"
             shutil.rmtree(root, ignore_errors=True)
             shutil.copytree(tmp_path / "start", root)
-            disk = CuttingDisk(tmp_path / "attic", at, seed)
+            disk = CuttingDisk(tmp_path / "attic", at, seed, links)
             slots = Slots(root, disk=disk)
             try:
                 slots.open()

@@ -66,7 +66,10 @@ class Slots:
     def open(self) -> None:
         """Locks the folder and clears what a cut left behind. Raises StoreError if another process has it."""
         try:
+            missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
             self.root.mkdir(parents=True, exist_ok=True)
+            for path in missing:
+                self.disk.sync(path.parent)
             self._lock.take()
             try:
                 self.disk.folder(self.root / "state")
