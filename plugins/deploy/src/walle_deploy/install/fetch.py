@@ -17,12 +17,11 @@ from walle_core.registry import Registry
 from walle_deploy.deltas.contract import FULL, Codec, Delta, applied, codecs
 from walle_deploy.errors import StoreError
 from walle_deploy.install.disk import Disk
+from walle_deploy.install.part import Part
 from walle_deploy.install.transport import Transport
-from walle_deploy.install.versions import is_file, read_chunks
+from walle_deploy.install.versions import is_file
 from walle_deploy.manifest import Digest, File
 
-SYNC = 4 << 20  # bytes after which progress is made to outlast a power cut
-_WRITE = 1 << 20  # bytes gathered for one write
 _log = logging.getLogger(__name__)
 
 
@@ -104,7 +103,7 @@ class Fetcher:
                     return path
             path = self._pull(file.sha256, file.size, source.url, deadline)
             for delta, _ in source.deltas:  # what came of them is of no more use
-                _Part(self._disk, self._folder, delta.sha256, delta.size).drop()
+                Part(self._disk, self._folder, delta.sha256, delta.size).drop()
         except OSError as error:
             raise StoreError(f"file {file.path!r}: {error}") from error
         return path
@@ -141,7 +140,7 @@ class Fetcher:
 
     def _pull(self, sha256: Digest, size: int, url: str, deadline: float) -> Path:
         """What is at `url`, with retries, resumed where an earlier try or process ended."""
-        part = _Part(self._disk, self._folder, sha256, size)
+        part = Part(self._disk, self._folder, sha256, size)
         failed, wrong = 0, 0
         while True:
             part.resume()
@@ -164,7 +163,7 @@ class Fetcher:
                 _log.info("%s: %s; again in %.1f s", url, error, wait)
             self._sleep(wait)
 
-    def _read(self, part: _Part, url: str, deadline: float) -> None:
+    def _read(self, part: Part, url: str, deadline: float) -> None:
         """Reads until `part` has its size. Raises _Lost for what may be tried again; what came by then is kept."""
         if part.size == part.goal:
             return
@@ -208,80 +207,3 @@ class _Stream:
         """Ends the connection."""
         if (close := getattr(self._chunks, "close", None)) is not None:
             close()
-
-
-class _Part:
-    """A file that is not whole yet, and how much of it is known to outlast a power cut."""
-
-    def __init__(self, disk: Disk, folder: Path, sha256: Digest, goal: int) -> None:
-        self.goal = goal
-        self.size = 0  # bytes that came, written or gathered
-        self._disk = disk
-        self._target = folder / sha256
-        self._path = folder / f"{sha256}.part"
-        self._mark = folder / f"{sha256}.mark"
-        self._hash = hashlib.sha256()
-        self._gathered = bytearray()
-        self._synced = 0
-
-    @property
-    def digest(self) -> Digest:
-        """Of what came so far."""
-        return self._hash.hexdigest()
-
-    def resume(self) -> None:
-        """Goes on behind what an earlier try or process synced."""
-        self._hash, self._gathered = hashlib.sha256(), bytearray()
-        self.size = self._synced = min(self._marked(), self.goal)
-        if not self.size:
-            self._disk.write(self._path, [])
-            return
-        self._disk.cut(self._path, self.size)
-        for chunk in read_chunks(self._path):
-            self._hash.update(chunk)
-
-    def add(self, chunk: bytes) -> None:
-        """Takes what came; more than the goal is not kept."""
-        self.size += len(chunk)
-        if self.size <= self.goal:
-            self._hash.update(chunk)
-            self._gathered += chunk
-            if len(self._gathered) >= _WRITE:
-                self._write()
-                if self.size - self._synced >= SYNC:
-                    self.flush()
-
-    def flush(self) -> None:
-        """Makes all that came outlast a power cut."""
-        if self.size > self.goal or self.size == self._synced:
-            return
-        self._write()
-        self._disk.sync(self._path)
-        self._disk.replace(self._mark, b"%d\n" % self.size)
-        self._synced = self.size
-
-    def finish(self) -> Path:
-        """Gives the whole file its name."""
-        self._disk.sync(self._path)
-        self._disk.rename(self._path, self._target)
-        self._disk.sync(self._target.parent)
-        self._disk.remove(self._mark)
-        return self._target
-
-    def drop(self) -> None:
-        """Forgets what came."""
-        self._gathered.clear()
-        self._disk.remove(self._mark)
-        self._disk.remove(self._path)
-
-    def _write(self) -> None:
-        self._disk.write(self._path, [bytes(self._gathered)], append=True)
-        self._gathered.clear()
-
-    def _marked(self) -> int:
-        """Bytes that are known to be synced and are there."""
-        try:
-            text = self._mark.read_bytes()[:20].strip()
-            return min(int(text) if text.isdigit() else 0, self._path.stat().st_size)
-        except OSError:
-            return 0
