@@ -36,7 +36,7 @@ def main(root: Path, kills: int) -> None:
             finally:
                 os._exit(3)
         os.close(tell)
-        time.sleep(chance.uniform(0, 0.08))
+        time.sleep(chance.uniform(0, 0.12))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the child failed"
