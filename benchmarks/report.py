@@ -22,6 +22,8 @@ SECTIONS = (
     "devices",
     "pipeline",
     "pipeline_tunnel",
+    "deploy_policies",
+    "deploy_release",
 )  # scripts whose part of the page stays when another one writes
 
 

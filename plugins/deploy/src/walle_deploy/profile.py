@@ -1,0 +1,113 @@
+"""What a device tells about itself: attributes of the device and of its user, and the tasks that it has."""
+
+from __future__ import annotations
+
+import math
+from base64 import urlsafe_b64encode
+from functools import cached_property
+from hashlib import blake2b
+
+import msgspec
+
+from walle_deploy.errors import PolicyError
+
+Value = str | int | float | bool | list[str]
+
+HEADER = "Walle-Profile"  # of the HTTP header that carries `Profile.header`
+DIGEST_BYTES = 8
+TEXT, NAMES, TASKS = 1024, 256, 1024  # bytes of a text; attributes or items of a list; installed tasks
+ID = 128  # bytes of a device id
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+class Profile(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True, array_like=True):
+    """One device at one moment. Two profiles with the same content have the same bytes and the same digest.
+
+    Raises PolicyError, when made or decoded, for what cannot be a profile: no device id, numbers that are not finite or
+    need more than 64 bits, too many attributes, texts that are too long.
+
+    Attributes:
+        id: of the device.
+        device: what the device is: ``os``, ``os_version``, ``app_version``, ``memory_mb``, ``speed.avx``, ...
+        user: what is known of its user: ``country``, ``age``, ``groups``, ...
+        installed: task -> version.
+    """
+
+    id: str
+    device: dict[str, Value] = {}
+    user: dict[str, Value] = {}
+    installed: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not 0 < _size(self.id, "device id") <= ID:
+            raise PolicyError(
+                f"profile: the device id must be a text of 1 to {ID} bytes, not {self.id!r:.60}"
+            )
+        _check("device", self.device)
+        _check("user", self.user)
+        if not isinstance(self.installed, dict) or len(self.installed) > TASKS:
+            raise PolicyError(f"profile: installed must be a table of at most {TASKS} tasks")
+        for task, version in self.installed.items():
+            for text in (task, version):
+                if not isinstance(text, str) or _size(text, "installed") > TEXT:
+                    raise PolicyError(
+                        f"profile: installed must have texts of at most {TEXT} bytes, not {text!r:.60}"
+                    )
+
+    @classmethod
+    def read(cls, data: bytes) -> Profile:
+        """The profile that `canonical` wrote. Raises PolicyError for anything else."""
+        try:
+            return msgspec.msgpack.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise PolicyError(f"profile: cannot be read: {error}") from error
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """MessagePack of [id, device, user, installed] with sorted keys."""
+        return _encode(self)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Eight bytes of BLAKE2b of `canonical`."""
+        return blake2b(self.canonical, digest_size=DIGEST_BYTES).digest()
+
+    def header(self) -> str:
+        """The digest as text, for the header `HEADER`; the whole line has at most 64 bytes."""
+        return urlsafe_b64encode(self.digest).rstrip(b"=").decode()
+
+
+def _size(text: str, where: str) -> int:
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise PolicyError(f"profile: {where}: {text!r:.60} is no Unicode text: {error.reason}") from error
+
+
+def _check(where: str, attributes: object) -> None:
+    if not isinstance(attributes, dict) or len(attributes) > NAMES:
+        raise PolicyError(f"profile: {where} must be a table of at most {NAMES} attributes")
+    for name, value in attributes.items():
+        if not isinstance(name, str) or not 0 < _size(name, where) <= TEXT:
+            raise PolicyError(f"profile: {where}: names must be texts of 1 to {TEXT} bytes, not {name!r:.60}")
+        kind = type(value)
+        if kind is str:
+            fits = _size(value, f"{where}.{name}") <= TEXT
+        elif kind is int:
+            fits = -(1 << 63) <= value < 1 << 63
+        elif kind is float:
+            fits = math.isfinite(value)
+        elif kind is list:
+            fits = len(value) <= NAMES and all(
+                type(item) is str and _size(item, f"{where}.{name}") <= TEXT for item in value
+            )
+        else:
+            fits = kind is bool
+        if not fits:
+            raise PolicyError(
+                f"profile: {where}.{name:.60}: {value!r:.60} cannot be used; wanted a text of at most {TEXT} bytes, a "
+                f"finite number of 64 bits, true, false or a list of at most {NAMES} texts"
+            )

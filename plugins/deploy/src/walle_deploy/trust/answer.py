@@ -1,0 +1,163 @@
+"""The director's answer: what one device should run now, signed, counted and expiring (the director of Uptane).
+
+On the wire: version (1 byte), key id (8), signature (64), then the answer as a msgpack array. The signature covers a
+context string, the key id and those bytes, and it is checked before anything is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import attrs
+import msgspec
+from msgspec import Meta
+
+from walle_deploy.errors import TrustError
+from walle_deploy.trust.keys import PublicKey, SigningKey
+
+ROLLBACK = 1
+"""The version is lower than the one before on purpose."""
+EXCLUSIVE = 2
+"""The files lie under the private prefix of this device."""
+
+MAX_ANSWER = 16_384
+MAX_TASKS = 64
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}(?:/[a-z0-9][a-z0-9_-]{0,62}){0,3}\Z"
+
+_VERSION = 1
+_HEAD = 1 + 8 + 64
+_CONTEXT = b"walle director answer 1\0"
+_FIELD = "x-walle-director"
+_Natural = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class AnswerTask(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A task, its version, and the manifest that says which files it has."""
+
+    name: Annotated[str, Meta(pattern=NAME, max_length=128)]
+    version: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    manifest: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    size: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    base: Annotated[str, Meta(pattern=r"^[\x21-\x7e]*\Z", max_length=256)]
+    flags: Annotated[int, Meta(ge=0, le=ROLLBACK | EXCLUSIVE)] = 0
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """All that a device should run: a task that is not named is to be removed. Times are Unix seconds."""
+
+    device: Annotated[str, Meta(pattern=r"^[\x21-\x7e]+\Z", max_length=128)]
+    epoch: _Natural
+    counter: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    issued: _Natural
+    expires: _Natural
+    nonce: Annotated[bytes, Meta(max_length=32)]
+    tasks: Annotated[tuple[AnswerTask, ...], Meta(max_length=MAX_TASKS)]
+
+
+@attrs.frozen
+class Director:
+    """Which keys may sign answers; the root names them. A new epoch makes every earlier answer void."""
+
+    keys: tuple[PublicKey, ...]
+    epoch: int = 0
+
+    def to_root(self) -> dict[str, Any]:
+        """As a field of the root metadata."""
+        return {_FIELD: {"epoch": self.epoch, "keys": [key.raw.hex() for key in self.keys]}}
+
+    @classmethod
+    def from_root(cls, fields: Mapping[str, Any]) -> Director:
+        """From the additional fields of a verified root. Raises TrustError."""
+        try:
+            field = fields.get(_FIELD, {"epoch": 0, "keys": []})
+            keys = tuple(PublicKey(bytes.fromhex(key)) for key in field["keys"])
+            epoch = msgspec.convert(field["epoch"], _Natural)
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrustError(f"the root names no usable director: {error!r}") from error
+        if len({key.id for key in keys}) != len(keys):
+            raise TrustError("the root names a director key twice")
+        return cls(keys, epoch)
+
+    def key(self, key_id: bytes) -> PublicKey | None:
+        """The key with this id, or None."""
+        return next((key for key in self.keys if key.id == key_id), None)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Answer).decode
+
+
+class AnswerSigner:
+    """The director's side: one key, one epoch, any number of devices."""
+
+    def __init__(self, key: SigningKey, epoch: int = 0) -> None:
+        self._sign = key.private.sign
+        self._id = key.public.id
+        self._prefix = _CONTEXT + self._id
+        self._head = bytes([_VERSION]) + self._id
+        self._epoch = epoch
+
+    def sign(
+        self,
+        device: str,
+        tasks: Sequence[AnswerTask],
+        *,
+        counter: int,
+        issued: int,
+        expires: int,
+        nonce: bytes = b"",
+    ) -> bytes:
+        """Sign an answer. The counter is greater than every one this device was given in this epoch. Raises TrustError."""
+        payload = _encode(Answer(device, self._epoch, counter, issued, expires, nonce, tuple(tasks)))
+        if len(payload) + _HEAD > MAX_ANSWER:
+            raise TrustError(
+                f"{device}: an answer of {len(tasks)} tasks has {len(payload) + _HEAD} bytes of {MAX_ANSWER}"
+            )
+        _parse(payload)
+        return self._head + self._sign(self._prefix + payload) + payload
+
+
+def open_answer(wire: bytes, director: Director) -> Answer:
+    """The answer, when a key of the director has signed it. Says nothing of device, counter and time. Raises TrustError."""
+    if not _HEAD < len(wire) <= MAX_ANSWER:
+        raise TrustError(f"an answer has {_HEAD + 1} to {MAX_ANSWER} bytes, this one has {len(wire)}")
+    if wire[0] != _VERSION:
+        raise TrustError(f"an answer of version {wire[0]}; this device reads version {_VERSION}: update it")
+    key = director.key(wire[1:9])
+    if key is None:
+        raise UnknownKeyError(
+            f"signed by the key {wire[1:9].hex()}, which the trusted root does not name as director"
+        )
+    if not key.verifies(wire[9:_HEAD], _CONTEXT + wire[1:9] + wire[_HEAD:]):
+        raise TrustError(f"the signature of the director's key {wire[1:9].hex()} does not fit the answer")
+    return _parse(wire[_HEAD:])
+
+
+class UnknownKeyError(TrustError):
+    """Signed by a key that the root this device has does not name; a newer root may."""
+
+
+def _parse(payload: bytes) -> Answer:
+    try:
+        answer = _decode(payload)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise TrustError(f"not an answer: {error}") from error
+    if _encode(answer) != payload:
+        raise TrustError("not an answer in its canonical form")
+    if len({task.name for task in answer.tasks}) != len(answer.tasks):
+        raise TrustError("an answer names a task twice")
+    if answer.expires <= answer.issued:
+        raise TrustError(
+            f"an answer expires ({when(answer.expires)}) before it is issued ({when(answer.issued)})"
+        )
+    return answer
+
+
+def when(seconds: float) -> str:
+    """A time for people."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.0f} s after 1970"
