@@ -25,6 +25,7 @@ import numpy as np
 from report import write_section
 
 import walle_core as walle
+from walle_core import cost
 from walle_core.engines import engines_for
 from walle_core.frontends.walle_file import save
 from walle_core.graph.builder import Builder
@@ -108,6 +109,34 @@ def interleaved(held: dict[str, Any]) -> dict[str, tuple[float, float]]:
     return {n: tuple(statistics.median(v) for v in zip(*t, strict=True)) for n, t in times.items()}  # type: ignore[misc]
 
 
+def calibrate(names: Sequence[str], threads: int) -> None:
+    """Measures the rates of backends anew: other work on the machine changes from one hour to the next."""
+    for engine in engines_for(names, threads, measured=False):
+        made = engine.backend.calibrate(engine.device, threads, lambda _: None)
+        cost._measured[cost.rates_key(engine.backend, engine.device, threads)] = made
+
+
+def predictions(
+    graph: Graph, held: dict[str, Any], threads: int
+) -> tuple[dict[str, tuple[float, float]], dict[str, list[float]], str]:
+    """Backend -> (seconds of a run, the caller's share); -> predicted over measured time in each of three rounds of
+    calibrating, predicting and measuring; the backend that is first by prediction in most of them.
+    """
+    took, ratios, first = [], {name: [] for name in held}, []
+    for _ in range(3):
+        calibrate(tuple(held), threads)
+        order = walle.rank(graph, threads=threads)
+        took.append(interleaved(held))
+        first.append(order[0].backend)
+        for row in order:
+            if row.backend in ratios:
+                ratios[row.backend].append(row.predicted_s / took[-1][row.backend][0])
+    runs = {
+        n: (statistics.median(t[n][0] for t in took), statistics.median(t[n][1] for t in took)) for n in held
+    }
+    return runs, ratios, statistics.mode(first)
+
+
 def starts(path: Path, backend: str, threads: int) -> tuple[float, float]:
     """Seconds to the first result of two processes after one another, in a cache that holds the device's rates only."""
     code = (
@@ -174,7 +203,7 @@ def main() -> int:
         lines.append(f"| {name} | {flops / run:.1f} | {flops / alone:.1f} | {took[base][0] / run:.2f} |")
         print(lines[-1], flush=True)
     lines += [
-        "", f"| model | backend | ms | over {base} | predicted / measured | first by rank | caller's share | second start / first |",
+        "", f"| model | backend | ms | over {base} | predicted / measured, median of three (range) | first by rank | caller's share | second start / first |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -184,17 +213,16 @@ def main() -> int:
             from walle_core.ranking import bind_shapes
 
             graph = bind_shapes(walle.load(str(path)))
-            order = walle.rank(graph, threads=options.threads)
-            predicted = {r.backend: r.predicted_s for r in order}
             held = sessions(graph, everyone, options.threads)
-            took = interleaved(held)
+            took, ratios, best = predictions(graph, held, options.threads)
             for name in everyone:
                 run, share = took[name]
                 first, second = starts(path, name, options.threads) if name != base else (1.0, 0.0)
                 again = f"{second:.2f} s / {first:.2f} s = {second / first:.0%}" if name != base else ""
                 lines.append(
-                    f"| {path.stem} | {name} | {run * 1e3:.2f} | {run / took[base][0]:.2f} | {predicted[name] / run:.2f} | "
-                    f"{order[0].backend} | {share:.1%} | {again} |"
+                    f"| {path.stem} | {name} | {run * 1e3:.2f} | {run / took[base][0]:.2f} | "
+                    f"{statistics.median(ratios[name]):.2f} ({min(ratios[name]):.2f}–{max(ratios[name]):.2f}) | "
+                    f"{best} | {share:.1%} | {again} |"
                 )
                 print(lines[-1], flush=True)
     if options.markdown:

@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,16 +30,31 @@ def sources() -> list[tuple[str, Path, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize(("isa", "source", "flags"), sources(), ids=[s[0] for s in sources()])
-def test_isa_object_exports_one_symbol(isa: str, source: Path, flags: list[str], tmp_path: Path) -> None:
-    compiler, nm = shutil.which("c++") or shutil.which("g++"), shutil.which("nm")
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Objects by ISA, two compiled at a time."""
+    compiler, folder = shutil.which("c++") or shutil.which("g++"), tmp_path_factory.mktemp("objects")
     assert compiler, "a C++ compiler is needed to build walle, and for this test"
+
+    def compiled(isa: str, source: Path, flags: list[str]) -> Path:
+        includes = ["-I", str(ROOT / "walle_core/include"), "-I", str(source.parent)]
+        target = folder / f"isa_{isa}.o"
+        subprocess.run(
+            [compiler, *FLAGS, *flags, *includes, "-c", str(source), "-o", str(target)], check=True
+        )
+        return target
+
+    with ThreadPoolExecutor(2) as pool:
+        made = {row[0]: pool.submit(compiled, *row) for row in sources()}
+    return {isa: future.result() for isa, future in made.items()}
+
+
+@pytest.mark.parametrize("isa", [s[0] for s in sources()])
+def test_isa_object_exports_one_symbol(isa: str, objects: dict[str, Path]) -> None:
+    nm = shutil.which("nm")
     assert nm, "nm (binutils) is needed"
-    target = tmp_path / f"isa_{isa}.o"
-    includes = ["-I", str(ROOT / "walle_core/include"), "-I", str(source.parent)]
-    subprocess.run([compiler, *FLAGS, *flags, *includes, "-c", str(source), "-o", str(target)], check=True)
     listed = subprocess.run(
-        [nm, "--defined-only", "--extern-only", str(target)], check=True, capture_output=True, text=True
+        [nm, "--defined-only", "--extern-only", str(objects[isa])], check=True, capture_output=True, text=True
     )
     symbols = [line.split()[-1] for line in listed.stdout.splitlines()]
     assert symbols == [f"walle_kernels_{isa}"]

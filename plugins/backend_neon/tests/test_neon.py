@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import emulated_arm as emulated
@@ -55,13 +56,22 @@ def test_the_best_table_is_chosen(cpu: str) -> None:
     assert done.stdout.strip() == f"{LEVELS[cpu]} {LEVELS['max']}", done.stderr
 
 
-@pytest.mark.parametrize("cpu", emulated.CPUS)
-def test_conformance(cpu: str) -> None:
+@pytest.fixture(scope="module")
+def kits() -> dict[str, Future[subprocess.CompletedProcess[str]]]:
+    """The conformance kit on each processor, two at a time; most of the short form is reading the kit."""
     kit = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "--walle-backend", "neon"]
     names = ["walle_core.testing.conformance"] if FULL else [
         f"walle_core.testing.conformance.test_{part}" for part in ("atomic_ops", "composites")
     ]  # fmt: skip
-    done = emulated.python(cpu, *kit, *names, *([] if FULL else ["-k", SAMPLE]))
+    arguments = [*kit, *names, *([] if FULL else ["-k", SAMPLE])]
+    emulated.environment()
+    with ThreadPoolExecutor(2) as pool:
+        return {cpu: pool.submit(emulated.python, cpu, *arguments) for cpu in emulated.CPUS}
+
+
+@pytest.mark.parametrize("cpu", emulated.CPUS)
+def test_conformance(cpu: str, kits: dict[str, Future[subprocess.CompletedProcess[str]]]) -> None:
+    done = kits[cpu].result()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None

@@ -233,9 +233,12 @@ def _packed(
     out = em.scratch(4 * matrices * count)
     (_, outer), (size, inner) = [(1, 0), (1, 0), *dims][-2:]
     params = [count, *layout, size, outer, inner]
+    alone = not em.limits.tiles and em.limits.neighbours == 1
+    per = panel if alone else 1  # then an item finds its place once for a row of a panel
     em.launch(
-        "pack", [out, em.value(name)], params, (count, matrices), f"{name}/pack", constants={"P": panel}
-    )
+        "pack", [out, em.value(name)], params, (count // per, matrices), f"{name}/pack",
+        constants={"P": panel, "PER": per},
+    )  # fmt: skip
     return out
 
 

@@ -12,7 +12,7 @@ from walle_core import plugins
 
 
 def test_the_hook_registers_every_kind():
-    found = plugins.build([EntryPoint("deploy", "walle_deploy.policies", "walle")], strict=True)
+    found = plugins.build([EntryPoint("deploy", "walle_deploy", "walle")], strict=True)
     assert list(found.policies) == [
         *("everyone", "uniform", "device", "user", "devices", "segment", "all", "any", "not")
     ]

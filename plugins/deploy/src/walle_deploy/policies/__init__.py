@@ -6,12 +6,7 @@ Importing this module is cheap; the names below are loaded when they are first u
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from walle_core.hookspecs import hookimpl
-
-if TYPE_CHECKING:
-    from walle_core.registry import Registry
+from typing import Any
 
 _NAMES = {
     "compiling": ("Compiler", "compile_policy", "policy_schema", "installed_kinds"),
@@ -21,18 +16,10 @@ _NAMES = {
     "explaining": ("Explained", "explain"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
-__all__ = [*_HOMES, "walle_register_policies"]  # noqa: PLE0604
+__all__ = [*_HOMES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-@hookimpl
-def walle_register_policies(registry: Registry[Any]) -> None:
-    """Registers the built-in kinds."""
-    from walle_deploy.policies.contract import register_built_in
-
-    register_built_in(registry)

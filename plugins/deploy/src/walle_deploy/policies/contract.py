@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from walle_core.errors import PluginError
-from walle_deploy.errors import PolicyError
-from walle_deploy.profile import Profile
 
 if TYPE_CHECKING:
     from walle_core.registry import Registry
+    from walle_deploy.errors import PolicyError
+    from walle_deploy.profile import Profile
 
 Verdict = bool | None  # None: unknown, because the profile lacks what was asked; unknown never matches
 

@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from walle_deploy.release.sequential import BLOCK, log_sum
+from walle_deploy.release.sequential import BLOCK, Evidence, log_sum
 
 LARGEST = 0.9  # weight in the interval; values vary little within their range, so it is near 1
 BETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 0.95)  # shares of the largest bet that cannot lose all
@@ -74,7 +74,7 @@ class Interval(msgspec.Struct, frozen=True, array_like=True):
         return max(0.0, centre - width), min(1.0, centre + width)
 
 
-class Means(msgspec.Struct, frozen=True, array_like=True):
+class Means(Evidence, msgspec.Struct, frozen=True, array_like=True):
     """What all values so far say; its size does not grow with them.
 
     Args:
@@ -133,20 +133,6 @@ class Means(msgspec.Struct, frozen=True, array_like=True):
             log_e=log_e,
             peak=max(self.peak, log_e),
         )
-
-    @property
-    def e_value(self) -> float:
-        """Evidence that the treatment is worse by more than the margin."""
-        return math.exp(min(self.log_e, 700.0))
-
-    @property
-    def p_value(self) -> float:
-        """Always valid."""
-        return math.exp(-self.peak)
-
-    def worse(self, alpha: float) -> bool:
-        """Whether the release is refuted at `alpha`; once it is, it stays so."""
-        return self.peak >= -math.log(alpha)
 
     def by(self) -> tuple[float, float]:
         """How much worse the treatment is, in units of the value; covers it always with probability 1 - alpha."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -71,7 +71,30 @@ class Arm(msgspec.Struct, frozen=True, array_like=True):
         return Arm(self.reports + 1, self.failed + failed)
 
 
-class Failures(msgspec.Struct, frozen=True, array_like=True):
+class Evidence:
+    """What an always-valid test says, from `log_e`, the logarithm of its e-value, and `peak`, the largest that it was."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+        log_e: float
+        peak: float
+
+    @property
+    def e_value(self) -> float:
+        """Evidence that the treatment is worse by more than the margin: 1 says nothing, 100 refutes at 1 %."""
+        return math.exp(min(self.log_e, 700.0))
+
+    @property
+    def p_value(self) -> float:
+        """Always valid: at most alpha with probability at most alpha, ever, while the release is harmless."""
+        return math.exp(-self.peak)
+
+    def worse(self, alpha: float) -> bool:
+        """Whether the release is refuted at `alpha`; once it is, it stays so."""
+        return self.peak >= -math.log(alpha)
+
+
+class Failures(Evidence, msgspec.Struct, frozen=True, array_like=True):
     """What all reports so far say; its size does not grow with them.
 
     Args:
@@ -121,20 +144,6 @@ class Failures(msgspec.Struct, frozen=True, array_like=True):
             log_e=log_e,
             peak=max(self.peak, log_e),
         )
-
-    @property
-    def e_value(self) -> float:
-        """Evidence that the treatment is worse than the margin: 1 says nothing, 100 refutes at 1 %."""
-        return math.exp(min(self.log_e, 700.0))
-
-    @property
-    def p_value(self) -> float:
-        """Always valid: at most alpha with probability at most alpha, ever, while the release is harmless."""
-        return math.exp(-self.peak)
-
-    def worse(self, alpha: float) -> bool:
-        """Whether the release is refuted at `alpha`; once it is, it stays so."""
-        return self.peak >= -math.log(alpha)
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Odds ratios not refuted: covers the true one at all times at once with probability 1 - alpha.
