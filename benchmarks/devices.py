@@ -32,6 +32,7 @@ from walle_core.graph.builder import Builder
 from walle_core.graph.ir import Graph
 
 SIZE, ROUNDS, SLICE_S = 512, 7, 0.15
+PREDICTIONS = 5  # rounds of calibrating, predicting and measuring
 RNG = np.random.default_rng(0)
 
 
@@ -92,8 +93,9 @@ def sessions(graph: Graph, names: Sequence[str], threads: int) -> dict[str, Any]
     return found
 
 
-def interleaved(held: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Backend -> (median seconds of a run, median share of it in which the calling thread works)."""
+def interleaved(held: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """Backend -> (median seconds of a run, median share of it in which the calling thread works, lower quartile of the
+    seconds: what calibration takes of its own runs too)."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in held}
     for _ in range(ROUNDS):
         for name, (session, feeds) in held.items():
@@ -106,7 +108,15 @@ def interleaved(held: dict[str, Any]) -> dict[str, tuple[float, float]]:
                 times[name].append((took, (time.thread_time() - own) / took))
                 if time.perf_counter() >= end:
                     break
-    return {n: tuple(statistics.median(v) for v in zip(*t, strict=True)) for n, t in times.items()}  # type: ignore[misc]
+    found = {}
+    for name, rows in times.items():
+        seconds, shares = zip(*rows, strict=True)
+        found[name] = (
+            statistics.median(seconds),
+            statistics.median(shares),
+            sorted(seconds)[len(seconds) // 4],
+        )
+    return found
 
 
 def calibrate(names: Sequence[str], threads: int) -> None:
@@ -119,18 +129,20 @@ def calibrate(names: Sequence[str], threads: int) -> None:
 def predictions(
     graph: Graph, held: dict[str, Any], threads: int
 ) -> tuple[dict[str, tuple[float, float]], dict[str, list[float]], str]:
-    """Backend -> (seconds of a run, the caller's share); -> predicted over measured time in each of three rounds of
-    calibrating, predicting and measuring; the backend that is first by prediction in most of them.
+    """Backend -> (seconds of a run, the caller's share); -> predicted over measured time in each round of calibrating,
+    predicting and measuring; the backend that is first by prediction in most of them.
     """
-    took, ratios, first = [], {name: [] for name in held}, []
-    for _ in range(3):
+    took: list[dict[str, tuple[float, float, float]]] = []
+    ratios: dict[str, list[float]] = {name: [] for name in held}
+    first: list[str] = []
+    for _ in range(PREDICTIONS):
         calibrate(tuple(held), threads)
         order = walle.rank(graph, threads=threads)
         took.append(interleaved(held))
         first.append(order[0].backend)
         for row in order:
             if row.backend in ratios:
-                ratios[row.backend].append(row.predicted_s / took[-1][row.backend][0])
+                ratios[row.backend].append(row.predicted_s / took[-1][row.backend][2])
     runs = {
         n: (statistics.median(t[n][0] for t in took), statistics.median(t[n][1] for t in took)) for n in held
     }
@@ -203,7 +215,7 @@ def main() -> int:
         lines.append(f"| {name} | {flops / run:.1f} | {flops / alone:.1f} | {took[base][0] / run:.2f} |")
         print(lines[-1], flush=True)
     lines += [
-        "", f"| model | backend | ms | over {base} | predicted / measured, median of three (range) | first by rank | caller's share | second start / first |",
+        "", f"| model | backend | ms | over {base} | predicted / measured, median of {PREDICTIONS} (range) | first by rank | caller's share | second start / first |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -214,13 +226,13 @@ def main() -> int:
 
             graph = bind_shapes(walle.load(str(path)))
             held = sessions(graph, everyone, options.threads)
-            took, ratios, best = predictions(graph, held, options.threads)
+            runs, ratios, best = predictions(graph, held, options.threads)
             for name in everyone:
-                run, share = took[name]
+                run, share = runs[name]
                 first, second = starts(path, name, options.threads) if name != base else (1.0, 0.0)
                 again = f"{second:.2f} s / {first:.2f} s = {second / first:.0%}" if name != base else ""
                 lines.append(
-                    f"| {path.stem} | {name} | {run * 1e3:.2f} | {run / took[base][0]:.2f} | "
+                    f"| {path.stem} | {name} | {run * 1e3:.2f} | {run / runs[base][0]:.2f} | "
                     f"{statistics.median(ratios[name]):.2f} ({min(ratios[name]):.2f}–{max(ratios[name]):.2f}) | "
                     f"{best} | {share:.1%} | {again} |"
                 )

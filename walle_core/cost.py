@@ -109,7 +109,7 @@ def save_rates(key: str, rates: DeviceRates) -> None:
 
 
 _measured: dict[str, DeviceRates] = {}
-CALIBRATION = 5  # raised when what is measured, or how, changes: older results are then measured again
+CALIBRATION = 6  # raised when what is measured, or how, changes: older results are then measured again
 
 
 def rates_key(backend: Backend, device: Device, threads: int) -> str:

@@ -1,4 +1,4 @@
-"""What calibrations run: small graphs of one kernel each, and the shortest of several runs."""
+"""What calibrations run: small graphs of one kernel each, and the statistics of their times."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ def shortest(run: Callable[[], Any], budget: float) -> float:
         run()
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def quartile(seconds: Callable[[], float], budget: float) -> float:
+    """Lower quartile of what `seconds()` says within `budget` seconds: three in four may be disturbed by other work.
+
+    The shortest alone is luck on a device whose threads meet at every launch.
+    """
+    seconds()
+    times: list[float] = []
+    end = time.perf_counter() + budget
+    while len(times) < 9 or (time.perf_counter() < end and len(times) < 1000):
+        times.append(seconds())
+    return sorted(times)[len(times) // 4]
 
 
 def inputs_of(graph: Graph) -> list[Tensor]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from walle_core.backends.probes import conv, gemm, inputs_of, shortest, unary
+from walle_core.backends.probes import conv, gemm, inputs_of, quartile, unary
 from walle_core.graph.builder import Builder
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.lower import lower
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from walle_core.backends.device.backend import DeviceBackend, DeviceExecutable
 
 LEVELS = (2.0**16, 2.0**20, 2.0**24)  # working sets in bytes
-BUDGET_S = 0.1  # per probe, without building its kernels
-DISPATCHES, PROFILES = 32, 9
+BUDGET_S = 0.2  # per probe and kind of time, without building its kernels
+DISPATCHES = 32
 
 
 def prepared(
@@ -52,9 +53,14 @@ def measure(backend: DeviceBackend, progress: Callable[[str], None]) -> DeviceRa
         """(seconds of a run, of its launches alone, elementary operations)."""
         executable, ops = prepared(backend, graph, _fewest)
         inputs = inputs_of(graph)
-        run = shortest(lambda: executable.run(inputs), BUDGET_S)
-        alone = sorted(sum(executable.profile(inputs)[1]) for _ in range(PROFILES))
-        return run, alone[PROFILES // 2] * 1e-9, ops
+
+        def whole() -> float:
+            start = time.perf_counter()
+            executable.run(inputs)
+            return time.perf_counter() - start
+
+        alone = quartile(lambda: sum(executable.profile(inputs)[1]) * 1e-9, BUDGET_S)
+        return quartile(whole, BUDGET_S), alone, ops
 
     progress("launch")  # launches that wait for each other and are not joined
     many, one = timed(_softmaxes(DISPATCHES))[0], timed(_softmaxes(1))[0]
