@@ -180,7 +180,7 @@ def test_a_run_that_takes_too_much_is_found():
 @posix
 def test_a_run_writes_no_files_and_what_it_prints_is_no_report():
     script = "import logging\ndef main():\n    print('{\"ms\": 0}')\n    with open('x', 'w') as f: f.write('a' * 100)\n    return {}"
-    assert has(errors(task(script)), "OSError")
+    assert has(errors(task(script)), "may not change files")
 
 
 def test_zeros_samples_and_symbolic_sizes():
@@ -254,3 +254,21 @@ def test_a_script_may_print_but_sees_no_secrets(monkeypatch):
         "    assert 'SOME_TOKEN' not in s.os.environ\n    return {}\n"
     )
     assert not errors(task(script))
+
+
+@posix
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        ("os.fork()", "may not start or end processes"),
+        ("os.posix_spawn('/bin/true', ['true'], {})", "may not start or end processes"),
+        ("os.kill(os.getppid(), 15)", "may not start or end processes"),
+        ("os.remove(__file__)", "may not change files"),
+        ("os.open('new', os.O_CREAT)", "may not change files"),
+    ],
+)
+def test_a_run_starts_no_process_and_changes_no_file(call, what):
+    config = "\n[resources]\ntime_ms = 1000\n"
+    files = task(f"import os\ndef main():\n    {call}\n    return {{}}", config)
+    files["walle.toml"] = files["walle.toml"].replace(b'name = "a"\n', b'name = "a"\nmodules = ["os"]\n')
+    assert has(errors(files), "main.py:3", what)

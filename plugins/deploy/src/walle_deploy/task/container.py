@@ -12,8 +12,6 @@ import sys
 import time
 from typing import Any
 
-SLACK_MB = 64
-
 
 def main() -> None:
     """Reads the request and reports each phase before it begins; the last line is the result or the error."""
@@ -25,22 +23,26 @@ def main() -> None:
         channel.flush()
 
     request = json.load(sys.stdin)
-    sys.path[:] = [request["folder"], *request["path"]]
+    sys.path[:] = request["path"]
+    from walle_deploy.task import inside
+
+    sys.path.insert(0, request["folder"])
     sys.dont_write_bytecode = True
     os.chdir(request["folder"])
     phase = "start"
     try:
         say(phase="models")
         phase = "models"
-        models = _models(request)
-        inputs, sizes = _inputs(request)
+        models = inside.models(request)
+        inputs, sizes = inside.inputs_of(request)
         if request["numpy"]:
             __import__("numpy")
-        _limit(request)
-        before = _peak()
+        inside.confine(request["memory_mb"])
+        inside.processor_time(request["seconds"])
+        before = inside.peak()
         say(phase="import")
         phase = "import"
-        entry = _entry(request)
+        entry = inside.entry_of(request)
         say(phase="run")
         phase = "run"
         if request["wants_models"]:
@@ -50,178 +52,14 @@ def main() -> None:
             start = time.perf_counter()
             result = entry(**inputs)
             seconds.append(time.perf_counter() - start)
-        peak = _peak() - before
+        peak = inside.peak() - before
         phase = "result"
-        wrong = list(_wrong(request, result, sizes))
+        wrong = list(inside.wrong_in(request, result, sizes))
         say(first_ms=seconds[0] * 1e3, ms=min(seconds) * 1e3, memory_mb=peak / 2**20, wrong=wrong)
     except BaseException as error:  # the script may raise anything, SystemExit too
-        say(error=f"{type(error).__name__}: {error}"[:500], phase=phase, line=_line(error, request))
+        say(error=inside.text_of(error), phase=phase, line=inside.line_of(error, request))
     channel.close()
     os._exit(0)
-
-
-def _models(request: Any) -> dict[str, Any]:
-    from walle_core import Session
-
-    return {
-        name: Session(file, backend=request["backends"] or None) for name, file in request["models"].items()
-    }
-
-
-def _inputs(request: Any) -> tuple[dict[str, Any], dict[str, int]]:
-    """The sample, or zeros; sizes that may vary are 2 where no sample says otherwise."""
-    from walle_core import Tensor
-
-    sizes: dict[str, int] = {}
-    made: dict[str, Any] = {}
-    for name, spec in request["inputs"].items():
-        given = request["sample"].get(name)
-        if spec.get("shape") is None:
-            made[name] = (
-                given if name in request["sample"] else request["events"] if spec["dtype"] == "events" else {}
-            )
-        elif given is None:
-            made[name] = None
-        else:
-            made[name] = tensor = Tensor.of(given, spec["dtype"])
-            if problem := _shape_problem(tensor.shape, spec["shape"], sizes):
-                raise ValueError(f"the sample of the input {name!r}: {problem}")
-    for name, spec in request["inputs"].items():
-        if spec.get("shape") is not None and made[name] is None:
-            shape = [d if isinstance(d, int) else sizes.setdefault(d, 2) for d in spec["shape"]]
-            made[name] = Tensor(shape, spec["dtype"])
-    return made, sizes
-
-
-def _limit(request: Any) -> None:
-    """Memory beyond what is in use now, processor time, and no files."""
-    try:
-        import resource
-        import signal
-    except ImportError:
-        return
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    seconds = int(time.process_time() + request["seconds"]) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    try:
-        with open("/proc/self/status", encoding="ascii") as file:
-            used = next(int(line.split()[1]) for line in file if line.startswith("VmData")) << 10
-    except (OSError, StopIteration):
-        return
-    # The hard limit also counts stacks of the runtime's threads, which nobody touches; the exact one is checked afterwards.
-    most = used + (request["memory_mb"] + SLACK_MB << 20)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-
-def _peak() -> int:
-    try:
-        import resource
-    except ImportError:
-        return 0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else used << 10
-
-
-def _entry(request: Any) -> Any:
-    import types
-
-    with open(request["script"], "rb") as file:
-        code = compile(file.read(), request["script"], "exec", dont_inherit=True)
-    module = types.ModuleType("walle_task")
-    module.__file__ = request["script"]
-    sys.modules["walle_task"] = module
-    exec(code, module.__dict__)  # noqa: S102  it is what this process is for
-    return getattr(module, request["entry"])
-
-
-def _line(error: BaseException, request: Any) -> str:
-    trace, found = error.__traceback__, ""
-    while trace is not None:
-        path = os.path.relpath(trace.tb_frame.f_code.co_filename, request["folder"])
-        if not path.startswith("..") and os.path.isfile(path):  # noqa: PTH113  a script may break pathlib
-            found = f"{path}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
-
-
-def _wrong(request: Any, result: Any, sizes: dict[str, int]) -> Any:
-    """(where, what) of everything that is not as declared."""
-    if not isinstance(result, dict):
-        names = ", ".join(f'"{n}": …' for n in request["outputs"])
-        yield "", f"the entry returned {type(result).__name__}; wanted a dict {{{names}}}"
-        return
-    for name, spec in request["outputs"].items():
-        if name not in result:
-            yield f"outputs.{name}", "the entry did not return it"
-        elif spec.get("shape") is None:
-            try:
-                json.dumps(result[name])
-            except (TypeError, ValueError, RecursionError) as error:
-                yield f"outputs.{name}", f"is no plain value: {error}"
-        elif problem := _value_problem(result[name], spec, sizes):
-            yield f"outputs.{name}", problem
-    for name in result:
-        if name not in request["outputs"] and name not in ("features", "confident"):
-            yield f"outputs.{name}", "was returned, but is not declared"
-    if not isinstance(result.get("confident", True), bool):
-        yield "outputs", f"'confident' is {type(result['confident']).__name__}; wanted True or False"
-    yield from _wrong_features(request["features"], result.get("features"))
-
-
-def _wrong_features(declared: dict[str, str], found: Any) -> Any:
-    kinds = {
-        "int": int,
-        "float": (int, float),
-        "text": str,
-        "bool": bool,
-        "bytes": bytes,
-        "list": list,
-        "table": dict,
-    }
-    if found is None:
-        if declared:
-            yield "features", "the entry did not return 'features', a dict of them"
-        return
-    if not isinstance(found, dict):
-        yield "features", f"'features' is {type(found).__name__}; wanted a dict"
-        return
-    for name, kind in declared.items():
-        if name not in found:
-            yield f"features.{name}", "is missing in what the entry returned"
-        elif not isinstance(found[name], kinds[kind]) or (kind != "bool" and isinstance(found[name], bool)):  # type: ignore[arg-type]
-            yield f"features.{name}", f"wanted {kind}, but the entry returned {type(found[name]).__name__}"
-    for name in found:
-        if name not in declared:
-            yield f"features.{name}", "was returned, but is not declared"
-
-
-def _value_problem(value: Any, spec: Any, sizes: dict[str, int]) -> str:
-    from walle_core import Tensor
-
-    tensor: Any = value
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        try:
-            tensor = Tensor.of(value, spec["dtype"])
-        except Exception as error:
-            return f"is no tensor: {error}"
-    if str(tensor.dtype) != spec["dtype"]:
-        return f"is {tensor.dtype}; {spec['dtype']} is declared"
-    return _shape_problem(tensor.shape, spec["shape"], sizes)
-
-
-def _shape_problem(shape: Any, wanted: Any, sizes: dict[str, int]) -> str:
-    fits = len(shape) == len(wanted) and all(
-        s == (w if isinstance(w, int) else sizes.setdefault(w, s))
-        for s, w in zip(shape, wanted, strict=False)
-    )
-    known = {w: sizes[w] for w in wanted if w in sizes}
-    return (
-        ""
-        if fits
-        else f"has the shape {list(shape)}; {wanted} is declared" + (f", with {known}" if known else "")
-    )
 
 
 if __name__ == "__main__":

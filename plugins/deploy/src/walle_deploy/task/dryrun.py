@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +13,7 @@ import msgspec
 
 from walle_deploy.task.config import TaskConfig
 from walle_deploy.task.findings import ERROR, NOTE, Finding
+from walle_deploy.task.process import kill, start
 from walle_deploy.task.trigger import PatternText
 from walle_deploy.task.where import Test
 
@@ -40,8 +39,13 @@ def dry_run(
         yield problem
         return
     limit = config.resources.time_ms / 1000
-    request = _request(config, folder, sample, 2 * limit + 10)
-    report, died = _call(request, start_s + 2 * limit + 10)
+    patterns = config.trigger.patterns
+    more = {
+        "sample": sample,
+        "events": sample_events(patterns[0]) if patterns else [],
+        "seconds": 2 * limit + 10,
+    }
+    report, died = _call(request(config, folder) | more, start_s + 2 * limit + 10)
     last = report[-1] if report else {}
     when = _PHASES.get(last.get("phase", "start"), "")
     if "error" in last:
@@ -97,7 +101,8 @@ def _sample(files: Mapping[str, bytes], config: TaskConfig) -> tuple[dict[str, A
     return found, None
 
 
-def _request(config: TaskConfig, folder: Path, sample: dict[str, Any], seconds: float) -> dict[str, Any]:
+def request(config: TaskConfig, folder: Path) -> dict[str, Any]:
+    """What a process of a task must know of it; its files lie in `folder`."""
     return {
         "folder": str(folder),
         "script": str(folder / config.task.script),
@@ -107,12 +112,9 @@ def _request(config: TaskConfig, folder: Path, sample: dict[str, Any], seconds: 
         "wants_models": bool(config.model),
         "backends": config.resources.backends,
         "memory_mb": config.resources.memory_mb,
-        "seconds": seconds,
         "inputs": msgspec.to_builtins(config.inputs),
         "outputs": msgspec.to_builtins(config.outputs),
         "features": config.features,
-        "sample": sample,
-        "events": sample_events(config.trigger.patterns[0]) if config.trigger.patterns else [],
         "path": sys.path,
     }
 
@@ -147,20 +149,17 @@ def sample_events(pattern: PatternText) -> list[dict[str, Any]]:
 
 def _call(request: dict[str, Any], timeout_s: float) -> tuple[list[dict[str, Any]], str]:
     """The lines of the report, and how the process ended."""
-    container = Path(__file__).with_name("container.py")
-    process = subprocess.Popen(  # noqa: S603  our own file
-        [sys.executable, "-I", str(container)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(), start_new_session=True,
-    )  # fmt: skip
+    program = Path(__file__).with_name("container.py")
+    process = start(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     died = "the process ended by itself"
     try:
         out, _ = process.communicate(json.dumps(request).encode(), timeout_s)
     except subprocess.TimeoutExpired:
-        _kill(process)
+        kill(process)
         out, _ = process.communicate()
         died = f"it was still running after {timeout_s:.0f} s"
     finally:
-        _kill(process)
+        kill(process)
     if process.returncode:
         died += f" with status {process.returncode}"
     lines = out[:_REPORT].splitlines()
@@ -168,22 +167,3 @@ def _call(request: dict[str, Any], timeout_s: float) -> tuple[list[dict[str, Any
         return [json.loads(line) for line in lines], died
     except ValueError:
         return [], died
-
-
-def _environment() -> dict[str, str]:
-    """What the process sees of ours: no keys and tokens."""
-    secret = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL")
-    return {
-        name: value for name, value in os.environ.items() if not any(word in name.upper() for word in secret)
-    }
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process, and on POSIX all that it has started."""
-    try:
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except (ProcessLookupError, PermissionError):
-        return
