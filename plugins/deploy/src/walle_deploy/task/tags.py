@@ -66,7 +66,13 @@ def read_tag(repo: Any, task: str, number: int) -> tuple[Version, bytes, bytes]:
         raise TrustError(f"{name}: the tag {sha.decode()} is missing or damaged; fetch it again") from error
     if kind != Tag.type_num:
         raise TrustError(f"{name}: is a plain name, not a signed tag; make it with `walle task tag`")
-    payload, begin, rest = bytes(raw).partition(b"\n" + BEGIN)
+    return parse_tag(bytes(raw), task, number)
+
+
+def parse_tag(raw: bytes, task: str, number: int) -> tuple[Version, bytes, bytes]:
+    """As `read_tag`, of the content of a tag object. Raises TrustError if it is malformed or is another version's."""
+    name = f"task/{task}/v{number}"
+    payload, begin, rest = raw.partition(b"\n" + BEGIN)
     payload = payload + b"\n" if begin else payload
     head = _HEAD.match(payload)
     if len(raw) > MAX_TAG or head is None:
@@ -85,7 +91,11 @@ def read_tag(repo: Any, task: str, number: int) -> tuple[Version, bytes, bytes]:
 
 def verify_tag(repo: Any, task: str, number: int, allowed: Signers) -> Version:
     """The version, if an allowed key has signed it. Raises TrustError if not, TaskError if there is none."""
-    version, payload, signature = read_tag(repo, task, number)
+    return verify_parsed(*read_tag(repo, task, number), allowed)
+
+
+def verify_parsed(version: Version, payload: bytes, signature: bytes, allowed: Signers) -> Version:
+    """The version that `read_tag` or `parse_tag` found, if an allowed key has signed it. Raises TrustError if not."""
     if not signature:
         raise TrustError(f"{version.tag}: is not signed; sign it with `walle task tag`")
     try:

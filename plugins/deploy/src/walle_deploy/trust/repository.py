@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from securesystemslib.exceptions import UnverifiedSignatureError
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 from tuf.api.metadata import (  # type: ignore[attr-defined]
     DelegatedRole,
     Delegations,
@@ -203,6 +205,37 @@ class ImageRepository:
             if not any(key.public.tuf.keyid in each.keyids for each in who):
                 raise TrustError(f"{role}: {key.public.fingerprint} is not one of its keys")
             metadata.sign(key.tuf, append=True)
+        write_durably(self._shelf.staged_path(role), to_bytes(metadata), mode=0o644)
+
+    def to_sign(self, role: str) -> bytes:
+        """What the keys of a staged role sign, for keys that are on another machine. Raises TrustError."""
+        metadata = self._shelf.staged(role)
+        if metadata is None:
+            raise TrustError(f"{role}: nothing is staged for it")
+        return bytes(metadata.signed_bytes)
+
+    def attach(self, role: str, keyid: str, signature: bytes) -> None:
+        """Add a signature over `to_sign` that was made elsewhere, by the key of this TUF id. Raises TrustError."""
+        metadata = self._shelf.staged(role)
+        if metadata is None:
+            raise TrustError(
+                f"{role}: nothing is staged for it; stage it, and sign what is then to be signed"
+            )
+        made = Signature(keyid, signature.hex())
+        known = False
+        for each in self._shelf.delegators(role, metadata, {}):
+            if keyid not in each.get_delegated_role(role).keyids:
+                continue
+            known = True
+            try:
+                each.get_key(keyid).verify_signature(made, metadata.signed_bytes)
+            except UnverifiedSignatureError as error:
+                raise TrustError(
+                    f"{role}: the signature of the key {keyid[:16]} does not fit what is staged; sign it anew"
+                ) from error
+        if not known:
+            raise TrustError(f"{role}: {keyid[:80]!r} is not one of its keys")
+        metadata.signatures[keyid] = made
         write_durably(self._shelf.staged_path(role), to_bytes(metadata), mode=0o644)
 
     def publish(self, *online: SigningKey) -> None:

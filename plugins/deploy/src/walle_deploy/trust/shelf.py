@@ -21,6 +21,7 @@ from walle_deploy.trust.verify import Clock
 
 TOP = ("root", "targets", "snapshot", "timestamp")
 _DAY = 86_400
+_ROLE = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 
 
 @attrs.frozen
@@ -60,11 +61,13 @@ class Shelf:
 
     def __init__(self, folder: Path, lifetimes: Lifetimes | None = None, clock: Clock = time.time) -> None:
         self.folder = folder
-        self._lifetimes = lifetimes or Lifetimes()
+        self.lifetimes = lifetimes or Lifetimes()
         self._clock = clock
 
     def staged_path(self, role: str) -> Path:
-        """Where the next version of a role waits for signatures."""
+        """Where the next version of a role waits for signatures. Raises TrustError for what cannot name a role."""
+        if not _ROLE.fullmatch(role):
+            raise TrustError(f"{role[:80]!r}: there is no such role")
         return self.folder / "staged" / f"{role}.json"
 
     def staged(self, role: str) -> Metadata[Any] | None:
@@ -131,7 +134,7 @@ class Shelf:
     def _next(self, role: str, metadata: Metadata[Any]) -> None:
         before = self.published(role)
         metadata.signed.version = 1 if before is None else before.signed.version + 1
-        seconds = int(self._clock()) + self._lifetimes.of(role)
+        seconds = int(self._clock()) + self.lifetimes.of(role)
         metadata.signed.expires = datetime.fromtimestamp(seconds, UTC)
         metadata.signatures.clear()
 
