@@ -97,6 +97,31 @@ def test_dictionaries_cross_the_tunnel(tmp_path, owner):
     assert learned == ([dictionary] * 2 if owner == "server" else [])
 
 
+def test_streams_have_dictionaries_of_their_own(tmp_path):
+    """More than the server takes from one connection: the others go without."""
+    made = [train([b"%d " % i + text for text in samples()]) for i in range(6)]
+
+    async def main():
+        async with served(tmp_path) as server:
+            with Outbox(tmp_path / "o.db") as outbox:
+                async with server.client(outbox) as client:
+                    sizes = []
+                    for i, dictionary in enumerate([None, *made]):
+                        client.use(f"s{i}", dictionary)
+                        await client.send(f"s{i}", b"first, to connect")
+                        await client.flush(5)
+                        before = client.stats.sent_bytes
+                        await client.send(f"s{i}", b"0 " + samples(9)[-1])
+                        await client.flush(5)
+                        sizes.append(client.stats.sent_bytes - before)
+            assert len(await server.stored()) == 14
+            assert max(sizes[1:5]) < 0.8 * sizes[0]
+            assert min(sizes[5:]) == sizes[0]
+            assert server.app.counters.ended.get("limit", 0) == 0
+
+    asyncio.run(main())
+
+
 class FailingSink(SqliteSink):
     """Fails `failures` times, half of them after the records were stored."""
 

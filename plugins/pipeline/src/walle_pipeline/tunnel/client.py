@@ -35,6 +35,8 @@ from walle_pipeline.tunnel.websocket import WebSocketTransport
 
 log = logging.getLogger(__name__)
 
+SENT_DICTIONARIES = 4  # that servers take from one connection unless they are set otherwise
+
 
 class TunnelClient:
     """Delivers the payloads of an outbox; all methods but `__init__` belong to one event loop.
@@ -67,6 +69,7 @@ class TunnelClient:
         self._token, self._tls = token, tls
         self._transport: Transport = transport or WebSocketTransport()
         self._codec, self._preferred = Codec(dictionaries), [d.version for d in dictionaries]
+        self._own: dict[str, int] = {}  # stream -> version of the dictionary that is its own
         self._on_dictionary = on_dictionary
         self._clock = clock
         self._acked = {name: stream.acked for name, stream in outbox.streams.items()}
@@ -139,6 +142,13 @@ class TunnelClient:
         seq: int = await self._in_pool(self.outbox.put, stream, payload, unique_key)
         return seq
 
+    def use(self, stream: str, dictionary: Dictionary | None) -> None:
+        """From now on a stream has a dictionary of its own, or none; it is used where the server takes so many."""
+        self._own.pop(stream, None)
+        if dictionary is not None:
+            self._codec.add(dictionary)
+            self._own[stream] = dictionary.version
+
     async def flush(self, timeout: float) -> None:  # noqa: ASYNC109
         """Waits until everything that was put before is durable at the server.
 
@@ -210,8 +220,9 @@ class TunnelClient:
                     self._base_later(link)
                 continue
             number = link.stream_id(name)
+            mine = self._announced(link, self._own[name]) if name in self._own else 0
             for seq, payload in self.outbox.pending(name, after, 1024, budget):
-                flags, body = self._codec.pack(payload, version)
+                flags, body = self._codec.pack(payload, mine or version)
                 frame = frames.encode(Data(number, seq, flags, body))
                 link.flying(name, seq, len(frame))
                 messages.append(frame)
@@ -239,14 +250,20 @@ class TunnelClient:
         for version in known:
             if self._codec.knows(version):
                 return version
-        for version in self._preferred:
-            if version in link.dictionaries:
-                return version
-            if link.welcome is not None:
-                link.dictionaries.add(version)
-                link.control.append(frames.encode(Dict(version, self._codec.dictionaries[version].data)))
-                return version
-        return 0
+        return next(filter(None, (self._announced(link, version) for version in self._preferred)), 0)
+
+    def _announced(self, link: Link, version: int) -> int:
+        """A dictionary that the server knows, or is sent now; 0 while neither is possible."""
+        if version in link.dictionaries:
+            return version
+        if (
+            link.welcome is None
+            or len(link.dictionaries.difference(link.welcome.dictionaries)) >= SENT_DICTIONARIES
+        ):
+            return 0
+        link.dictionaries.add(version)
+        link.control.append(frames.encode(Dict(version, self._codec.dictionaries[version].data)))
+        return version
 
     def _base_later(self, link: Link) -> None:
         """Bases streams that are younger than the link's WELCOME, which said what the server had of them."""

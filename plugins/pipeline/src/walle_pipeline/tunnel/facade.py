@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from walle_pipeline.errors import TunnelError
 from walle_pipeline.tunnel.client import TunnelClient
+from walle_pipeline.tunnel.dictionary import Dictionary
 from walle_pipeline.tunnel.outbox import Outbox
 
 
@@ -59,6 +60,10 @@ class Tunnel:
     def send_many(self, items: list[tuple[str, bytes, str | None]]) -> list[int]:
         """Several (stream, payload, unique key or None), all or none, for the price of one."""
         return self.outbox.put_many(items)
+
+    def use(self, stream: str, dictionary: Dictionary | None) -> None:
+        """See `TunnelClient.use`."""
+        self._loop.call_soon_threadsafe(self.client.use, stream, dictionary)
 
     def flush(self, timeout: float = 10.0) -> None:
         """Waits until everything sent before is durable at the server; raises TunnelError, see `TunnelClient.flush`."""
