@@ -19,7 +19,7 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
 test: .venv/dev.stamp
-	$(BIN)/pytest tests $(PLUGINS:%=%/tests)
+	$(BIN)/pytest -n 2 --dist loadfile tests $(PLUGINS:%=%/tests)
 	$(BIN)/pytest --pyargs walle_core.testing.conformance
 
 lint: .venv/dev.stamp

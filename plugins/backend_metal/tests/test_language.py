@@ -65,9 +65,9 @@ def programs() -> list[tuple[str, str]]:
             chosen = {
                 key: choices[i % len(choices)] for key, choices in source.variants.items() if key != "W"
             }
-            for width in {"1", "4"} & {*source.variants["W"]} if "W" in source.variants else {None}:
+            for width in sorted({"1", "4"} & {*source.variants["W"]}) if "W" in source.variants else [None]:
                 builts.append(source.build({**chosen, **({"W": width} if width else {})}, {}, (64, 1, 1)))
-        for width in {dict(b.variants).get("W", "1") for b in builts}:
+        for width in sorted({dict(b.variants).get("W", "1") for b in builts}):
             group: list[Built] = [b for b in builts if dict(b.variants).get("W", "1") == width]
             made.append((f"{source.name}-{width}", metal_program(group)))
     return made
