@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import zstandard
@@ -52,6 +53,7 @@ def check(
             )
         )
     found += [*_check_trigger(config), *check_scripts(files, config), *_check_dictionary(files, config)]
+    found += _check_exclusive(files, config)
     if any(f.level == ERROR and f.where != f"{FILE}, trigger" for f in found):
         run = False
     with tempfile.TemporaryDirectory(prefix="walle-task-") as made:
@@ -103,6 +105,13 @@ def _check_trigger(config: TaskConfig) -> Iterator[Finding]:
         events: list[Occurrence] = [*pattern.steps, *(f for step in pattern.steps for f in step.not_before)]
         for kind in sorted({e.kind for e in events if e.kind not in KINDS}):
             yield Finding(NOTE, f"{FILE}, trigger", f"the application must define the kind of event {kind!r}")
+
+
+def _check_exclusive(files: Mapping[str, bytes], config: TaskConfig) -> Iterator[Finding]:
+    for number, pattern in enumerate(config.task.exclusive):
+        if not any(fnmatchcase(path, pattern) for path in files):
+            where, what = f"{FILE}, task.exclusive[{number}]", f"{pattern!r} fits no file"
+            yield Finding(WARNING, where, what, "correct the pattern, or those files will be for all devices")
 
 
 def _check_dictionary(files: Mapping[str, bytes], config: TaskConfig) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import msgspec
@@ -29,6 +30,7 @@ class TaskText(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=Tr
         numpy: the script imports NumPy, and so runs in a process of its own.
         modules: further modules that it may import.
         sample: a JSON file of inputs by name for the dry run; without it they are zeros.
+        exclusive: patterns of files that only one device may read; ``*`` stands for any text.
     """
 
     name: TaskName
@@ -38,13 +40,20 @@ class TaskText(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=Tr
     numpy: bool = False
     modules: list[Name] = []
     sample: str | None = None
+    exclusive: list[str] = []
 
     def __post_init__(self) -> None:
+        for pattern in self.exclusive:
+            relative(pattern)
         relative(self.script)
         if not self.script.endswith(".py"):
             raise ValueError(f"the script must be a .py file, not {self.script!r}")
         if self.sample is not None:
             relative(self.sample)
+
+    def is_exclusive(self, path: str) -> bool:
+        """Whether only one device may read a file."""
+        return any(fnmatchcase(path, pattern) for pattern in self.exclusive)
 
 
 class ModelText(Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):

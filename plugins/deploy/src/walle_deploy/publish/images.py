@@ -1,0 +1,118 @@
+"""The image metadata of a version: the server proposes it, and only what it must say, and nothing else, is signed here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, TargetFile, Targets  # type: ignore[attr-defined]
+
+from walle_deploy.errors import TrustError
+from walle_deploy.trust.images import target_path
+from walle_deploy.trust.keys import PublicKey, SigningKey
+
+LONGEST_S = 400 * 86_400  # that a signature made here may hold, from now
+_COMPARED = ("_type", "spec_version", "delegations")
+
+
+def checked(
+    proposed: bytes, before: bytes, wanted: Mapping[str, bytes], keys: Sequence[PublicKey], now: float
+) -> bytes:
+    """Returns `proposed` if it may be signed. Raises TrustError with what else it says.
+
+    A server that was broken into could propose anything, so nothing of it is believed: it must be what these keys have
+    signed last, with the wanted targets and the next version number.
+
+    Args:
+        proposed: canonical bytes of the new list of targets.
+        before: the published file of the same role; empty only if there is none yet.
+        wanted: name of target -> manifest.
+        keys: one of which has signed what is published.
+        now: Unix seconds.
+    """
+    new = _targets(proposed)
+    old = _signed_before(before, keys) if before else Targets(version=0)
+    if new.version != old.version + 1:
+        raise TrustError(
+            f"the server proposes version {new.version} of the image metadata after {old.version}"
+        )
+    left = new.expires.timestamp() - now
+    if not 0 < left <= LONGEST_S:
+        raise TrustError(f"the server proposes image metadata that expires in {left / 86_400:.0f} days")
+    said, known = new.to_dict(), old.to_dict()
+    if before:
+        different = [name for name in {*said, *known} if name not in {"version", "expires", "targets"}]
+        different = [name for name in different if said.get(name) != known.get(name)]
+    else:
+        different = [name for name in said if name not in {*_COMPARED, "version", "expires", "targets"}]
+        different += ["delegations"] if new.delegations is not None and new.delegations.roles else []
+    if different:
+        raise TrustError(f"the server proposes image metadata with another {', '.join(sorted(different))}")
+    for path in sorted({*new.targets, *old.targets, *wanted}):
+        _check_target(path, new.targets.get(path), old.targets.get(path), wanted.get(path))
+    return proposed
+
+
+def sign(proposed: bytes, key: SigningKey) -> tuple[str, str]:
+    """Id of the key and the signature, in hex, as TUF writes them."""
+    made = key.tuf.sign(proposed)
+    return str(made.keyid), str(made.signature)
+
+
+def wanted_targets(task: str, number: int, manifest: bytes) -> dict[str, bytes]:
+    """What the metadata must say of one version."""
+    return {target_path(task, number): manifest}
+
+
+def _targets(proposed: bytes) -> Targets:
+    try:
+        values: Any = json.loads(proposed)
+        made = Targets.from_dict(values)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RepositoryError) as error:
+        raise TrustError(f"the server proposes no image metadata of targets: {error!r:.200}") from error
+    if Metadata(made).signed_bytes != proposed:
+        raise TrustError("the server proposes image metadata that is not in its canonical form")
+    return made
+
+
+def _signed_before(before: bytes, keys: Sequence[PublicKey]) -> Targets:
+    """The published metadata, which one of the keys has signed."""
+    try:
+        found: Any = Metadata.from_bytes(before)
+    except RepositoryError as error:
+        raise TrustError(f"the server shows published image metadata that is none: {error}") from error
+    if not isinstance(found.signed, Targets) or not any(_has_signed(key, found) for key in keys):
+        raise TrustError(
+            f"the published image metadata is not signed by your key ({keys[0].fingerprint}): it cannot be told what of the "
+            "new one is yours; use the key of the role, or name who signed with --known-key"
+        )
+    return found.signed
+
+
+def _has_signed(key: PublicKey, metadata: Any) -> bool:
+    found = metadata.signatures.get(key.tuf.keyid)
+    try:
+        return found is not None and key.verifies(bytes.fromhex(found.signature), metadata.signed_bytes)
+    except ValueError:
+        return False
+
+
+def _check_target(path: str, new: TargetFile | None, old: TargetFile | None, manifest: bytes | None) -> None:
+    if manifest is not None:
+        digest = hashlib.sha256(manifest).hexdigest()
+        right = new is not None and (new.hashes, new.length, new.custom) == (
+            {"sha256": digest}, len(manifest), None,
+        )  # fmt: skip
+        if not right:
+            raise TrustError(
+                f"the server proposes other content of {path} than was built here ({digest:.16}…)"
+            )
+    elif new is None:
+        raise TrustError(f"the server proposes to take {path} off the list")
+    elif old is None or new.to_dict() != old.to_dict():
+        raise TrustError(
+            f"the server proposes {path} too, which is not what you publish; let who made it publish it first"
+        )
