@@ -25,3 +25,7 @@ class TrustError(DeployError):
 
 class TaskError(DeployError):
     """A task's repository, tree or walle.toml that does not fit together."""
+
+
+class HookError(DeployError):
+    """A header of the hooks, or an origin for them, that cannot be used; or a check that could not be made."""
