@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from walle_core.cli.common import json_option, print_json, print_table, progress, walle_command
+from walle_deploy import cli_plan, cli_release
 from walle_deploy.errors import TaskError
 
 if TYPE_CHECKING:
@@ -238,4 +239,6 @@ def diff(old: str, new: str | None, as_json: bool) -> None:
 for made, name in (
     (init, "init"), (check, "check"), (commit, "commit"), (revert, "revert"), (tag, "tag"), (verify, "verify"), (log, "log"), (diff, "diff"),
 ):  # fmt: skip
+    command.add_command(made, name)
+for name, made in {**cli_release.COMMANDS, **cli_plan.COMMANDS}.items():
     command.add_command(made, name)

@@ -60,6 +60,8 @@ class ReleaseInfo(msgspec.Struct, frozen=True, kw_only=True):
         version: its number.
         created: Unix seconds.
         standing: where it stands and why.
+        reached: devices that run the version; None if not counted.
+        devices: that are known; None if not counted.
     """
 
     id: int
@@ -67,6 +69,8 @@ class ReleaseInfo(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     created: float = 0.0
     standing: Standing
+    reached: int | None = None
+    devices: int | None = None
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ from walle_deploy.trust.images import target_path
 from walle_deploy.trust.keys import PublicKey, SigningKey
 
 LONGEST_S = 400 * 86_400  # that a signature made here may hold, from now
-_COMPARED = ("_type", "spec_version", "delegations")
+_LOOKED_AT = frozenset({"version", "expires", "targets"})  # each in its own way; all else must not change
+_FIRST = Targets().to_dict()
 
 
 def checked(
@@ -34,25 +35,21 @@ def checked(
         now: Unix seconds.
     """
     new = _targets(proposed)
-    old = _signed_before(before, keys) if before else Targets(version=0)
-    if new.version != old.version + 1:
-        raise TrustError(
-            f"the server proposes version {new.version} of the image metadata after {old.version}"
-        )
+    old = _signed_before(before, keys) if before else None
+    last = old.version if old is not None else 0
+    if new.version != last + 1:
+        raise TrustError(f"the server proposes version {new.version} of the image metadata after {last}")
     left = new.expires.timestamp() - now
     if not 0 < left <= LONGEST_S:
         raise TrustError(f"the server proposes image metadata that expires in {left / 86_400:.0f} days")
-    said, known = new.to_dict(), old.to_dict()
-    if before:
-        different = [name for name in {*said, *known} if name not in {"version", "expires", "targets"}]
-        different = [name for name in different if said.get(name) != known.get(name)]
-    else:
-        different = [name for name in said if name not in {*_COMPARED, "version", "expires", "targets"}]
-        different += ["delegations"] if new.delegations is not None and new.delegations.roles else []
-    if different:
+    said, known = new.to_dict(), old.to_dict() if old is not None else _FIRST
+    if different := [
+        name for name in {*said, *known} - _LOOKED_AT if name not in said or said[name] != known.get(name)
+    ]:
         raise TrustError(f"the server proposes image metadata with another {', '.join(sorted(different))}")
-    for path in sorted({*new.targets, *old.targets, *wanted}):
-        _check_target(path, new.targets.get(path), old.targets.get(path), wanted.get(path))
+    listed = old.targets if old is not None else {}
+    for path in sorted({*new.targets, *listed, *wanted}):
+        _check_target(path, new.targets.get(path), listed.get(path), wanted.get(path))
     return proposed
 
 
