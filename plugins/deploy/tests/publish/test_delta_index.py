@@ -87,3 +87,25 @@ def test_deltas_of_what_is_gone_are_dropped(index):
     index.put(NEW, [mine, other, whole])
     assert index.keep(NEW, {mine.base}) == (mine, whole)
     assert index.get(NEW) == (mine, whole)
+
+
+def test_a_collection_keeps_the_deltas_between_files_that_stay(tmp_path):
+    import datetime
+
+    from walle_deploy.manifest import File, Manifest
+    from walle_deploy.store.collect import collect
+
+    index = DeltaIndex(FileStore.open(tmp_path))
+    store = index.store
+    old, new, gone = (store.put(content) for content in (b"old", b"new", b"gone"))
+    kept = [delta(index, b"from old", b"old"), delta(index, b"from nothing", b"", "full")]
+    dropped, lost = delta(index, b"from gone", b"gone"), delta(index, b"to gone", b"old")
+    index.put(new.sha256, [*kept, dropped])
+    index.put(gone.sha256, [lost])
+    manifest = Manifest.of("ipv", "v2", [File("a", old.sha256, old.size), File("b", new.sha256, new.size)])
+    assert collect(store, [(manifest, "")]).removed == 0
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)
+    assert collect(store, iter([(manifest, "")]), now=later).removed == 3
+    assert set(index.get(new.sha256)) == set(kept) and index.read(gone.sha256) is None
+    assert all(store.has(each.sha256) for each in kept)
+    assert not any(store.has(each.sha256) for each in (dropped, lost, gone))
