@@ -1,15 +1,14 @@
-"""The check through a deployment server; needs the extra `httpx`."""
+"""The check through a deployment server."""
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
-
-import httpx
 
 from walle_deploy.errors import HookError
+from walle_deploy.hooks.connections import Connections
 from walle_deploy.hooks.headers import PROFILE, write_digest
 from walle_deploy.profile import DIGEST_BYTES
 from walle_deploy.trust.answer import MAX_ANSWER
@@ -30,7 +29,9 @@ class RemoteCheck:
         url: of the server, such as ``https://deploy.shop.example``; `/walle/check` is below it.
         connections: how many at most.
         timeout: seconds of one request.
-        options: of httpx.AsyncClient (verify, cert, proxy, ...).
+        tls: for https; default: the system's trust.
+
+    Raises HookError for a URL that is none.
     """
 
     def __init__(
@@ -40,14 +41,11 @@ class RemoteCheck:
         remember: float = 3.0,
         connections: int = 32,
         timeout: float = 2.0,
+        tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
-        **options: Any,
     ) -> None:
-        self._url = url.rstrip("/") + "/walle/check"
+        self._url, self._connections = url, Connections(url, connections, timeout, tls)
         self._remember, self._clock = remember, clock
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._options: dict[str, Any] = {"limits": limits, "timeout": timeout, **options}
-        self._client: httpx.AsyncClient | None = None
         self._quiet: dict[bytes, float] = {}  # digest -> until when; the oldest first
         self._rest, self._rests_until = 0.0, 0.0
 
@@ -58,7 +56,7 @@ class RemoteCheck:
 
     async def digest(self, digest: bytes) -> bool:
         """See `Check`. Raises HookError when the server does not say."""
-        status, _ = await self._ask("GET", {PROFILE: write_digest(digest)}, None)
+        status, _ = await self._ask("GET", {PROFILE: write_digest(digest)}, b"")
         if status == _NOTHING:
             self._found_quiet(digest)
         return status == _NOTHING
@@ -73,33 +71,24 @@ class RemoteCheck:
 
     async def close(self) -> None:
         """Closes the connections; the next check opens new ones."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._connections.close()
 
-    async def _ask(self, method: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes]:
+    async def _ask(self, method: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         """Status and body of an answer that says something. Raises HookError; ConnectionError if the server is away."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(**self._options)
         try:
-            async with self._client.stream(method, self._url, headers=headers, content=body) as reply:
-                answer = b""
-                async for part in reply.aiter_raw():
-                    answer += part
-                    if len(answer) > MAX_ANSWER:
-                        raise ConnectionError(f"{self._url}: an answer of more than {MAX_ANSWER} bytes")
-        except httpx.HTTPError as error:
+            reply = await self._connections.ask(method, "/walle/check", headers, body, MAX_ANSWER)
+        except (OSError, TimeoutError) as error:
             self._away(None)
             raise ConnectionError(f"{self._url}: {type(error).__name__}: {error}") from error
-        status = reply.status_code
-        if status in (_NOTHING, _WANTS_FULL, _FOUND):
+        if reply.status in (_NOTHING, _WANTS_FULL, _FOUND):
             self._rest = 0.0
-        elif status in _REFUSED:
-            raise HookError(f"{self._url}: status {status}: {answer[:200].decode('utf-8', 'replace')}")
+        elif reply.status in _REFUSED:
+            text = reply.body[:200].decode("utf-8", "replace")
+            raise HookError(f"{self._url}: status {reply.status}: {text}")
         else:
             self._away(reply.headers.get("retry-after"))
-            raise ConnectionError(f"{self._url}: status {status}")
-        return status, answer
+            raise ConnectionError(f"{self._url}: status {reply.status}")
+        return reply.status, reply.body
 
     def _found_quiet(self, digest: bytes) -> None:
         quiet = self._quiet
