@@ -168,10 +168,10 @@ class Slots:
             _log.warning("task %s: what is no longer needed cannot be removed: %s", task, error)
 
     @_exclusive
-    def confirm(self, task: str) -> None:
-        """Says that the current version works: it is what later ones go back to."""
+    def confirm(self, task: str, digest: Digest = "") -> None:
+        """Says that the current version works: it is what later ones go back to. With `digest`, only if it is that one."""
         state = self._state(task).read()
-        if state.current and not state.good:
+        if state.current and not state.good and digest in ("", state.current):
             fresh = State(state.count + 1, state.current, True, state.last, state.bad)
             self._state(task).write(fresh)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from walle_core.registry import Registry
 from walle_deploy.deltas.contract import Codec
@@ -20,18 +22,28 @@ def update(
     transport: Transport | None = None,
     registry: Registry[Codec] | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
+    check: Callable[[Version], Any] = lambda version: None,
+    sleep: Callable[[float], Any] = time.sleep,
 ) -> Version:
     """Makes `manifest`, which the caller has verified, the current version of its task.
 
-    `sources` are by the digest of the file; files that are on the device need none. Raises StoreError: the version that
-    was current still is, and what was fetched is kept for the next try.
+    `sources` are by the digest of the file; files that are on the device need none. `check` sees the version before it is
+    current; what it raises comes out. `sleep` waits between tries. Raises StoreError: the version that was current still
+    is, and what was fetched is kept for the next try.
     """
     slots.reserve(manifest)
     fetcher = Fetcher(
-        transport or UrlTransport(), slots.downloads, slots.have, registry, patience, disk=slots.disk
+        transport or UrlTransport(),
+        slots.downloads,
+        slots.have,
+        registry,
+        patience,
+        disk=slots.disk,
+        sleep=sleep,
     )
     for file in {file.sha256: file for file in manifest.files}.values():
         fetcher.fetch(file, sources.get(file.sha256) or Source(""))
     version = slots.install(manifest)
+    check(version)
     slots.activate(manifest.task, version.digest)
     return version

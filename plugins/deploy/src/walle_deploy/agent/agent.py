@@ -1,0 +1,319 @@
+"""The agent of a device: joins checks, installation, triggers, runs and reports; killed at any moment, it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+import urllib3
+
+from walle_deploy.agent.attributes import attributes
+from walle_deploy.agent.checker import Checker
+from walle_deploy.agent.cloud import CloudSide
+from walle_deploy.agent.contained import Run
+from walle_deploy.agent.delivery import Delivery, by_http, by_tunnel
+from walle_deploy.agent.enrolment import Enrolment
+from walle_deploy.agent.errors import AgentError, AwayError
+from walle_deploy.agent.journal import Journal
+from walle_deploy.agent.loaded import Loaded
+from walle_deploy.agent.runner import Item, More
+from walle_deploy.agent.settings import Happening, Settings
+from walle_deploy.agent.tasks import Tasks
+from walle_deploy.agent.updates import Updates
+from walle_deploy.agent.wire import Server
+from walle_deploy.install.slots import Slots
+from walle_deploy.install.transport import Transport, UrlTransport
+from walle_deploy.profile import Profile, Value
+from walle_deploy.trust import AnswerVerifier, Gate, HttpTransport, ImageClient, TrustState
+
+_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One device. Use as a context manager, or `start` and `close`; any thread may call any method.
+
+    For example::
+
+        with Agent("state", "https://walle.example", root, enrol=secret) as agent:
+            agent.feed(events)
+
+    Args:
+        folder: of all that it keeps; made if it is not there. One process uses it at a time.
+        server: URL of the deployment server.
+        root: the root metadata that came with the device: whom it trusts.
+        device: id; default: one that was made at the first start in this folder.
+        enrol: the enrolment secret, needed until the device is registered.
+        user: attributes of the user, for policies.
+        app_version: of the application, likewise.
+        tunnel: URL of the tunnel; without one reports go by HTTP, and features and samples are dropped.
+        pipeline: makes what events are fed to, from the flows of the tasks: a walle_pipeline Device or Pipeline; default: a
+            Device in the folder.
+        schema: kinds of the application's events.
+        inputs: gives inputs of a task that are no events, from its name and the events.
+        result: called with the task's name and the outputs of each run that went well, in a thread of the task.
+        tell: called with what happens, in any thread.
+        settings: times and bounds.
+        clock: seconds since the epoch.
+        files: fetches files; default: by urllib.
+        pool: of connections to the server.
+        plain: allows http to another machine.
+        backends: whether installed backends are looked for, for the profile.
+
+    Raises AgentError, TrustError or StoreError if the folder, the URL, the id or the root cannot be used.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        server: str,
+        root: bytes,
+        device: str = "",
+        *,
+        enrol: str = "",
+        user: Mapping[str, Value] | None = None,
+        app_version: str = "",
+        tunnel: str = "",
+        pipeline: Callable[[list[Any]], Any] | None = None,
+        schema: Any = None,
+        inputs: More | None = None,
+        result: Callable[[str, Mapping[str, Any]], None] | None = None,
+        tell: Callable[[Happening], None] | None = None,
+        settings: Settings = Settings(),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.time,
+        files: Transport | None = None,
+        pool: urllib3.PoolManager | None = None,
+        plain: bool = False,
+        backends: bool = True,
+    ) -> None:
+        self.folder = Path(folder)
+        self.settings = settings
+        self._given_tell = tell
+        self._schema, self._make_pipeline, self._tunnel_url = schema, pipeline, tunnel
+        self._stopping = threading.Event()
+        self._server = Server(server, pool, settings.request_s, plain)
+        self._user = dict(user or {})
+        with contextlib.ExitStack() as undo:
+            self._slots = Slots(self.folder / "tasks", settings.max_bytes)
+            self._slots.open()
+            undo.callback(self._slots.close)
+            self._journal = Journal(self.folder / "agent.db", clock)
+            undo.callback(self._journal.close)
+            self.device = self._identity(device)
+            self._attributes = attributes(app_version, backends)
+            self._state = TrustState(self.folder / "trust" / "state")
+            undo.callback(self._state.close)
+            images = HttpTransport(f"{self._server.url}/walle/images", pool)
+            client = ImageClient(self.folder / "trust" / "images", images, root, self._state, clock)
+            gate = Gate(AnswerVerifier(self.device, self._state, clock), client)
+            self._enrolment = Enrolment(self._server, self._journal, self.device, enrol, self._tell)
+            self.tasks = Tasks(
+                self._slots, self._journal, settings, self._tell, self._renew, inputs, result, self._check
+            )
+            self._renew()
+            updates = Updates(
+                gate, self._slots, self.tasks, self._server.url, files or UrlTransport(), settings, self._tell,
+                self._stopping,
+            )  # fmt: skip
+            self._checker = Checker(
+                self._server, updates, self._enrolment, self.profile, settings, self._tell, self._stopping
+            )
+            self._now = lambda: max(clock(), float(self._state.floor()))
+            self._undo = undo.pop_all()
+        self._delivery: Delivery | None = None
+        self.pipeline: Any = None
+        self.tunnel: Any = None
+
+    def _identity(self, device: str) -> str:
+        known = self._journal.get("device")
+        device = device or known or secrets.token_hex(8)
+        if not _ID.fullmatch(device):
+            raise AgentError(
+                f"{device[:200]!r} is no id of a device: 1 to 128 visible ASCII characters, no space"
+            )
+        if known not in (None, device):
+            raise AgentError(f"{self.folder} is the folder of device {known!r}, not {device!r}; give another")
+        if known is None:
+            self._journal.put("device", device)
+        return device
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self, checks: bool = True) -> None:
+        """Takes up the installed tasks and begins; without `checks` the server is asked only by `check`.
+
+        Raises WalleError if the pipeline or the tunnel cannot be opened.
+        """
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            if self._tunnel_url:
+                self._open_tunnel()
+            send = by_tunnel(self.tunnel) if self.tunnel else by_http(self._server, self._enrolment.token)
+            self._delivery = Delivery(self._journal, send, missed=self._missed)
+            self.tasks.start()
+            self._open_pipeline()
+            self._renew()
+            if checks:
+                self._checker.start()
+            undo.pop_all()
+
+    def _open_tunnel(self) -> None:
+        from walle_pipeline.tunnel.facade import Tunnel
+
+        self.tunnel = Tunnel(
+            self._tunnel_url,
+            device=self.device,
+            token=self._enrolment.token,
+            outbox=self.folder / "outbox.db",
+            close_timeout=self.settings.close_s,
+        )
+        self._undo.callback(self.tunnel.close)
+        self.tasks.cloud = CloudSide(self.tunnel, self._journal, self._now)
+
+    def _open_pipeline(self) -> None:
+        if find_spec("walle_pipeline") is None:
+            self._tell(
+                Happening(
+                    "problem", "events start no tasks without the data pipeline: pip install walle-pipeline"
+                )
+            )
+            return
+        flows = self.tasks.flows()
+        if self._make_pipeline is not None:
+            self.pipeline = self._make_pipeline(flows)
+        else:
+            from walle_pipeline import Device
+
+            self.pipeline = Device(self.folder / "events", *flows, schema=self._schema)
+            self._undo.callback(self.pipeline.close)
+        self.tasks.pipeline = getattr(self.pipeline, "pipeline", self.pipeline)
+        if hasattr(self.pipeline, "position"):
+            self.tasks.snapshot = self._snapshot
+        if self.settings.tick_s:
+            threading.Thread(target=self._tick, name="walle-clock", daemon=True).start()
+
+    def _snapshot(self) -> None:
+        from walle_core.errors import WalleError
+
+        try:
+            self.pipeline.snapshot()
+        except WalleError as error:
+            self._tell(Happening("problem", f"the pipeline's state is not kept: {error}"))
+
+    def _tick(self) -> None:
+        while not self._stopping.wait(self.settings.tick_s):
+            with contextlib.suppress(Exception):
+                deadline = self.tasks.pipeline.deadline
+                if deadline is not None and deadline <= time.time() * 1000:
+                    self.pipeline.advance()
+
+    def close(self) -> None:
+        """Ends runs, delivers what it can for a moment, and closes everything. Calling it again does nothing."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._checker.join(10.0)
+        self.tasks.stop()
+        if self._delivery is not None:
+            self._delivery.flush(self.settings.close_s)
+            self._delivery.close()
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- what an application asks -------------------------------------------------------------------------------------
+
+    def profile(self) -> Profile:
+        """The device's profile now, for `hooks.Piggyback`: the same object while nothing changes."""
+        return self._profile
+
+    def token(self) -> str | None:
+        """The device's token, for `hooks.Piggyback`; None before registration."""
+        return self._enrolment.known
+
+    def take(self, answer: bytes) -> None:
+        """Takes an answer that came with a request of the application. Verifies and installs in another thread."""
+        self._checker.take(answer)
+
+    def pull(self) -> None:
+        """Has the server asked soon, in another thread."""
+        self._checker.hurry()
+
+    def check(self) -> bool:
+        """Asks the server now, and does what it says; whether it was heard and all of it is done."""
+        return self._checker.check()
+
+    def set_user(self, **attributes: Value) -> None:
+        """Changes attributes of the user. Raises PolicyError for values that no profile can have."""
+        user = {**self._user, **attributes}
+        Profile(self.device, self._attributes, user)
+        self._user = user
+        self._renew()
+
+    def feed(self, events: Iterable[Any]) -> None:
+        """Takes events, which start tasks. Raises as `walle_pipeline.Device.feed`; AgentError without a pipeline."""
+        if self.pipeline is None:
+            raise AgentError(
+                "there is no pipeline: the agent was not started, or walle-pipeline is not installed"
+            )
+        self.pipeline.feed(events)
+
+    def run(self, task: str, inputs: Mapping[str, Any] | None = None) -> Future[Run]:
+        """Runs a task by hand; what came of it is reported as for others. Raises AgentError if it is not installed."""
+        future: Future[Run] = Future()
+        self.tasks.runner(task).offer(Item(inputs=dict(inputs or {}), done=future.set_result))
+        return future
+
+    def idle(self, timeout: float = 10.0) -> bool:
+        """Waits until no run is left to be made; whether that came."""
+        return self.tasks.idle(timeout)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Waits until no report waits on this device, or a try to send them fails; whether none waits."""
+        if self._delivery is None or not self._delivery.flush(timeout):
+            return False
+        if self.tunnel is not None:
+            self.tunnel.flush(timeout)
+        return True
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        installed = {task: loaded.name for task, loaded in self.tasks.loaded.items()}
+        self._profile = Profile(self.device, self._attributes, self._user, installed)
+
+    def _check(self, loaded: Loaded) -> None:
+        """Raises TaskError for a version whose trigger this application cannot fire."""
+        if find_spec("walle_pipeline") is not None:
+            from walle_pipeline.events import Schema
+
+            from walle_deploy.agent.triggers import check
+
+            check(loaded, self._schema or Schema.BASIC)
+
+    def _missed(self, error: Exception) -> None:
+        if isinstance(error, AwayError) and error.status == 401 and (token := self._enrolment.known):
+            self._enrolment.reject(token)
+        self._tell(Happening("away", f"reports wait: {error}"))
+
+    def _tell(self, happening: Happening) -> None:
+        _log.info("%s: %s", happening.kind, happening.text)
+        if self._given_tell is not None:
+            try:
+                self._given_tell(happening)
+            except Exception:  # the application's fault must not end ours
+                _log.exception("telling %s failed", happening.kind)
