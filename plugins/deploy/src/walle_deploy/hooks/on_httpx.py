@@ -7,9 +7,11 @@ import logging
 import attrs
 import httpx
 
-from walle_deploy.hooks.headers import ANSWER, NAMES, PROFILE
+from walle_deploy.hooks.headers import ANSWER
 from walle_deploy.hooks.origins import Origin
 from walle_deploy.hooks.piggyback import Piggyback
+
+_ADDED = "walle"  # of a request's extensions
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +41,20 @@ class _Hooks:
 
     def before(self, request: httpx.Request) -> None:
         try:
-            headers = request.headers
-            if PROFILE in headers:
-                _clean(headers)
-            for name, value in self.piggyback.headers(_origin(request.url)):
-                headers[name] = value
+            _clean(request)
+            pairs = self.piggyback.headers(_origin(request.url))
+            if pairs:
+                request.extensions[_ADDED] = pairs
+                headers = request.headers
+                for name, value in pairs:
+                    headers[name] = value
         except Exception:
             log.debug("no profile for a request", exc_info=True)
 
     def after(self, response: httpx.Response) -> None:
         try:
             request = response.request
-            if PROFILE in request.headers:
-                _clean(request.headers)
+            if _clean(request):
                 self.piggyback.received(_origin(request.url), response.headers.get(ANSWER))
         except Exception:
             log.debug("no use of a response's header", exc_info=True)
@@ -63,6 +66,9 @@ class _Hooks:
         self.after(response)
 
 
-def _clean(headers: httpx.Headers) -> None:
-    for name in NAMES:
-        headers.pop(name, None)
+def _clean(request: httpx.Request) -> bool:
+    """Takes away what `before` has added; whether that was anything."""
+    pairs = request.extensions.pop(_ADDED, ())
+    for name, _ in pairs:
+        del request.headers[name]
+    return bool(pairs)
