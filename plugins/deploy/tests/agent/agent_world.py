@@ -4,15 +4,16 @@ import base64
 import hashlib
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
 from trust_world import Fleet
 from walle_deploy.agent.agent import Agent
+from walle_deploy.agent.loaded import Loaded
 from walle_deploy.agent.settings import Settings
 from walle_deploy.install.fetch import Patience
+from walle_deploy.install.versions import Version
 from walle_deploy.manifest import File, Manifest
 from walle_deploy.profile import Profile
 from walle_deploy.trust import AnswerTask
@@ -60,6 +61,8 @@ class World:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16
+            disable_nagle_algorithm = True
 
             def log_message(self, *_):
                 pass
@@ -224,6 +227,17 @@ class Told:
         return [one.kind for one in self.all]
 
 
+def loaded(folder, files, number=1, name="a"):
+    """A version as if it were installed."""
+    folder.mkdir(parents=True)
+    entries = []
+    for path, data in files.items():
+        (folder / path).write_bytes(data)
+        entries.append(File(path, hashlib.sha256(data).hexdigest(), len(data)))
+    manifest = Manifest.of(name, f"v{number}", entries)
+    return Loaded.of(Version(manifest, manifest.digest, folder))
+
+
 def visit(number, key="ann"):
     """The events of one visit."""
     from walle_pipeline import Click, PageEnter, PageExit
@@ -234,6 +248,3 @@ def visit(number, key="ann"):
         Click("item", start + 1000, key, 3 * number + 2, number + 1, widget="buy"),
         PageExit("item", start + 2000, key, 3 * number + 3, number + 1),
     ]
-
-
-__all__ = ["EVENTS", "GOOD", "OUTPUT", "QUICK", "SECRET", "Told", "World", "task", "time", "visit", "visits"]

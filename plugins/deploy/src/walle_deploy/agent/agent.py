@@ -158,7 +158,9 @@ class Agent:
             if self._tunnel_url:
                 self._open_tunnel()
             send = by_tunnel(self.tunnel) if self.tunnel else by_http(self._server, self._enrolment.token)
-            self._delivery = Delivery(self._journal, send, missed=self._missed)
+            self._delivery = Delivery(
+                self._journal, send, self.settings.first_s, self.settings.longest_s, self._missed
+            )
             self.tasks.start()
             self._open_pipeline()
             self._renew()

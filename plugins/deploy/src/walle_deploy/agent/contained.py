@@ -62,14 +62,15 @@ class Container:
     Args:
         loaded: the version.
         start_s: seconds for the interpreter, the models and the script's import.
+        first_s: seconds that the first run of a process may take beyond its limit: modules and plans are made in it.
     """
 
-    def __init__(self, loaded: Loaded, start_s: float = START_S) -> None:
+    def __init__(self, loaded: Loaded, start_s: float = START_S, first_s: float = FIRST_S) -> None:
         if not hasattr(socket, "AF_UNIX"):
             raise AgentError("tasks run in processes of their own, which needs POSIX")
         self.loaded = loaded
         self._resources = loaded.config.resources
-        self._start_s = start_s
+        self._start_s, self._first_s = start_s, first_s
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._first = True
@@ -112,7 +113,7 @@ class Container:
             return Run(f"the inputs: {error}")
         if len(data) > MAX_INPUTS:
             return Run(f"inputs of {len(data)} bytes; at most {MAX_INPUTS} are taken")
-        limit = self._resources.time_ms / 1000 + (FIRST_S if self._first else 0)
+        limit = self._resources.time_ms / 1000 + (self._first_s if self._first else 0)
         begun, self._first = time.perf_counter(), False
         answer = self._ask(data, limit)
         waited = (time.perf_counter() - begun) * 1e3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -128,12 +127,13 @@ class Runner:
         return not self._queue and self._running is None and self._tries <= 0
 
     def stop(self) -> None:
-        """Ends the runs, the one that is under way too; does not wait."""
+        """Ends the runs, the one that is under way too; does not wait. What was not done stays in `waiting`."""
         with self._changed:
+            if self._stopping:
+                return
             self._stopping = True
-            over, self._queue = list(self._queue), deque()
-            container = self._container
-            self._changed.notify()
+            over, container = list(self._queue), self._container
+            self._changed.notify_all()
         if container is not None:
             container.interrupt()
         for item in over:
@@ -165,25 +165,27 @@ class Runner:
 
     def _await(self) -> Loaded | None:
         """Waits for work, which is then `_running`, or for a version to be tried; None at the end."""
-        with self._changed:
-            until = time.monotonic() + self._idle_s
-            while not self._stopping:
-                if self._queue:
-                    self._running = self._queue.popleft()
+        while not self._stopping:
+            with self._changed:
+                wait = self._idle_s if self._container is not None else None
+                if self._changed.wait_for(self._has_work, wait):
+                    if self._stopping:
+                        break
+                    if self._queue:
+                        self._running = self._queue.popleft()
                     return self._loaded
-                if self._tries > 0:
-                    return self._loaded
-                if not self._changed.wait(max(until - time.monotonic(), 0.0)) or time.monotonic() > until:
-                    self._end()
-                    until = time.monotonic() + 1e6
-            return None
+            self._end()  # there was nothing to do for so long
+        return None
+
+    def _has_work(self) -> bool:
+        return self._stopping or bool(self._queue) or self._tries > 0
 
     def _run(self, container: Container, item: Item) -> None:
         run = self._called(container, item)
         if not self._stopping:
             self._told(container.loaded, item, run)
         with self._changed:
-            self._running = None
+            self._running = item if self._stopping else None
             if run.started and container.loaded is self._loaded:
                 self._tries = 0
             self._changed.notify_all()
@@ -228,6 +230,9 @@ class Runner:
             _log.exception("task %s: what came of a run is lost", self.task)
 
     def _end(self) -> None:
-        container, self._container = self._container, None
+        container = self._container
         if container is not None:
             container.close()
+            with self._changed:
+                self._container = None
+                self._changed.notify_all()
