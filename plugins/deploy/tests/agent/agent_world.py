@@ -69,6 +69,7 @@ class World:
 
             def do(self):
                 world.asked.append((self.command, self.path))
+                self.data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 for (method, start), answer in list(world.spoilt.items()):
                     if method == self.command and self.path.startswith(start):
                         answer(self)
@@ -84,9 +85,6 @@ class World:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-
-            def body(self):
-                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
         class Quiet(ThreadingHTTPServer):
             daemon_threads = True
@@ -155,7 +153,7 @@ class World:
             handler.answer(404)
 
     def on_post(self, handler):
-        body = handler.body()
+        body = handler.data
         if handler.path == "/walle/register":
             asked = json.loads(body)
             if asked["enrol"] != SECRET:

@@ -17,7 +17,8 @@ from walle_deploy.agent.wire import MAX_BODY, MAX_REPORTS, Server
 
 STREAM = "walle.outcomes"  # of the tunnel; a payload is what one POST of reports has
 LINGER_S = 0.2  # that a report waits for company
-REFUSED = frozenset({400, 413, 422})  # the server will not take this body at any time
+REFUSED = frozenset({400, 413, 422})  # the server does not take this body, if it is the server that says so
+PATIENCE = 6  # such answers
 _encode = msgspec.msgpack.Encoder().encode
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ def by_tunnel(tunnel: Tunnel) -> Callable[[Sequence[Outcome]], int]:
 
 
 def by_http(server: Server, token: Callable[[], str]) -> Callable[[Sequence[Outcome]], int]:
-    """Posts as many reports as fit into one request. A single one that the server can never take is given up."""
+    """Posts as many reports as fit into one request. One that the server refuses `PATIENCE` times by itself is given up."""
+    refused: dict[int, int] = {}
 
     def send(outcomes: Sequence[Outcome]) -> int:
         size, count = 8, 0
@@ -48,12 +50,17 @@ def by_http(server: Server, token: Callable[[], str]) -> Callable[[Sequence[Outc
             except AwayError as error:
                 if error.status not in REFUSED:
                     raise
-                if count == 1:
-                    _log.warning("report %d is given up: %s", outcomes[0].number, error)
-                    return 1
-                count = 1
-            else:
-                return count
+                if count > 1:
+                    count = 1
+                    continue
+                number = outcomes[0].number
+                refused[number] = refused.get(number, 0) + 1
+                if refused[number] < PATIENCE:
+                    raise
+                _log.warning("report %d is given up: %s", number, error)
+            for outcome in outcomes[:count]:
+                refused.pop(outcome.number, None)
+            return count
 
     return send
 
