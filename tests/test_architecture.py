@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -95,13 +96,25 @@ def test_core_names_no_backend() -> None:
     assert not found
 
 
-def test_plugins_do_not_import_each_other() -> None:
+def declared(plugin: str) -> set[str]:
+    """Packages of other plugins that a plugin's pyproject.toml names, extras among them."""
+    project = tomllib.loads((ROOT / "plugins" / plugin / "pyproject.toml").read_text())["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    wanted = [*project.get("dependencies", ()), *(line for extra in extras for line in extra)]
+    names = {re.split(r"[^a-z0-9-]", line, maxsplit=1)[0].replace("-", "_") for line in wanted}
+    return {name for name in names if name.startswith("walle_")} - {"walle_core", f"walle_{plugin}"}
+
+
+def test_plugins_import_only_plugins_that_they_declare() -> None:
     for folder in (ROOT / "plugins").iterdir():
-        own = f"walle_{folder.name}"
+        known = {"walle_core", f"walle_{folder.name}", *declared(folder.name)}
         for path in folder.glob("src/**/*.py"):
             for target in runtime_imports(ast.parse(path.read_text())):
                 top = target.partition(".")[0]
-                assert not top.startswith("walle_") or top in {"walle_core", own}, f"{path} imports {target}"
+                assert not top.startswith("walle_") or top in known, f"{path} imports {target}"
+        for other in declared(folder.name):
+            back = declared(other.removeprefix("walle_"))
+            assert f"walle_{folder.name}" not in back, f"{folder.name} and {other} declare each other"
 
 
 def test_size_budget() -> None:

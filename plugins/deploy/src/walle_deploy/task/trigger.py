@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -11,6 +10,9 @@ from walle_core.errors import WalleError
 from walle_deploy.errors import TaskError
 from walle_deploy.task.values import milliseconds
 from walle_deploy.task.where import Comparison, Where, compiled
+
+if TYPE_CHECKING:
+    from walle_pipeline.pattern import Pattern
 
 Word = Annotated[str, Meta(min_length=1, max_length=1024)]
 Times = Annotated[int, Meta(ge=0, le=100)]
@@ -84,7 +86,7 @@ class TriggerText(PatternText, frozen=True):
         return () if self.manual else tuple(self.any_of) or (self,)
 
 
-def compile_trigger(trigger: TriggerText) -> tuple[Any, ...]:
+def compile_trigger(trigger: TriggerText) -> tuple[Pattern, ...]:
     """The patterns as walle_pipeline's, checked. Raises TaskError that says which cannot work, and why."""
     made = []
     for number, text in enumerate(trigger.patterns):
@@ -98,14 +100,17 @@ def compile_trigger(trigger: TriggerText) -> tuple[Any, ...]:
     return tuple(made)
 
 
-def compile_pattern(text: PatternText, where: str = "trigger") -> Any:
+def compile_pattern(text: PatternText, where: str = "trigger") -> Pattern:
     """One pattern. Raises TaskError if walle-pipeline is not here or refuses it."""
-    language = _language()
+    try:
+        from walle_pipeline.pattern import page_visit
+    except ImportError as error:
+        raise TaskError(f"triggers need the data pipeline ({error}): pip install walle-pipeline") from error
     try:
         if text.page_visit is not None:
-            pattern = language.page_visit(text.page_visit)
+            pattern = page_visit(text.page_visit)
         elif text.steps:
-            pattern = _sequence(language, text.steps)
+            pattern = _sequence(text.steps)
         else:
             raise TaskError("wanted steps or page_visit")
         limit = milliseconds(text.within)
@@ -117,11 +122,11 @@ def compile_pattern(text: PatternText, where: str = "trigger") -> Any:
         raise TaskError(f"{where}: {error}") from error
 
 
-def _sequence(language: Any, steps: list[Step]) -> Any:
-    pattern: Any = None
-    for step in steps:
-        event = _event(language, step)
-        pattern = event if pattern is None else getattr(pattern, step.join)(event)
+def _sequence(steps: list[Step]) -> Pattern:
+    pattern = _event(steps[0])
+    for number, step in enumerate(steps):
+        if number:
+            pattern = getattr(pattern, step.join)(_event(step))
         if isinstance(step.repeat, Repeat):
             pattern = pattern.repeat(step.repeat.least, step.repeat.most, consecutive=step.repeat.consecutive)
         elif step.repeat != 1:
@@ -129,17 +134,12 @@ def _sequence(language: Any, steps: list[Step]) -> Any:
         pattern = pattern.optional() if step.optional else pattern
         pattern = pattern.reluctant() if step.reluctant else pattern
         for forbidden in step.not_before:
-            pattern = pattern.not_before(_event(language, forbidden))
+            pattern = pattern.not_before(_event(forbidden))
     return pattern
 
 
-def _event(language: Any, what: Occurrence) -> Any:
+def _event(what: Occurrence) -> Pattern:
+    from walle_pipeline.pattern import event
+
     where: Where | None = compiled(what.where) if what.where else None
-    return language.event(what.kind, what.page, where)
-
-
-def _language() -> Any:
-    try:
-        return import_module("walle_pipeline.pattern")
-    except ImportError as error:
-        raise TaskError(f"triggers need the data pipeline ({error}): pip install walle-pipeline") from error
+    return event(what.kind, what.page, where)
