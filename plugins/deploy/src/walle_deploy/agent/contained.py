@@ -27,6 +27,7 @@ FIRST_S = (
     2.0  # seconds that the first run of a process may take beyond its limit: modules and plans are made in it
 )
 MAX_INPUTS = 16 << 20  # bytes of the inputs of a run
+KINDS = ("start", "raised", "time", "memory", "died", "outputs", "features", "inputs", "answer")
 _END_S = 5.0  # seconds that the system may take to end a killed process
 
 
@@ -41,6 +42,7 @@ class Run:
         result: what the entry returned; tensors as those of walle_core.
         started: whether the process ran; if not, it could not be made ready.
         inputs: what the entry was called with.
+        kind: of what went wrong, one of KINDS; "" if nothing did, or it was not the process.
     """
 
     why: str = ""
@@ -49,6 +51,7 @@ class Run:
     result: Mapping[str, Any] = attrs.field(factory=dict)
     started: bool = True
     inputs: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    kind: str = ""
 
     @property
     def failed(self) -> bool:
@@ -74,6 +77,7 @@ class Container:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._first = True
+        self._how = ""
         self._ending = threading.Lock()
 
     @property
@@ -106,26 +110,27 @@ class Container:
     def run(self, inputs: Mapping[str, Any]) -> Run:
         """Calls the entry once. Never raises for what the task does: that is a failed run, and a new process next time."""
         if problem := self.start():
-            return Run(problem, started=False)
+            return Run(problem, started=False, kind="start")
         try:
             data = pack(dict(inputs))
         except TaskError as error:
-            return Run(f"the inputs: {error}")
+            return Run(f"the inputs: {error}", kind="inputs")
         if len(data) > MAX_INPUTS:
-            return Run(f"inputs of {len(data)} bytes; at most {MAX_INPUTS} are taken")
+            return Run(f"inputs of {len(data)} bytes; at most {MAX_INPUTS} are taken", kind="inputs")
         limit = self._resources.time_ms / 1000 + (self._first_s if self._first else 0)
         begun, self._first = time.perf_counter(), False
         answer = self._ask(data, limit)
         waited = (time.perf_counter() - begun) * 1e3
         try:
             if isinstance(answer, str):
-                return Run(answer, waited)
+                return Run(answer, waited, kind=self._how)
             if "error" in answer:
-                return Run(_said(answer, "while the entry ran"), waited)
+                kind = "memory" if str(answer["error"]).startswith("MemoryError") else "raised"
+                return Run(_said(answer, "while the entry ran"), waited, kind=kind)
             return self._read(answer)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self.close()
-            return Run(f"its process answers nonsense: {error!r}"[:200], waited)
+            return Run(f"its process answers nonsense: {error!r}"[:200], waited, kind="answer")
 
     def _read(self, answer: Mapping[str, Any]) -> Run:
         ms, memory, wrong = float(answer["ms"]), float(answer["memory_mb"]), answer["wrong"]
@@ -133,15 +138,18 @@ class Container:
         if not isinstance(result, dict):
             raise TypeError("no result")
         if wrong:
-            return Run("; ".join(f"{where}: {what}" for where, what in wrong)[:500], ms, memory)
+            kind = "features" if all(where.startswith("features") for where, _ in wrong) else "outputs"
+            return Run("; ".join(f"{where}: {what}" for where, what in wrong)[:500], ms, memory, kind=kind)
         if memory > self._resources.memory_mb:
             self.close()
-            return Run(f"it took {memory:.0f} MB; {self._resources.memory_mb} are allowed", ms, memory)
+            why = f"it took {memory:.0f} MB; {self._resources.memory_mb} are allowed"
+            return Run(why, ms, memory, kind="memory")
         return Run("", ms, memory, result)
 
     def _ask(self, data: bytes, seconds: float) -> dict[str, Any] | str:
-        """The answer to a message, or how the process ended."""
+        """The answer to a message, or how the process ended, of the kind `_how`."""
         assert self._channel is not None
+        self._how = "answer"
         deadline = time.monotonic() + seconds
         try:
             self._channel.settimeout(seconds)
@@ -155,8 +163,10 @@ class Container:
                 raise TaskError("no table")
         except TimeoutError:
             self.close()
+            self._how = "time"
             return f"it was still running after {seconds * 1000:.0f} ms"
         except OSError:
+            self._how = "died"
             return self._ended()
         except TaskError as error:
             self.close()
