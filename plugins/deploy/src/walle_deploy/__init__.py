@@ -19,10 +19,17 @@ def walle_register_policies(registry: Any) -> None:
 
 @hookimpl
 def walle_register_commands(registry: Any) -> None:
-    """Registers ``walle task`` and ``walle agent``."""
+    """Registers ``walle task``, ``walle agent`` and ``walle deploy``."""
     from walle_core.types import Command
 
     registry.add(
         Command("task", "Make, check, tag and compare tasks kept in git.", "walle_deploy.cli_task:command")
     )
     registry.add(Command("agent", "Run the agent of a device.", "walle_deploy.cli_agent:command"))
+    registry.add(
+        Command(
+            "deploy",
+            "Run the deployment server, and make its keys and tokens.",
+            "walle_deploy.cli_deploy:command",
+        )
+    )

@@ -67,6 +67,18 @@ def listed(repository: ImageRepository, task: str, version: int) -> Listed | Non
     return None
 
 
+def versions(repository: ImageRepository) -> set[tuple[str, int]]:
+    """All versions that are published, revoked ones too."""
+    found = set()
+    for role in expires(repository):
+        published = repository._shelf.published(role)
+        for path in getattr(published and published.signed, "targets", ()):
+            task, _, number = path.removesuffix(".manifest").rpartition("/")
+            if task and number.isdigit():
+                found.add((task, int(number)))
+    return found
+
+
 def _fresh(repository: ImageRepository, role: str) -> bool:
     published = repository._shelf.published(role)
     left = 0.0 if published is None else published.signed.expires.timestamp() - repository._clock()
