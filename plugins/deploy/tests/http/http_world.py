@@ -1,0 +1,87 @@
+"""Asks an ASGI application without a server, and talks to a real one byte by byte."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+
+import msgspec
+
+
+class Got:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return msgspec.json.decode(self.body)
+
+
+async def ask(app, method, path, body=b"", headers=(), query=b"", pieces=None):
+    """One request; `pieces` are the parts in which the body comes, or an exception instead of the rest."""
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query, "scheme": "http",
+        "headers": [(b"host", b"test"), *headers], "client": ("10.0.0.1", 1), "server": ("test", 80), "root_path": "",
+        "http_version": "1.1", "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    parts, sent = list([body] if pieces is None else pieces), []
+
+    async def receive():
+        if not parts:
+            await asyncio.sleep(3600)
+        part = parts.pop(0)
+        if part is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+    async def send(message):
+        sent.append(message)
+
+    await app(scope, receive, send)
+    if not sent:
+        return None
+    return Got(
+        sent[0]["status"],
+        {name.decode(): value.decode() for name, value in sent[0]["headers"]},
+        b"".join(m.get("body", b"") for m in sent[1:]),
+    )
+
+
+@contextlib.contextmanager
+def listening(app, **options):
+    """uvicorn with our protocol in a thread; yields the port."""
+    import uvicorn
+    from walle_deploy.server.protocol import Http
+
+    config = uvicorn.Config(
+        app, port=0, http=Http, ws="none", log_level="critical", lifespan="off", access_log=False,
+        server_header=False, date_header=False, **options,
+    )  # fmt: skip
+    server, started = uvicorn.Server(config), threading.Event()
+    startup = server.startup
+
+    async def told(*args, **kwargs):
+        await startup(*args, **kwargs)
+        started.set()
+
+    server.startup = told
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.force_exit = server.should_exit = True
+        thread.join(10)
+
+
+def talk(port, *parts, wait=None, limit=1 << 20):
+    """Sends bytes, and returns all that comes until the other side closes or says nothing for `wait` seconds."""
+    with socket.create_connection(("127.0.0.1", port), timeout=wait or 10) as connection:
+        got = b""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+            for part in parts:
+                connection.sendall(part)
+            while len(got) < limit and (piece := connection.recv(1 << 16)):
+                got += piece
+        return got
