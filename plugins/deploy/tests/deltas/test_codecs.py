@@ -18,7 +18,7 @@ from walle_deploy.deltas.choose import made_again, smallest
 from walle_deploy.deltas.contract import MAX_DELTA_FILE, Codec, Delta, applied, codecs
 from walle_deploy.errors import DeployError, StoreError
 
-NAMES = ["full", "float-xor", "zstd-patch", "bsdiff"]
+NAMES = ["full", "weights", "zstd-patch", "bsdiff"]
 random = np.random.default_rng(7)
 OLD = random.standard_normal(1 << 14).astype("f4")
 SCRIPT = b"".join(b"def feature_%d(events):\n    return len(events) + %d\n" % (n, n * n) for n in range(900))
@@ -43,6 +43,9 @@ PAIRS = {
     "equal": (OLD.tobytes(), OLD.tobytes()),
     "nudged": (OLD.tobytes(), nudged(OLD).tobytes()),
     "fp16": (OLD.astype("f2").tobytes(), nudged(OLD).astype("f2").tobytes()),
+    "sparse": (OLD.tobytes(), sparse(OLD).tobytes()),
+    "decayed": (OLD.tobytes(), sparse(OLD * np.float32(0.999)).tobytes()),
+    "quantised": ((OLD * 30).astype("i1").tobytes(), (nudged(OLD, 0.02) * 30).astype("i1").tobytes()),
     "longer": (OLD.tobytes(), b"head" + nudged(OLD).tobytes() + b"tail"),
     "shorter": (OLD.tobytes(), nudged(OLD).tobytes()[:-1001]),
     "script": (SCRIPT, SCRIPT.replace(b"feature_400", b"characteristic_400")),
@@ -74,7 +77,7 @@ def test_any_bytes(a, b, cut):
 
 
 def test_floats_are_found_behind_headers_that_moved():
-    codec = codecs().get("float-xor")
+    codec = codecs().get("weights")
     new = nudged(OLD).tobytes()
     plain = len(codec.make(OLD.tobytes(), new))
     text = bytes(random.integers(32, 127, 3000, dtype=np.uint8))
@@ -90,14 +93,18 @@ def test_floats_are_found_behind_headers_that_moved():
 
 
 def test_floats_are_found_without_any_piece_that_stayed():
-    codec = codecs().get("float-xor")
+    codec = codecs().get("weights")
     new = nudged(OLD).tobytes()
     plain = len(codec.make(OLD.tobytes(), new))
     inserted = b"1234567" + new[:30_000] + b"12345" + new[30_000:]
     assert len(codec.make(OLD.tobytes(), inserted)) < plain * 1.1
 
 
-@given(st.sampled_from(NAMES), st.sampled_from(["nudged", "script", "longer"]), st.data())
+@given(
+    st.sampled_from(NAMES),
+    st.sampled_from(["nudged", "script", "longer", "sparse", "decayed", "quantised"]),
+    st.data(),
+)
 @settings(max_examples=300, deadline=None)
 def test_damaged_deltas_are_refused_or_give_the_declared_size(name, pair, data):
     codec = codecs().get(name)
@@ -163,13 +170,35 @@ def bombs():
     yield "bsdiff", patch(step, zeros, bytes(1000), 1000)
     yield "bsdiff", patch(zeros[: 24 << 20], b"", bytes(1000), 1000)
     yield "bsdiff", patch(step, b"", bytes(1000), 1 << 40)
-    yield "float-xor", msgspec.msgpack.encode([4, [(1000, 0)], [zstandard.compress(zeros)] * 4])
-    yield (
-        "float-xor",
-        msgspec.msgpack.encode([4, [(1 << 62, 0), (1, 1 << 62)], [b""] * 4]),
-    )
-    yield "float-xor", msgspec.msgpack.encode([4, [(0, 0)] * 70_000, [b""] * 4])
-    yield "float-xor", b"\xdd\xff\xff\xff\xff"
+    yield from weight_bombs(zstandard.compress(zeros))
+
+
+def weight_bombs(bomb):
+    """Bodies of the codec weights that say too much."""
+    empty, whole = [[]] * 3, [[1000, 0]]
+    nothing = [-1, [b"", b""], [], b"", b"", [b"", b""], [b"", b""]]
+    bodies = [
+        [whole, [[1000, 4]], [[[-1, [b"", b""], [], b"", bomb, [bomb, bomb], [bomb, bomb]]], [], []]],
+        [whole, [[1000, 4]], [[[5, [bomb, bomb], [], b"", b"", [b"", b""], [b"", b""]]], [], []]],
+        [whole, [[1000, 4]], [[[1 << 60, [b"", b""], [], b"", b"", [b"", b""], [b"", b""]]], [], []]],
+        [
+            whole,
+            [[1000, 4]],
+            [[[-1, [b"", b""], [[True, 2.0]] * 20, bomb, b"", [b"", b""], [b"", b""]]], [], []],
+        ],
+        [whole, [[1000, 4]], [[nothing] * 9, [], []]],
+        [whole, [[1000, 4]], empty],
+        [whole, [[1000, 3]], empty],
+        [whole, [[999, 4], [1, 1]], empty],
+        [[[1 << 62, 0], [1, 1 << 62]], [[1000, 1]], empty],
+        [[[1 << 62, 0], [1000 - (1 << 62), 0]], [[1000, 1]], empty],
+        [whole, [[1 << 62, 4], [1000, 1]], empty],
+        [[[0, 0]] * 70_000, [[1000, 1]], empty],
+        [whole, [[0, 1]] * 70_000, empty],
+    ]
+    for body in bodies:
+        yield "weights", msgspec.msgpack.encode(body)
+    yield "weights", b"\xdd\xff\xff\xff\xff"
 
 
 @pytest.mark.parametrize("bomb", list(bombs()), ids=lambda bomb: bomb[0])
@@ -234,7 +263,7 @@ def test_a_codec_that_fails_or_is_late_is_left_out(how, broken):
     start = time.monotonic()
     made = smallest(OLD.tobytes(), nudged(OLD).tobytes(), registry=registry, budget_s=5)
     assert made is not None
-    assert made.codec == "float-xor"
+    assert made.codec == "weights"
     assert time.monotonic() - start < 20
     assert how != "slow" or time.monotonic() - start > 5  # it was waited for
 
@@ -258,7 +287,7 @@ def test_small_files_need_no_process():
 def test_the_result_is_checked_not_the_delta(broken):
     new = nudged(OLD).tobytes()
     digest = hashlib.sha256(new).hexdigest()
-    codec = codecs().get("float-xor")
+    codec = codecs().get("weights")
     delta = codec.make(OLD.tobytes(), new)
     with pytest.raises(StoreError, match="did not make"):
         applied(codec, nudged(OLD).tobytes(), delta, len(new), digest)

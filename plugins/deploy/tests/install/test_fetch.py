@@ -187,7 +187,7 @@ def test_a_delta_comes_first(tmp_path):
         pytest.param({"codec": "unknown"}, id="unknown codec"),
         pytest.param({"codec": "full"}, id="full codec"),
         pytest.param({"codec": "zstd-patch"}, id="zstd codec"),
-        pytest.param({"codec": "float-xor"}, id="float codec"),
+        pytest.param({"codec": "weights"}, id="codec of weights"),
         pytest.param({"base": b"never seen"}, id="unknown base"),
         pytest.param({"have": OLD[:-1]}, id="other base"),
         pytest.param({"have": b""}, id="empty base"),

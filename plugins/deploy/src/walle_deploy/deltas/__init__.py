@@ -9,8 +9,8 @@ from walle_deploy.deltas.contract import Codec
 def register_codecs(registry: Registry[Codec]) -> None:
     """Adds the codecs of this package, the quick ones first."""
     from walle_deploy.deltas.bsdiff import Bsdiff
-    from walle_deploy.deltas.floats import FloatXor
+    from walle_deploy.deltas.weights import Weights
     from walle_deploy.deltas.zstd import Full, ZstdPatch
 
-    for codec in (Full(), FloatXor(), ZstdPatch(), Bsdiff()):
+    for codec in (Full(), Weights(), ZstdPatch(), Bsdiff()):
         registry.add(codec)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from walle_deploy.deltas.contract import FULL, MAX_DELTA_FILE, Codec, codecs
 from walle_deploy.errors import StoreError
 
 INLINE = 64 << 10  # bytes of both files up to which no process is worth its start
+_TIME = struct.Struct("<d")  # before the delta that the worker writes
 _WORKER = (sys.executable, "-m", "walle_deploy.deltas.worker")
 
 
@@ -28,10 +31,12 @@ class Made:
     Attributes:
         codec: name of its codec.
         data: the delta.
+        apply_s: seconds that it took to apply, on this machine.
     """
 
     codec: str
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+    apply_s: float = 0.0
 
 
 def smallest(
@@ -41,11 +46,12 @@ def smallest(
     budget_s: float = 30.0,
     registry: Registry[Codec] | None = None,
     workers: int | None = None,
+    apply_s: float = math.inf,
 ) -> Made | None:
     """The smallest of the deltas that `supported` codecs make of `old` (None: the receiver has no old file) in `budget_s`.
 
     None if there is none that is smaller than `new` itself, which is then what to send. A codec that fails, takes longer,
-    or whose delta does not give `new` again is left out. `registry` is `codecs()` if it is not given; all codecs are
+    whose delta takes longer than `apply_s` to apply here, or does not give `new` again, is left out. `registry` is `codecs()` if it is not given; all codecs are
     supported if `supported` is not. Files over `MAX_DELTA_FILE` have no deltas.
     """
     known = codecs() if registry is None else registry
@@ -60,15 +66,26 @@ def smallest(
     else:
         with ThreadPoolExecutor(workers or min(len(chosen), os.cpu_count() or 1)) as pool:
             found = list(pool.map(lambda codec: _apart(codec, old or b"", new, deadline), chosen))
-    fit = [made for made in found if made is not None and len(made.data) < len(new)]
+    fit = [
+        made for made in found if made is not None and len(made.data) < len(new) and made.apply_s <= apply_s
+    ]
     return min(fit, key=lambda made: len(made.data), default=None)
 
 
-def checked(codec: Codec, old: bytes, new: bytes) -> bytes | None:
+def checked(codec: Codec, old: bytes, new: bytes) -> Made | None:
     """A delta that gives `new` again; None if `codec` fails or has none."""
     try:
         delta = codec.make(old, new)
-        return delta if delta is not None and codec.apply(old, delta, len(new)) == new else None
+        if delta is None:
+            return None
+        times = []
+        for _ in range(2):  # other work on the machine may disturb one
+            start = time.perf_counter()
+            made = codec.apply(old, delta, len(new))
+            times.append(time.perf_counter() - start)
+            if made != new:
+                return None
+        return Made(codec.name, delta, min(times))
     except Exception:  # codecs are plugins; others are there
         return None
 
@@ -83,8 +100,7 @@ def made_again(module: str, name: str, codec: str | None = None) -> Codec | None
 
 
 def _inline(codec: Codec, old: bytes, new: bytes, deadline: float) -> Made | None:
-    delta = checked(codec, old, new) if time.monotonic() < deadline else None
-    return None if delta is None else Made(codec.name, delta)
+    return checked(codec, old, new) if time.monotonic() < deadline else None
 
 
 def _apart(codec: Codec, old: bytes, new: bytes, deadline: float) -> Made | None:
@@ -102,6 +118,6 @@ def _apart(codec: Codec, old: bytes, new: bytes, deadline: float) -> Made | None
         return None
     except OSError as error:
         raise StoreError(f"delta codec {codec.name!r}: cannot start a process: {error}") from error
-    if done.returncode or not done.stdout.startswith(b"\1"):
+    if done.returncode or len(done.stdout) < _TIME.size:
         return None
-    return Made(codec.name, done.stdout[1:])
+    return Made(codec.name, done.stdout[_TIME.size :], *_TIME.unpack_from(done.stdout))

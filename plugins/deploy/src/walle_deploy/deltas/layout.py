@@ -37,12 +37,12 @@ def find_layout(old: Bytes, new: Bytes) -> list[Segment]:
         scores = np.column_stack([scores, _scores(old, new, shift)])
     segments: list[Segment] = []
     start = 0
-    for stop, before, after in _switches(_best(scores), shifts):
+    for stop, before, after in _switches(best_path(scores), shifts):
         border = _border(old, new, before, after, max(start, stop - _BLOCK), min(len(new), stop + _BLOCK))
         segments.append((border - start, before))
         start = border
         last = after
-    segments.append((len(new) - start, last if segments else shifts[int(_best(scores)[0])]))
+    segments.append((len(new) - start, last if segments else shifts[int(best_path(scores)[0])]))
     return [segment for segment in segments if segment[0]]
 
 
@@ -98,16 +98,16 @@ def _scores(old: Bytes, new: Bytes, shift: int) -> npt.NDArray[np.int64]:
     return np.add.reduceat(equal, np.arange(0, len(new), _BLOCK), dtype=np.int64)
 
 
-def _best(scores: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """For each block the candidate of the path with the most equal bytes, less `_SWITCH` for each switch."""
+def best_path(scores: npt.NDArray[np.int64], switch: int = _SWITCH) -> npt.NDArray[np.int64]:
+    """For each row the column of the path with the highest sum, less `switch` for each change of columns."""
     total = scores[0].copy()
     came = np.zeros(scores.shape, np.int64)
     stay = np.arange(scores.shape[1])
     for n in range(1, len(scores)):
         leader = int(total.argmax())
-        move = total < total[leader] - _SWITCH
+        move = total < total[leader] - switch
         came[n] = np.where(move, leader, stay)
-        total = np.where(move, total[leader] - _SWITCH, total) + scores[n]
+        total = np.where(move, total[leader] - switch, total) + scores[n]
     path = np.empty(len(scores), np.int64)
     path[-1] = total.argmax()
     for n in range(len(scores) - 1, 0, -1):

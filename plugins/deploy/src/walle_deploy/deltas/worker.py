@@ -8,14 +8,15 @@ import msgspec
 
 
 def main() -> None:
-    """Writes a byte 1 and the delta, or a byte 0."""
+    """Writes the seconds that it takes to apply, and the delta; nothing if there is none."""
     path, module, name, old, new = msgspec.msgpack.decode(sys.stdin.buffer.read())
     sys.path[:] = path
-    from walle_deploy.deltas.choose import checked, made_again
+    from walle_deploy.deltas.choose import _TIME, checked, made_again
 
     codec = made_again(module, name)
-    delta = None if codec is None else checked(codec, old, new)
-    sys.stdout.buffer.write(b"\0" if delta is None else b"\1" + delta)
+    made = None if codec is None else checked(codec, old, new)
+    if made is not None:
+        sys.stdout.buffer.write(_TIME.pack(made.apply_s) + made.data)
 
 
 if __name__ == "__main__":

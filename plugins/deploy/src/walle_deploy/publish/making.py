@@ -15,6 +15,10 @@ from walle_deploy.publish.version import Built
 VERSIONS = 2  # before the new one, from which deltas are made
 BUDGET_S = 30.0  # for one delta
 LEAST = 256  # bytes of a file for which a delta is worth a request
+APPLY_S = (
+    25e-9  # for one byte of the new file, that applying a delta may take here: a tenth of a second for 4 MB
+)
+LEAST_S = 0.05  # that it may take for a small file
 WORTH = 0.9  # of a file that its delta may have
 
 
@@ -61,7 +65,7 @@ def make_deltas(
 
 def _made(bases: Mapping[Digest, bytes | None], new: bytes, budget_s: float) -> Iterator[tuple[Delta, bytes]]:
     for base, old in bases.items():
-        found = smallest(old, new, budget_s=budget_s)
+        found = smallest(old, new, budget_s=budget_s, apply_s=max(LEAST_S, APPLY_S * len(new)))
         if found is None or len(found.data) > WORTH * len(new) or (base and found.codec == FULL):
             continue  # a delta from nothing serves every base
         yield Delta(found.codec, base, hashlib.sha256(found.data).hexdigest(), len(found.data)), found.data
