@@ -8,7 +8,9 @@ import time
 import pytest
 from servers import library, nats_cluster, postgres
 from walle_pipeline.errors import StoreError
-from walle_pipeline.tunnel.contract import MAX_FRAME, Record, Sink
+from walle_pipeline.tunnel.contract import MAX_FRAME, Consumed, Consumer, Followed, Record, Sink
+
+from walle_core.errors import InputError
 
 
 def records(device="d", stream="s", first=1, last=1, size=20):
@@ -353,3 +355,89 @@ def test_server_stops_and_returns(kind, tmp_path, request):
         with manager as servers:
             asyncio.run(ready(Nats(servers, replicas=1, timeout=0.5)))
             check(Nats(servers, replicas=1, timeout=0.5))
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"], indirect=True)
+def test_followed(backend):
+    async def work(sink, other):
+        assert isinstance(sink, Followed)
+        assert not isinstance(sink, Consumed)
+        assert await sink.marks("s") == {}
+        await sink.write([*records("a", "s", 1, 5), *records("b", "s"), *records("a", "t", 1, 9)])
+        assert await sink.marks("s") == {"a": 5, "b": 1}
+        await other.write([*records("a", "s", 6, 7), *records("ü", "s")])
+        assert await sink.marks("s") == await other.marks("s") == {"a": 7, "b": 1, "ü": 1}
+        assert await sink.marks("nothing") == {}
+        found = await sink.read("s", [("a", 2, 6), ("b", 1, 1), ("ü", 0, 1), ("none", 0, 9)])
+        assert sorted((r.device, r.seq) for r in found) == [*(("a", n) for n in range(3, 7)), ("ü", 1)]
+        assert found[0].payload == records("a", "s", 3, 3)[0].payload
+        assert [r.seq for r in await sink.read("s", [("a", 0, 7)], each=2)] == [1, 2]
+        assert await sink.read("s", []) == []
+
+    run(backend, work, count=2)
+
+
+def test_sqlite_marks_are_read_only_where_something_changed(tmp_path):
+    async def work(sink, other):
+        await sink.write(records())
+        first = await sink.marks("s")
+        assert await sink.marks("s") is first
+        await other.write(records("e"))
+        assert await sink.marks("s") == {"d": 1, "e": 1}
+
+    run(Sqlite(tmp_path), work, count=2)
+
+
+def test_sqlite_marks_stop_before_a_gap(tmp_path):
+    async def work(sink):
+        await sink.write([*records("d", "s", 1, 2), *records("d", "s", 4, 4)])
+        marks = await sink.marks("s")
+        assert [r.seq for r in await sink.read("s", [("d", 0, marks["d"])])] == [1, 2]
+
+    run(Sqlite(tmp_path), work)
+
+
+def test_nats_consumer(cluster):
+    backend = Nats(cluster, timeout=20.0)
+
+    async def work(sink, other):
+        assert isinstance(sink, Consumed)
+        with pytest.raises(InputError):
+            await sink.consumer("s", "a.b")
+        await sink.write([*records("a", "s", 1, 5), *records("b.x", "s"), *records("a", "t", 1, 9)])
+        consumer = await sink.consumer("s", "cloud")
+        assert isinstance(consumer, Consumer)
+        found = await consumer.take(5.0)
+        assert sorted((r.device, r.stream, r.seq) for r in found) == [
+            *(("a", "s", n) for n in range(1, 6)),
+            ("b.x", "s", 1),
+        ]
+        assert found[0].payload
+        assert await consumer.take(0.05) == []
+        await consumer.done()
+        await consumer.close()
+        await sink.write(records("a", "s", 6, 6))
+        again = await other.consumer("s", "cloud")  # another process goes on where the first one was
+        assert [r.seq for r in await again.take(5.0)] == [6]
+        await again.close()
+
+    run(backend, work, count=2)
+
+
+def test_nats_consumer_gets_again_what_was_not_done(cluster, monkeypatch):
+    monkeypatch.setattr(library("walle_pipeline.tunnel.sinks.nats"), "REDELIVER_S", 0.3)
+
+    async def work(sink):
+        await sink.write(records("a", "s", 1, 3))
+        consumer = await sink.consumer("s", "cloud")
+        assert len(await consumer.take(5.0)) == 3
+        await consumer.close()
+        consumer = await sink.consumer("s", "cloud")
+        found = []
+        while not found:
+            found = await consumer.take(1.0)
+        assert [r.seq for r in found] == [1, 2, 3]
+        await consumer.done()
+        await consumer.close()
+
+    run(Nats(cluster, timeout=20.0), work)

@@ -109,3 +109,44 @@ class Sink(Protocol):
 
     def records(self, device: str | None = None, stream: str | None = None) -> AsyncIterator[Record]:
         """What is stored, by (device, stream, seq); for consumers and tests."""
+
+
+@runtime_checkable
+class Followed(Protocol):
+    """A sink that can be asked what is new without reading what is old."""
+
+    async def marks(self, stream: str) -> Mapping[str, int]:
+        """Device -> high water of its records in `stream`; the same object as before where nothing has changed.
+
+        Raises StoreError.
+        """
+
+    async def read(
+        self, stream: str, spans: Sequence[tuple[str, int, int]], each: int = 64
+    ) -> Sequence[Record]:
+        """Of each (device, after, upto) the first `each` records from seq `after` + 1 to `upto`; deleted ones are left out.
+
+        Raises StoreError.
+        """
+
+
+@runtime_checkable
+class Consumed(Protocol):
+    """A sink that remembers itself how far a consumer is."""
+
+    async def consumer(self, stream: str, name: str) -> Consumer:
+        """The consumer `name` of a stream, made if need be: it begins with the oldest record. Raises StoreError."""
+
+
+@runtime_checkable
+class Consumer(Protocol):
+    """Hands out the records of one stream, of all devices, at least once."""
+
+    async def take(self, wait: float) -> Sequence[Record]:
+        """Some that were not taken; none after `wait` seconds. Raises StoreError."""
+
+    async def done(self) -> None:
+        """All that was taken is dealt with; without this it is handed out again some time. Raises StoreError."""
+
+    async def close(self) -> None:
+        """Ends taking; how far it is stays known."""

@@ -20,7 +20,7 @@ import msgspec
 
 from walle_core.errors import InputError
 from walle_pipeline.errors import StoreError
-from walle_pipeline.tunnel.contract import Record
+from walle_pipeline.tunnel.contract import Consumer, Record
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 TRIES = 8  # of a write that finds other records stored meanwhile
 FILL = 15  # sixteenths of the server's largest message that a run of records may take
-PAGE = 64  # messages that `records` asks for at once
+PAGE = 64  # messages that are asked for at once
+REDELIVER_S = 60.0
 _WRONG_LAST = 10071  # JetStream: "wrong last sequence"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _encode = msgspec.msgpack.Encoder().encode
@@ -137,6 +138,24 @@ class NatsSink:
         return {
             untoken(s.rsplit(".", 1)[1]): mark[1] for s, mark in zip(subjects, marks, strict=True) if mark[1]
         }
+
+    async def consumer(self, stream: str, name: str) -> Consumer:
+        """See `contract.Consumed`. `name`: of the durable consumer of JetStream; letters, digits, '_' and '-'."""
+        from nats.js import api
+
+        js = self._js
+        if js is None:
+            raise StoreError("the NATS sink is not open")
+        if _UNSAFE.search(name) or not name:
+            raise InputError(f"consumer {name!r}: only letters, digits, '_' and '-' are allowed")
+        config = api.ConsumerConfig(
+            ack_policy=api.AckPolicy.EXPLICIT, ack_wait=REDELIVER_S, max_ack_pending=4096
+        )
+        subject = f"{self._prefix}.*.{token(stream)}"
+        pull = await self._request(
+            lambda: js.pull_subscribe(subject, durable=name, stream=self._stream, config=config)
+        )
+        return NatsConsumer(self, pull)
 
     async def records(self, device: str | None = None, stream: str | None = None) -> AsyncIterator[Record]:
         """See `contract.Sink`. What is written meanwhile may or may not come."""
@@ -293,6 +312,43 @@ class NatsSink:
             raise
         except Exception as error:
             raise StoreError(f"NATS at {', '.join(self._servers)}: {_said(error)}") from error
+
+
+class NatsConsumer:
+    """A durable consumer; see `contract.Consumer`. What was taken comes again `REDELIVER_S` after it was, unless done."""
+
+    def __init__(self, sink: NatsSink, pull: Any) -> None:
+        self._sink, self._pull = sink, pull
+        self._taken: list[Any] = []
+
+    async def take(self, wait: float) -> Sequence[Record]:
+        """See `contract.Consumer`."""
+        from nats.errors import TimeoutError as NothingCame
+
+        async def fetch() -> list[Any]:
+            try:
+                return list(await self._pull.fetch(PAGE, timeout=max(wait, 0.01)))
+            except NothingCame:
+                return []
+
+        messages = await self._sink._request(fetch)
+        self._taken += messages
+        found: list[Record] = []
+        for message in messages:
+            device, stream = (untoken(part) for part in message.subject.split(".")[-2:])
+            found += (Record(device, stream, seq, payload, at) for seq, at, payload in _decode(message.data))
+        return found
+
+    async def done(self) -> None:
+        """See `contract.Consumer`."""
+        while self._taken:
+            message = self._taken[-1]
+            await self._sink._request(lambda m=message: m.ack_sync(self._sink._timeout))  # type: ignore[misc]
+            self._taken.pop()
+
+    async def close(self) -> None:
+        """See `contract.Consumer`."""
+        await self._sink._request(self._pull.unsubscribe)
 
 
 def token(name: str) -> str:

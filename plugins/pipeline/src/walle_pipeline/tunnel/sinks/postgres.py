@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS walle_records (
 CREATE TABLE IF NOT EXISTS walle_high_water (
     device text COLLATE "C" NOT NULL, stream text COLLATE "C" NOT NULL, seq bigint NOT NULL,
     PRIMARY KEY (device, stream));
+CREATE INDEX IF NOT EXISTS walle_high_water_stream ON walle_high_water (stream);
 CREATE TABLE IF NOT EXISTS walle_schema (version integer PRIMARY KEY);
 INSERT INTO walle_schema SELECT {version} WHERE NOT EXISTS (SELECT FROM walle_schema);
 """
@@ -45,6 +46,13 @@ _RAISE_MARKS = """
 UPDATE walle_high_water AS high SET seq = given.seq
 FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS given (device, stream, seq)
 WHERE high.device = given.device AND high.stream = given.stream
+"""
+_READ = """
+SELECT r.device, r.stream, r.seq, r.payload, r.received
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS span (device, after, upto)
+CROSS JOIN LATERAL (
+    SELECT * FROM walle_records WHERE device = span.device AND stream = %s AND seq > span.after AND seq <= span.upto
+    ORDER BY seq LIMIT %s) AS r
 """
 
 
@@ -105,6 +113,26 @@ class PostgresSink:
             return dict(await (await db.execute(query, (device,))).fetchall())
 
         return await self._call(read)
+
+    async def marks(self, stream: str) -> Mapping[str, int]:
+        """See `contract.Followed`; it is read each time."""
+
+        async def read(db: AsyncConnection[Any]) -> dict[str, int]:
+            query = "SELECT device, seq FROM walle_high_water WHERE stream = %s AND seq > 0"
+            return dict(await (await db.execute(query, (stream,))).fetchall())
+
+        return await self._call(read)
+
+    async def read(
+        self, stream: str, spans: Sequence[tuple[str, int, int]], each: int = 64
+    ) -> Sequence[Record]:
+        """See `contract.Followed`."""
+        columns = [[span[n] for span in spans] for n in range(3)]
+
+        async def read(db: AsyncConnection[Any]) -> list[tuple[Any, ...]]:
+            return await (await db.execute(_READ, (*columns, stream, each), binary=True)).fetchall()
+
+        return [Record(row[0], row[1], row[2], bytes(row[3]), row[4]) for row in await self._call(read)]
 
     async def records(self, device: str | None = None, stream: str | None = None) -> AsyncIterator[Record]:
         """See `contract.Sink`. What is written meanwhile may or may not come."""

@@ -42,6 +42,7 @@ class SqliteSink:
         self._synchronous = synchronous
         self._worker: ThreadPoolExecutor | None = None
         self._db: sqlite3.Connection | None = None
+        self._known_marks: dict[str, tuple[tuple[int, int], dict[str, int]]] = {}
 
     async def open(self) -> None:
         """See `contract.Sink`."""
@@ -79,6 +80,7 @@ class SqliteSink:
         if self._db is not None:
             self._db.close()
             self._db = None
+            self._known_marks.clear()
 
     async def write(self, records: Sequence[Record]) -> None:
         """See `contract.Sink`."""
@@ -142,6 +144,36 @@ class SqliteSink:
                 .fetchall()
             )
         )
+
+    async def marks(self, stream: str) -> Mapping[str, int]:
+        """See `contract.Followed`."""
+        return await self._call(lambda: self._marks(stream))
+
+    def _marks(self, stream: str) -> Mapping[str, int]:
+        db = self._open_db()
+        # The first number changes with commits of other connections, the second with those of this one.
+        state = (db.execute("PRAGMA data_version").fetchone()[0], db.total_changes)
+        known = self._known_marks.get(stream)
+        if known is None or known[0] != state:
+            query = "SELECT device, seq FROM high_water WHERE stream=?"
+            known = self._known_marks[stream] = (state, dict(db.execute(query, (stream,)).fetchall()))
+        return known[1]
+
+    async def read(
+        self, stream: str, spans: Sequence[tuple[str, int, int]], each: int = 64
+    ) -> Sequence[Record]:
+        """See `contract.Followed`."""
+        query = (
+            "SELECT device, stream, seq, payload, received FROM records WHERE device=? AND stream=? AND seq>? AND seq<=? "
+            "ORDER BY seq LIMIT ?"
+        )
+
+        def work() -> list[Record]:
+            db = self._open_db()
+            found = [db.execute(query, (device, stream, after, upto, each)) for device, after, upto in spans]
+            return [Record(*row) for rows in found for row in rows.fetchall()]
+
+        return await self._call(work)
 
     async def records(self, device: str | None = None, stream: str | None = None) -> AsyncIterator[Record]:
         """See `contract.Sink`. What is written meanwhile may or may not come."""
