@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 from hook_world import ANSWER, PROFILE, TOKEN, Deployment, Shop, served
@@ -14,6 +15,7 @@ from walle_deploy.hooks import checking
 from walle_deploy.hooks.headers import read_answer, write_profile
 from walle_deploy.hooks.local import LocalCheck
 from walle_deploy.hooks.middleware import WalleMiddleware
+from walle_deploy.server.refusals import BusyError
 
 DIGEST = (b"walle-profile", PROFILE.header().encode())
 FULL = [DIGEST, (b"walle-device", write_profile(PROFILE).encode()), (b"walle-token", TOKEN.encode())]
@@ -334,20 +336,26 @@ def test_close_gives_up_what_is_running():
 class Platform:
     """Holds what `Platform` of the server promises."""
 
-    def __init__(self):
-        self.profiles, self.threads = [], set()
+    def __init__(self, later=False):
+        self.profiles, self.later, self.busy = [], later, False
 
     def check_digest(self, digest):
+        if self.busy:
+            raise BusyError("stale")
         return digest != PROFILE.digest
 
-    def check(self, profile):
-        self.threads.add(threading.get_ident())
+    def begin_check(self, profile):
         self.profiles.append(profile)
-        return ANSWER
+        if not self.later:
+            return ANSWER
+        made = Future()
+        threading.Timer(0.01, made.set_result, [ANSWER]).start()
+        return made
 
 
-def test_local_check():
-    platform = Platform()
+@pytest.mark.parametrize("later", [False, True])
+def test_local_check(later):
+    platform = Platform(later)
     check = LocalCheck(platform, lambda device, token: (device, token) == (PROFILE.id, TOKEN))
     app = WalleMiddleware(Shop(), check, deadline=5.0)
     quiet = [(b"walle-profile", b"AAAAAAAAAAA")]
@@ -356,7 +364,9 @@ def test_local_check():
     assert (nothing, ask, refused) == (None, b"?", None)
     assert read_answer(answer.decode()) == ANSWER
     assert platform.profiles == [PROFILE]
-    assert threading.get_ident() not in platform.threads
     assert asyncio.run(check.digest(PROFILE.digest)) is False
     with pytest.raises(HookError):
         asyncio.run(check.full(b"no profile", TOKEN))
+    platform.busy = True
+    assert run(app, [DIGEST]) == [None]
+    assert app.counters.failed == 0

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol
 
 from walle_deploy.errors import HookError, PolicyError
 from walle_deploy.profile import Profile
+from walle_deploy.server.refusals import BusyError
 
 
 class Platform(Protocol):
-    """What this needs of the platform."""
+    """What this needs of `server.platform.Platform`."""
 
-    def check_digest(self, digest: bytes, /) -> bool:
-        """True if nothing is new for the profile with this digest; from memory."""
+    def check_digest(self, digest: bytes) -> bool:
+        """True if nothing is new for the profile with this digest; from memory. Raises BusyError."""
 
-    def check(self, profile: Profile, /) -> bytes | None:
-        """The signed answer; None if nothing is new. May wait for the database."""
+    def begin_check(self, profile: Profile) -> bytes | Future[bytes | None] | None:
+        """The signed answer, what will have it, or None if nothing is new. Raises BusyError."""
 
 
 class LocalCheck:
@@ -27,8 +29,11 @@ class LocalCheck:
         self._platform, self._authenticate = platform, authenticate
 
     def quiet(self, digest: bytes) -> bool | None:
-        """See `Check`."""
-        return self._platform.check_digest(digest)
+        """See `Check`. While the platform does not know what may be offered, nothing is new."""
+        try:
+            return self._platform.check_digest(digest)
+        except BusyError:
+            return True
 
     async def digest(self, digest: bytes) -> bool:
         """See `Check`."""
@@ -42,4 +47,5 @@ class LocalCheck:
             raise HookError(str(error)) from error
         if not self._authenticate(device.id, token):
             raise HookError(f"{device.id}: the token is not this device's")
-        return await asyncio.get_running_loop().run_in_executor(None, self._platform.check, device)
+        found = self._platform.begin_check(device)
+        return await asyncio.wrap_future(found) if isinstance(found, Future) else found
