@@ -20,7 +20,7 @@ from walle_deploy.server.schema import tokens as table
 Role = Literal["viewer", "operator", "approver", "admin", "enrol"]
 Right = Literal["read", "operate", "approve", "admin", "enrol"]
 
-RIGHTS: dict[str, frozenset[str]] = {
+RIGHTS: dict[Role, frozenset[str]] = {
     "viewer": frozenset({"read"}),
     "operator": frozenset({"read", "operate"}),
     "approver": frozenset({"read", "approve"}),
