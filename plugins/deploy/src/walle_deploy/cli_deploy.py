@@ -100,6 +100,9 @@ def init(folder: Path, as_json: bool, **options: Any) -> None:
 @click.option("--allowed-signers", type=_FILE, help="Who may sign versions; default: in the folder.")
 @click.option("--cert", type=_FILE, help="Certificates for TLS, PEM.")
 @click.option("--key", type=_FILE, help="Their key, PEM.")
+@click.option(
+    "--tunnel", metavar="WHERE", help="What devices stream is stored in this file or URL; `none`: no tunnel."
+)
 @click.option("--proxies", metavar="ADDRESSES", help="Proxies whose X-Forwarded-For is believed.")
 def serve(folder: Path, **options: Any) -> None:
     """Serve the FOLDER that init made, until SIGINT or SIGTERM."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -17,8 +19,24 @@ from walle_deploy.agent.delivery import STREAM
 from walle_deploy.agent.journal import Outcome
 
 MAX_REPORTS = 256  # of one payload
+_TOKEN = re.compile(r"([\x21-\x7e]{1,128}):([A-Za-z0-9_-]{1,128})")
 _decode = msgspec.msgpack.Decoder(list[Outcome]).decode
 _log = logging.getLogger(__name__)
+
+
+def tunnel_token(device: str, token: str) -> str:
+    """What a device shows to the tunnel's server, which is told no name beside it."""
+    return f"{device}:{token}"
+
+
+def authenticate(good: Callable[[str, str], bool]) -> Callable[[str], str | None]:
+    """For the tunnel's server: the device whose `tunnel_token` this is; None if its token is not `good` (device, token)."""
+
+    def device_of(shown: str) -> str | None:
+        found = _TOKEN.fullmatch(shown)
+        return found[1] if found is not None and good(found[1], found[2]) else None
+
+    return device_of
 
 
 class OutcomeSink:
@@ -26,14 +44,14 @@ class OutcomeSink:
 
     Args:
         inner: stores all records, those of reports too: they say how far each device has been heard.
-        take: called with a device and its reports, in another thread; durable when it returns. What it raises is raised
-            by `write`, and the device sends again later.
+        take: called with a device and its reports, in another thread; they are durable when it returns, or when the
+            Future that it returns ends. What it raises is raised by `write`, and the device sends again later.
 
     Attributes:
         malformed: payloads that were no reports, and were passed over.
     """
 
-    def __init__(self, inner: Any, take: Callable[[str, list[Outcome]], None]) -> None:
+    def __init__(self, inner: Any, take: Callable[[str, list[Outcome]], Future[None] | None]) -> None:
         self.name: str = inner.name
         self.malformed = 0
         self._inner, self._take = inner, take
@@ -52,10 +70,18 @@ class OutcomeSink:
         for record in records:
             if record.stream == STREAM:
                 by_device.setdefault(record.device, []).extend(self._read(record))
-        for device, outcomes in by_device.items():
-            for at in range(0, len(outcomes), MAX_REPORTS):
-                await asyncio.to_thread(self._take, device, outcomes[at : at + MAX_REPORTS])
+        if by_device:
+            waiting = await asyncio.to_thread(self._hand_over, by_device)
+            await asyncio.gather(*map(asyncio.wrap_future, waiting))
         await self._inner.write(records)
+
+    def _hand_over(self, by_device: Mapping[str, list[Outcome]]) -> list[Future[None]]:
+        made = [
+            self._take(device, outcomes[at : at + MAX_REPORTS])
+            for device, outcomes in by_device.items()
+            for at in range(0, len(outcomes), MAX_REPORTS)
+        ]
+        return [future for future in made if future is not None]
 
     def _read(self, record: Any) -> list[Outcome]:
         try:

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from walle_deploy.errors import DeployError
+from walle_core.errors import WalleError
+from walle_deploy.server import tunnel
 from walle_deploy.server.answers import ApiError, Receive, Scope, Send, refuse, reply
 from walle_deploy.server.api import api
 from walle_deploy.server.devices import Devices
@@ -28,6 +29,7 @@ class App:
     _devices: Devices
     _files: Files
     _rest: Asgi
+    _tunnel: Any = None
 
     def __init__(self, make: Callable[[], Services]) -> None:
         self._make = make
@@ -39,6 +41,9 @@ class App:
         self._files = Files(services.store, services.images.folder, services.metrics)
         self._rest = api(services)
         await services.start()
+        if tunnel.wanted(services.settings):
+            self._tunnel = tunnel.tunnel(services.settings, services.platform, services.secret)
+            await self._tunnel.start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
@@ -59,6 +64,8 @@ class App:
                 await self._rest(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == tunnel.PATH and self._tunnel is not None:
+            await self._tunnel(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
@@ -96,12 +103,14 @@ class App:
         try:
             await self.start()
         except Exception as error:
-            if not isinstance(error, DeployError):
+            if not isinstance(error, WalleError):
                 logging.getLogger(__name__).exception("failure")
             await send({"type": "lifespan.startup.failed", "message": str(error) or type(error).__name__})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._tunnel is not None:
+            await self._tunnel.stop()
         await self.services.stop()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from walle_deploy.errors import DeployError
+from walle_deploy.server import tunnel
 from walle_deploy.server.asgi import App
 from walle_deploy.server.logs import set_up
 from walle_deploy.server.services import Services
@@ -55,7 +56,11 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
         App(partial(_opened, settings)),
         workers=settings.workers,
         http=Http,
-        ws="none",
+        ws=_websockets(settings),
+        ws_max_size=1 << 20,  # the tunnel's MAX_FRAME
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
         lifespan="on",
         log_config=None,
         log_level="warning",
@@ -90,6 +95,14 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
 def _opened(settings: Settings) -> Services:
     set_up()
     return Services.open(settings)
+
+
+def _websockets(settings: Settings) -> Any:
+    if not tunnel.wanted(settings):
+        return "none"
+    from walle_pipeline.tunnel.serve import websockets
+
+    return websockets()
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         allowed_signers: file of the keys that may sign versions, as git's gpg.ssh.allowedSignersFile.
         cert: PEM file of the certificates for TLS.
         key: PEM file of their key.
+        tunnel: where the tunnel stores what devices send beside their reports: a file, ``nats://`` or ``postgresql://``; by
+            default a file in the folder if walle-pipeline is installed; ``none`` for no tunnel.
         proxies: addresses of proxies whose X-Forwarded-For and -Proto are believed, divided by commas.
     """
 
@@ -42,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allowed_signers: str = "allowed_signers"
     cert: str = ""
     key: str = ""
+    tunnel: str = ""
     proxies: str = ""
 
     @classmethod

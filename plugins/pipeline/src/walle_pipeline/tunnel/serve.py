@@ -46,44 +46,17 @@ class Inbox:
         return self._ready.pop()
 
 
-def config(
-    app: Any,
-    host: str = "127.0.0.1",
-    port: int = 8765,
-    certfile: str | os.PathLike[str] | None = None,
-    keyfile: str | os.PathLike[str] | None = None,
-    handshake_timeout: float = HANDSHAKE_TIMEOUT,
-) -> Any:
-    """The uvicorn.Config that suits the tunnel: little memory and no timers per open WebSocket.
+def websockets() -> Any:
+    """The WebSocket protocol for uvicorn that suits the tunnel: little memory and no timers per open connection.
 
-    A connection that is no WebSocket after `handshake_timeout` seconds is closed. Raises TunnelError if uvicorn is not
-    installed.
+    Raises TunnelError if uvicorn is not installed.
     """
     try:
-        import uvicorn
-        from uvicorn.protocols.http.auto import AutoHTTPProtocol
         from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
     except ImportError as error:
         raise TunnelError(
             "the tunnel's server needs uvicorn: pip install 'walle-pipeline[server]'"
         ) from error
-
-    class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        """Ends connections that do not get on with their request."""
-
-        patience: asyncio.TimerHandle
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.patience = self.loop.call_later(handshake_timeout, transport.abort)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self.patience.cancel()
-            super().connection_lost(exc)
-
-        def handle_websocket_upgrade(self, *event: Any) -> None:
-            self.patience.cancel()
-            super().handle_websocket_upgrade(*event)
 
     class Protocol(WebSocketsSansIOProtocol):
         """Lets the application drop a connection whose peer does not read, which ASGI has no word for."""
@@ -109,6 +82,47 @@ def config(
             extensions["walle.abort"] = self.transport.abort
             await super().run_asgi()
 
+    return Protocol
+
+
+def config(
+    app: Any,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    certfile: str | os.PathLike[str] | None = None,
+    keyfile: str | os.PathLike[str] | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+) -> Any:
+    """The uvicorn.Config that suits the tunnel: little memory and no timers per open WebSocket.
+
+    A connection that is no WebSocket after `handshake_timeout` seconds is closed. Raises TunnelError if uvicorn is not
+    installed.
+    """
+    try:
+        import uvicorn
+        from uvicorn.protocols.http.auto import AutoHTTPProtocol
+    except ImportError as error:
+        raise TunnelError(
+            "the tunnel's server needs uvicorn: pip install 'walle-pipeline[server]'"
+        ) from error
+
+    class Http(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+        """Ends connections that do not get on with their request."""
+
+        patience: asyncio.TimerHandle
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.patience = self.loop.call_later(handshake_timeout, transport.abort)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.patience.cancel()
+            super().connection_lost(exc)
+
+        def handle_websocket_upgrade(self, *event: Any) -> None:
+            self.patience.cancel()
+            super().handle_websocket_upgrade(*event)
+
     return uvicorn.Config(
         app,
         host=host,
@@ -116,7 +130,7 @@ def config(
         ssl_certfile=certfile,
         ssl_keyfile=keyfile,
         http=Http,
-        ws=Protocol,
+        ws=websockets(),
         ws_max_size=MAX_FRAME,
         ws_per_message_deflate=False,
         ws_ping_interval=None,
