@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-for folder in ("agent", "trust"):
+for folder in ("agent", "install", "trust"):
     sys.path.insert(0, str(Path(__file__).parent.parent / folder))
 
 

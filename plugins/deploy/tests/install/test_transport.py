@@ -5,11 +5,12 @@ import hashlib
 import http.server
 import os
 import threading
+import time
 
 import pytest
 from install_power import QuickDisk
 from walle_deploy.errors import StoreError
-from walle_deploy.install.fetch import Fetcher, Source
+from walle_deploy.install.fetch import Fetcher, Patience, Source
 from walle_deploy.install.transport import UrlTransport
 from walle_deploy.manifest import File
 
@@ -17,7 +18,7 @@ NEW = os.urandom(200_000)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves NEW: /ranges, /whole (ignores Range), /lies (another range), /cut (half), /503, /404, /429, /loop."""
+    """Serves NEW: /ranges, /whole (ignores Range), /lies (another range), /cut (half), /503, /404, /429, /loop, /drip (without end)."""
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("Range")))
@@ -41,6 +42,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         with contextlib.suppress(OSError):
+            while self.path == "/drip":
+                self.wfile.write(b"a")
+                self.server.over.wait(0.02)
             self.wfile.write(data[: (len(data) + 1) // 2] if self.path == "/cut" else data)
 
     def log_message(self, *args):
@@ -50,7 +54,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def web():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked = []
+    server.asked, server.over = [], threading.Event()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -98,6 +102,17 @@ def test_a_fetch_over_http_resumes(web, tmp_path):
     assert made.fetch(file, Source(url)).read_bytes() == NEW  # each answer has half of what is left
     assert len(web.asked) > 10
     assert made.bytes == len(NEW)
+
+
+def test_a_server_that_sends_byte_by_byte_meets_the_deadline(web, tmp_path):
+    url = f"http://127.0.0.1:{web.server_port}/drip"
+    patience = Patience(tries=1, deadline_s=0.3)
+    made = Fetcher(UrlTransport(5), tmp_path, patience=patience, disk=QuickDisk())
+    file = File("model", hashlib.sha256(NEW).hexdigest(), len(NEW))
+    start = time.monotonic()
+    with pytest.raises(StoreError, match="the deadline has come"):
+        made.fetch(file, Source(url))
+    assert time.monotonic() - start < 3
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,11 @@ from walle_deploy.agent.journal import Journal
 from walle_deploy.agent.loaded import Loaded
 from walle_deploy.agent.runner import Item, More
 from walle_deploy.agent.settings import Happening, Settings
+from walle_deploy.agent.sink import tunnel_token
 from walle_deploy.agent.tasks import Tasks
 from walle_deploy.agent.updates import Updates
 from walle_deploy.agent.wire import Server
+from walle_deploy.install.disk import Disk
 from walle_deploy.install.slots import Slots
 from walle_deploy.install.transport import Transport, UrlTransport
 from walle_deploy.profile import Profile, Value
@@ -68,6 +70,7 @@ class Agent:
         pool: of connections to the server.
         plain: allows http to another machine.
         backends: whether installed backends are looked for, for the profile.
+        disk: the file system of the installed versions; tests give their own.
 
     Raises AgentError, TrustError or StoreError if the folder, the URL, the id or the root cannot be used.
     """
@@ -94,6 +97,7 @@ class Agent:
         pool: urllib3.PoolManager | None = None,
         plain: bool = False,
         backends: bool = True,
+        disk: Disk | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.settings = settings
@@ -103,7 +107,7 @@ class Agent:
         self._server = Server(server, pool, settings.request_s, plain)
         self._user = dict(user or {})
         with contextlib.ExitStack() as undo:
-            self._slots = Slots(self.folder / "tasks", settings.max_bytes)
+            self._slots = Slots(self.folder / "tasks", settings.max_bytes, disk)
             self._slots.open()
             undo.callback(self._slots.close)
             self._journal = Journal(self.folder / "agent.db", clock)
@@ -174,12 +178,18 @@ class Agent:
         self.tunnel = Tunnel(
             self._tunnel_url,
             device=self.device,
-            token=self._enrolment.token,
+            token=self._tunnel_token,
             outbox=self.folder / "outbox.db",
             close_timeout=self.settings.close_s,
         )
         self._undo.callback(self.tunnel.close)
         self.tasks.cloud = CloudSide(self.tunnel, self._journal, self._now)
+
+    def _tunnel_token(self) -> str:
+        token = self._enrolment.known  # a check gets it; here nothing may wait
+        if token is None:
+            raise AwayError(f"device {self.device} is not registered yet")
+        return tunnel_token(self.device, token)
 
     def _open_pipeline(self) -> None:
         if find_spec("walle_pipeline") is None:

@@ -133,7 +133,7 @@ class Checker:
 
     def _ask(self) -> None:
         profile = self._profile()
-        if not self._server.wants_profile(profile):
+        if self._enrolment.known is not None and not self._server.wants_profile(profile):
             self._tell(Happening("checked", "nothing new"))
             return
         nonce = secrets.token_bytes(12)

@@ -46,7 +46,7 @@ class UrlTransport:
             request = urllib.request.Request(url, headers=headers)  # noqa: S310 - checked above
             with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
                 skip = offset - _start(answer, offset)
-                while chunk := answer.read(_READ):
+                while chunk := answer.read1(_READ):  # what is there, so that a slow server meets the deadline
                     if skip < len(chunk):
                         yield chunk[max(skip, 0) :]
                     skip -= len(chunk)
