@@ -4,6 +4,7 @@
 # make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
 # make bench-gpu  conformance and latency of the backends that have a GPU; writes into docs/benchmarks.md (GPU= options)
 # make bench-pipeline  the data pipeline and its tunnel, bytewax beside it; writes into docs/benchmarks.md
+# make bench-deploy  the deployment platform; writes into docs/benchmarks.md
 # make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
@@ -14,7 +15,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench bench-gpu bench-pipeline clean system
+.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy clean system
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -42,6 +43,9 @@ bench-gpu: .venv/dev.stamp
 bench-pipeline: .venv/dev.stamp .venv-pipeline/stamp
 	$(BIN)/python benchmarks/pipeline.py --bytewax .venv-pipeline/bin/python --markdown docs/benchmarks.md
 	$(BIN)/python benchmarks/pipeline_tunnel.py --markdown docs/benchmarks.md
+
+bench-deploy: .venv/dev.stamp
+	$(BIN)/python benchmarks/deploy.py --markdown docs/benchmarks.md
 
 .venv-%/stamp: benchmarks/requirements-%.txt
 	$(PYTHON) -m venv .venv-$*

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from engines import ENGINES
-from report import SECTIONS, figures, geometric_mean, line, markdown, plot, section
+from report import figures, geometric_mean, line, markdown, plot, section, sections
 
 import walle_core as walle
 
@@ -236,7 +236,7 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
     if options.markdown:
-        kept = "".join(section(options.markdown, script) for script in SECTIONS)
+        kept = "".join(section(options.markdown, script) for script in sections(options.markdown))
         options.markdown.write_text(markdown(rows, engines, options) + kept)
     if options.plot:
         plot(rows, engines, options.plot)

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import platform
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -16,20 +17,15 @@ import walle_core as walle
 MARKS = "<!-- figures: written by benchmarks/peers.py -->", "<!-- end of figures -->"
 
 
-SECTIONS = (
-    "gpu",
-    "inner_loops",
-    "devices",
-    "pipeline",
-    "pipeline_tunnel",
-    "deploy_policies",
-    "deploy_release",
-)  # scripts whose part of the page stays when another one writes
-
-
 def section_marks(script: str) -> tuple[str, str]:
     """What a script's part of a page stands between."""
     return f"<!-- {script}: written by benchmarks/{script}.py -->", f"<!-- end of {script} -->"
+
+
+def sections(page: Path) -> list[str]:
+    """Scripts that have a part of the page, which stays when another one writes."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    return re.findall(r"^<!-- (\w+): written by benchmarks/\1\.py -->$", text, re.MULTILINE)
 
 
 def section(page: Path, script: str) -> str:
