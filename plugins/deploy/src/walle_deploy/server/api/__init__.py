@@ -183,7 +183,14 @@ def _pages(services: Services) -> list[BaseRoute]:
         return []
     from walle_deploy.server.pages.app import pages
 
-    made = pages(services.platform, services.tokens, secret=services.secret, files=services.store)
+    made = pages(
+        services.platform,
+        services.tokens,
+        secret=services.secret,
+        files=services.store,
+        images=services.images,
+        hub=services.hub,
+    )
     return [Mount("/", made)]
 
 

@@ -1,0 +1,84 @@
+"""Logging in with an operator token, and out."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from walle_deploy.server.answers import ApiError
+from walle_deploy.server.pages.asking import Page
+from walle_deploy.server.pages.session import MAX_TOKEN, cookie_name
+from walle_deploy.server.pages.site import Site, Visit, is_secure
+
+
+def safe(path: str) -> str:
+    """A page of this site; the overview for anything that a browser may take for another site."""
+    plain = path.isprintable() and path.startswith("/") and not path.startswith(("//", "/\\", "/login"))
+    return path if plain and "\\" not in path else "/"
+
+
+async def show(site: Site, request: Request) -> Response:
+    """GET /login."""
+    visit = await site.visit(request)
+    return _form(site, visit, safe(request.query_params.get("next", "/")))
+
+
+async def enter(site: Site, request: Request) -> Response:
+    """POST /login."""
+    visit = await site.visit(request)
+    try:
+        fields = await site.form(visit)
+    except ApiError as error:
+        if error.status != 403:
+            return visit.refusal(error)
+        return _form(site, visit, "/", "This page was open for too long. Please log in again.", status=403)
+    then, token = safe(fields.get("next", "/")), fields.get("token", "").strip()
+    wait = site.tries.wait(request.client.host if request.client else "")
+    if wait:
+        text = f"Too many attempts from your address. Try again in {math.ceil(wait)} seconds."
+        made = _form(site, visit, then, text, status=429)
+        made.headers["retry-after"] = str(math.ceil(wait))
+        return made
+    fits = 0 < len(token) <= MAX_TOKEN and token.isascii() and token.isprintable()
+    if not fits or await run_in_threadpool(site.operator, token) is None:
+        return _form(
+            site,
+            visit,
+            then,
+            "This token is unknown, expired or revoked, or may not see the pages.",
+            status=401,
+        )
+    made = visit.go(then)
+    _set(made, request, site.sessions.issue(token), site.sessions.lifetime_s)
+    return made
+
+
+async def leave(site: Site, request: Request) -> Response:
+    """POST /logout."""
+    visit = await site.visit(request)
+    try:
+        await site.form(visit)
+    except ApiError as error:
+        return visit.refusal(error)
+    made = visit.go("/login")
+    _set(made, request, "", 0)
+    return made
+
+
+def _form(site: Site, visit: Visit, then: str, trouble: str = "", status: int = 200) -> Response:
+    cookie = visit.cookie if visit.cookie and visit.operator is None else site.sessions.issue("")
+    shown = Visit(site, visit.request, cookie, None)
+    made = shown.page(Page("login.html", {"problem": trouble, "next": then}, status=status))
+    if cookie != visit.cookie:
+        _set(made, visit.request, cookie, site.sessions.lifetime_s)
+    return made
+
+
+def _set(response: Response, request: Request, cookie: str, seconds: int) -> None:
+    tls = is_secure(request)
+    response.set_cookie(
+        cookie_name(tls), cookie, max_age=seconds, path="/", secure=tls, httponly=True, samesite="strict"
+    )

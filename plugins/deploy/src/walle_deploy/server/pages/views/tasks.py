@@ -1,0 +1,97 @@
+"""Tasks, their versions and policies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+from walle_deploy.errors import DeployError
+from walle_deploy.server.pages.asking import Answer, Ask, Go, Page
+from walle_deploy.server.pages.site import sentence
+from walle_deploy.server.pages.views.rows import UNDER_WAY, Row, row, rows
+from walle_deploy.server.types import TaskInfo
+
+TASKS, VERSIONS, RELEASES = 50, 40, 10  # on a page
+SHORT, LONG = 90, 20_000  # characters of a policy, in a list and by itself
+
+
+@attrs.frozen
+class _TaskRow:
+    task: TaskInfo
+    release: Row | None
+    policy: str
+
+
+def tasks(ask: Ask) -> Page:
+    """GET /tasks."""
+    after = ask.text("after", 64)
+    found = ask.platform.tasks(limit=TASKS + 1, after=after)
+    shown = [_TaskRow(one, _under_way(ask, one), shorter(compact(one.policy))) for one in found[:TASKS]]
+    return Page("tasks.html", {"rows": shown, "more": len(found) > TASKS, "after": after}, live=True)
+
+
+def _under_way(ask: Ask, task: TaskInfo) -> Row | None:
+    if task.release is None:
+        return None
+    found = ask.platform.releases(task.name, limit=1, before=task.release + 1)
+    return row(ask, found[0]) if found else None
+
+
+def task(ask: Ask) -> Page:
+    """GET /tasks/NAME."""
+    info = ask.platform.task(ask.path["task"])
+    before = ask.number("before")
+    releases = ask.platform.releases(info.name, limit=RELEASES + 1, before=before)
+    shown = info.versions[:VERSIONS]
+    numbers = [version.number for version in info.versions]
+    values = {
+        "task": info,
+        "versions": [
+            (one, numbers[at + 1] if at + 1 < len(numbers) else None) for at, one in enumerate(shown)
+        ],
+        "releases": rows(ask, releases[:RELEASES]),
+        "older": releases[RELEASES - 1].id if len(releases) > RELEASES else None,
+        "before": before,
+        "under_way": next((one for one in releases if one.status in UNDER_WAY), None),
+        "policy": shorter(json.dumps(info.policy, indent=2, ensure_ascii=False), LONG),
+    }
+    return Page("task.html", values, live=True)
+
+
+def policy(ask: Ask) -> Answer:
+    """GET and POST /tasks/NAME/policy."""
+    ask.require("operate")
+    info = ask.platform.task(ask.path["task"])
+    text, trouble = json.dumps(info.policy, indent=2, ensure_ascii=False), ""
+    if ask.form is not None:
+        text = ask.form.get("policy", "")
+        try:
+            ask.platform.set_policy(info.name, _policy(text), ask.operator.name)
+        except DeployError as error:
+            trouble = sentence(str(error))
+        else:
+            return Go(f"/tasks/{info.name}?done=policy")
+    values = {"task": info, "policy": text, "problem": trouble}
+    return Page("policy.html", values, status=400 if trouble else 200)
+
+
+def _policy(text: str) -> dict[str, Any]:
+    try:
+        made = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DeployError(f"the policy is no JSON: {error}") from error
+    if not isinstance(made, dict):
+        raise DeployError('a policy is a JSON object, for example {"everyone": true}')
+    return made
+
+
+def compact(policy: dict[str, Any]) -> str:
+    """In one line."""
+    return json.dumps(policy, ensure_ascii=False)
+
+
+def shorter(text: str, most: int = SHORT) -> str:
+    """Cut, if it is longer."""
+    return text if len(text) <= most else text[: most - 1] + "…"
