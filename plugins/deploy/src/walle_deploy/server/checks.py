@@ -1,0 +1,122 @@
+"""Checks of devices: from memory, but for admissions under a budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+
+from walle_deploy.errors import DeployError
+from walle_deploy.profile import Profile
+from walle_deploy.server.batch import Admission
+from walle_deploy.server.counters import Counters, monotonic_us
+from walle_deploy.server.inputs import device_id
+from walle_deploy.server.profiles import Described
+from walle_deploy.server.refusals import BusyError
+from walle_deploy.server.snapshot import QUIET, Snapshot, View
+from walle_deploy.server.watching import Watch
+from walle_deploy.server.writer import Writer
+from walle_deploy.trust.answer import AnswerSigner
+
+VALID_S = 7 * 86_400
+NONCE = 32  # bytes
+JUMP_S = (
+    86_400.0  # by which the clock may go ahead of what passed since the start, and be believed in answers
+)
+
+
+class Checks:
+    """Answers devices.
+
+    Args:
+        watch: has the snapshot.
+        writer: takes descriptions and admissions.
+        signer: of answers.
+        counters: of answers.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        writer: Writer,
+        signer: AnswerSigner,
+        counters: Counters,
+        clock: Callable[[], float],
+    ) -> None:
+        self._watch, self._writer = watch, writer
+        self._signer, self._counters, self._clock = signer, counters, clock
+        self._began = clock() - monotonic_us() / 1e6
+
+    def digest(self, digest: bytes) -> bool:
+        """See Platform.check_digest."""
+        snapshot = self._watch.snapshot
+        return digest in snapshot.quiet or time.monotonic() >= snapshot.valid_until
+
+    def begin(self, profile: Profile, nonce: bytes = b"") -> bytes | Future[bytes | None] | None:
+        """See Platform.begin_check."""
+        device_id(profile.id)
+        if len(nonce) > NONCE:
+            raise DeployError(f"a nonce of {len(nonce)} bytes; send at most {NONCE}")
+        snapshot = self._watch.current()
+        if profile.digest in snapshot.quiet:
+            return None
+        wanted, asked = snapshot.wanted(profile)
+        if asked:
+            now = time.monotonic()
+            ready = [view for view in asked if view.again <= now]
+            if ready:
+                return self._ask(snapshot, profile, nonce, wanted, ready)
+        written = self._writer.put(
+            Described(profile.id, profile.digest, profile.canonical, profile.installed)
+        )
+        if wanted != profile.installed:
+            return self._signed(snapshot, profile, wanted, nonce)
+        if written and not asked:
+            if len(snapshot.quiet) >= QUIET:
+                snapshot.quiet = set()
+            snapshot.quiet.add(profile.digest)
+        return None
+
+    def _ask(
+        self,
+        snapshot: Snapshot,
+        profile: Profile,
+        nonce: bytes,
+        wanted: dict[str, str],
+        ready: list[View],
+    ) -> Future[bytes | None]:
+        job = Admission(profile, {view.name: view.release for view in ready if view.release is not None})
+        made: Future[bytes | None] = Future()
+
+        def answered(done: Future[tuple[dict[str, str], dict[str, float]]]) -> None:
+            if not made.set_running_or_notify_cancel():
+                return
+            try:
+                given, waits = done.result()
+                for name, wait in waits.items():
+                    snapshot.views[name].again = time.monotonic() + wait
+                now = dict(sorted({**wanted, **given}.items())[: snapshot.most])
+                new = now != profile.installed
+                made.set_result(self._signed(snapshot, profile, now, nonce) if new else None)
+            except Exception as error:
+                made.set_exception(error)
+
+        job.done.add_done_callback(answered)
+        if not self._writer.put(job):
+            raise BusyError("too many writes wait; try again")
+        return made
+
+    def _signed(self, snapshot: Snapshot, profile: Profile, wanted: Mapping[str, str], nonce: bytes) -> bytes:
+        issued = int(max(0.0, min(self._clock(), self._began + monotonic_us() / 1e6 + JUMP_S)))
+        made = self._signer.sign(
+            profile.id,
+            snapshot.answer(profile, wanted),
+            counter=self._counters.next(),
+            issued=issued,
+            expires=issued + VALID_S,
+            nonce=nonce,
+        )
+        if time.monotonic() >= snapshot.valid_until:
+            raise BusyError(self._watch.stale() or "what may be offered changed just now; try again")
+        return made

@@ -1,0 +1,181 @@
+"""A database, SQLite or PostgreSQL, and its two kinds of transactions: of one moment for reading, durable for writing."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
+
+from walle_deploy.errors import DeployError
+from walle_deploy.server.refusals import BusyError
+from walle_deploy.server.schema import SCHEMA, counting, installed, meta, metadata
+
+WAIT_S = 10.0  # for another writer's transaction
+TRIES = 6
+CACHE_KIB = 16 << 10  # of SQLite's pages, per connection
+CHECKPOINT = 4000  # pages of SQLite's log
+LOCK = 0x57414C4C45  # of PostgreSQL's advisory locks: while tables are made, and the next one for `alone`
+_AGAIN = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
+
+_OUTSIDE = (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.InterfaceError)  # no fault of this program
+
+T = TypeVar("T")
+
+
+class Database:
+    """See `open`. Any thread may use it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.postgres = engine.dialect.name == "postgresql"
+        self._insert: Any = postgresql.insert if self.postgres else sqlite.insert
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Opens a database, and makes its tables if there are none. Raises DeployError if it cannot be used.
+
+        Args:
+            url: ``sqlite:///path``, ``postgresql://user:password@host/name``, or what SQLAlchemy takes for psycopg.
+        """
+        try:
+            made = cls(_engine(url))
+            made.write(lambda found: _create(found, postgres=made.postgres))
+        except (sa.exc.SQLAlchemyError, ImportError) as error:
+            raise DeployError(
+                f"database {_shown(url)}: {_first_line(error)}; see the address, its rights, and that it runs"
+            ) from error
+        return made
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one moment. Raises DeployError."""
+        with _meant(), self.engine.connect() as found:
+            level = {"isolation_level": "REPEATABLE READ"} if self.postgres else {}
+            yield found.execution_options(**level)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, after what it did is durable. It may be called again, after a deadlock. Raises DeployError."""
+        tries = 0
+        while True:
+            try:
+                with self.engine.connect() as found:
+                    with found.execution_options(walle_write=True).begin():
+                        made = work(found)
+                    return made
+            except _OUTSIDE as error:
+                tries += 1
+                if tries >= TRIES or not _again(error):
+                    raise _failure(error) from error
+                time.sleep(random.uniform(0, 0.02) * tries)  # noqa: S311
+
+    def alone(self, found: Connection) -> None:
+        """Until the transaction ends, no other one gets past its own call: for what must not change side by side."""
+        if self.postgres:
+            found.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK + 1)))
+
+    def upsert(self, table: sa.Table, columns: Sequence[str], add: Sequence[str] = ()) -> Any:
+        """A statement that inserts rows, or replaces `columns` and adds to `add` where the key is there."""
+        made = self._insert(table)
+        values = {name: made.excluded[name] for name in columns}
+        values |= {name: table.c[name] + made.excluded[name] for name in add}
+        keys = [column.name for column in table.primary_key.columns]
+        if not values:
+            return made.on_conflict_do_nothing(index_elements=keys)
+        return made.on_conflict_do_update(index_elements=keys, set_=values)
+
+
+def _engine(url: str) -> Engine:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return sa.create_engine(
+            parsed,
+            pool_size=8,
+            max_overflow=16,
+            pool_pre_ping=True,
+            connect_args={"options": f"-c lock_timeout={int(WAIT_S * 1000)}"},
+        )
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise DeployError(f"database {_shown(url)}: wanted sqlite:///path or postgresql://…")
+    if parsed.database in {None, "", ":memory:"}:
+        raise DeployError(f"database {_shown(url)}: it needs a file, which several workers can open")
+    engine = sa.create_engine(
+        parsed, pool_size=8, max_overflow=16, connect_args={"check_same_thread": False, "timeout": WAIT_S}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin as `_begun` says
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"cache_size=-{CACHE_KIB}",
+            f"wal_autocheckpoint={CHECKPOINT}",
+            "journal_size_limit=67108864",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begun(found: Connection) -> None:
+        write = found.get_execution_options().get("walle_write")
+        found.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _create(found: Connection, *, postgres: bool) -> None:
+    if postgres:
+        found.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+    if sa.inspect(found).has_table(meta.name):
+        schema = found.execute(sa.select(meta.c.schema)).scalar_one()
+        if schema != SCHEMA:
+            raise DeployError(
+                f"the database has tables of version {schema}, this program wants {SCHEMA}; use the program that made "
+                "them, or another database"
+            )
+        return
+    metadata.create_all(found)
+    found.execute(sa.insert(meta).values(one=1, schema=SCHEMA, epoch=1))
+    found.execute(sa.insert(installed).values(task="", number=0, count=0))
+    found.execute(sa.insert(counting).values(one=1, counter=0, clock="", offset=0))
+
+
+@contextmanager
+def _meant() -> Iterator[None]:
+    try:
+        yield
+    except _OUTSIDE as error:
+        raise _failure(error) from error
+
+
+def _again(error: sa.exc.DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in _AGAIN  # nothing of these was done
+
+
+def _failure(error: sa.exc.DBAPIError) -> DeployError:
+    return BusyError(f"the database: {_first_line(error)}; try again, and see that it runs and has room")
+
+
+def _first_line(error: BaseException) -> str:
+    found = getattr(error, "orig", None) or error
+    return (str(found).splitlines() or [type(found).__name__])[0][:300]
+
+
+def _shown(url: str) -> str:
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)[:200]
+    except sa.exc.ArgumentError:
+        return "(no address of a database)"

@@ -1,0 +1,88 @@
+"""Keeps a worker's snapshot as new as the lease wants it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from walle_deploy.server.loading import Loader
+from walle_deploy.server.refusals import BusyError
+from walle_deploy.server.snapshot import Snapshot
+
+FORGET_S = 6 * 3600.0  # after which quiet devices describe themselves again
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """The snapshot of a worker, and the thread that looks at the epoch.
+
+    Args:
+        loader: makes the snapshots.
+        poll: seconds between two looks; None: no thread.
+        lease: seconds that a look is worth.
+        also: called after each look of the thread.
+    """
+
+    def __init__(
+        self, loader: Loader, poll: float | None, lease: float, also: Callable[[], None] = lambda: None
+    ) -> None:
+        self._loader, self._poll, self._lease, self._also = loader, poll, lease, also
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._forgot = time.monotonic()
+        self._looked = 0.0
+        self.trouble = ""
+        self.snapshot: Snapshot = loader.load(None)
+        self.refresh()
+        self._thread: threading.Thread | None = None
+        if poll is not None:
+            self._thread = threading.Thread(target=self._run, name="walle-epoch", daemon=True)
+            self._thread.start()
+
+    def refresh(self) -> Snapshot:
+        """Looks at the epoch, and returns the snapshot of now. Raises DeployError."""
+        with self._lock:
+            started = time.monotonic()
+            found = self._loader.load(self.snapshot)
+            found.valid_until = started + self._lease
+            if started - self._forgot > FORGET_S:
+                self._forgot, found.quiet = started, set()
+            self.snapshot, self._looked, self.trouble = found, started, ""
+            return found
+
+    def current(self) -> Snapshot:
+        """The snapshot, while something may be offered by it. Raises BusyError."""
+        found = self.snapshot
+        if time.monotonic() >= found.valid_until:
+            raise BusyError(self.stale())
+        return found
+
+    def stale(self) -> str:
+        """Why nothing is offered; "" if something is."""
+        if time.monotonic() < self.snapshot.valid_until:
+            return ""
+        why = self.trouble or "the database did not answer in time"
+        return f"what may be offered was last known {self.age():.1f} s ago: {why}; try again"
+
+    def age(self) -> float:
+        """Seconds since the last look."""
+        return time.monotonic() - self._looked
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._poll):
+            try:
+                self.refresh()
+                self._also()
+            except Exception as error:
+                if not self.trouble:
+                    _log.warning("the epoch cannot be read: %s", error)
+                self.trouble = str(error)[:300] or type(error).__name__
