@@ -4,8 +4,14 @@ import asyncio
 import contextlib
 import socket
 import threading
+from functools import partial
+from urllib.parse import unquote
 
 import msgspec
+from walle_deploy.server.asgi import App
+from walle_deploy.server.auth import device_token
+from walle_deploy.server.services import Services
+from walle_deploy.server.testing import Answered, Requests, make_folder, said
 
 
 class Got:
@@ -54,7 +60,7 @@ def listening(app, **options):
     from walle_deploy.server.protocol import Http
 
     config = uvicorn.Config(
-        app, port=0, http=Http, ws="none", log_level="critical", lifespan="off", access_log=False,
+        app, port=0, http=Http, ws="websockets-sansio", log_level="critical", lifespan="off", access_log=False,
         server_header=False, date_header=False, **options,
     )  # fmt: skip
     server, started = uvicorn.Server(config), threading.Event()
@@ -85,3 +91,55 @@ def talk(port, *parts, wait=None, limit=1 << 20):
             while len(got) < limit and (piece := connection.recv(1 << 16)):
                 got += piece
         return got
+
+
+class World(Requests):
+    """A server in this process: the whole application, without sockets."""
+
+    def __init__(self, folder, **options):
+        self.settings = make_folder(folder, **options)
+        for name, value in said(folder).items():
+            setattr(self, name, value)
+        settings = msgspec.structs.replace(self.settings, base_url="https://files.example/walle")
+        self.app = App(partial(Services.open, settings))
+        self.runner = asyncio.Runner()
+        self.runner.run(self.app.start())
+
+    @property
+    def services(self):
+        return self.app.services
+
+    @property
+    def platform(self):
+        return self.app.services.platform
+
+    def close(self):
+        self.runner.run(self.app.services.stop())
+        self.runner.close()
+
+    def call(self, method, path, body=None, *, role="admin", headers=None, expect=None, pieces=None):
+        data, sent = self._packed(body, role, headers)
+        path, _, query = path.partition("?")
+        pairs = [(k.lower().encode(), v.encode("latin-1")) for k, v in sent.items()]
+        made = self.runner.run(
+            ask(self.app, method, unquote(path), data or b"", pairs, query.encode(), pieces=pieces)
+        )
+        return Answered(made.status, made.headers, made.body).checked(method, path, expect)
+
+    def check(self, profile, token=None, **headers):
+        """What ``POST /walle/check`` answers."""
+        token = device_token(self.services.secret, profile.id) if token is None else token
+        sent = {"authorization": f"Bearer {token}", **headers}
+        return self.call("POST", "/walle/check", profile.canonical, role=None, headers=sent)
+
+    def report(self, device, *reports, token=None):
+        """What ``POST /walle/reports`` answers."""
+        token = device_token(self.services.secret, device) if token is None else token
+        sent = {"authorization": f"Bearer {token}", "walle-id": device}
+        return self.call(
+            "POST", "/walle/reports", msgspec.msgpack.encode(list(reports)), role=None, headers=sent
+        )
+
+    def settle(self):
+        """Until this worker offers what is in the database."""
+        self.platform.refresh()

@@ -14,6 +14,11 @@ MEGABYTE = b"x" * (1 << 20)
 
 
 async def app(scope, receive, send):
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": (await receive())["text"]})
+        return
     if scope["path"] == "/large":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(64):
@@ -164,3 +169,15 @@ def test_many_clients_that_only_wait_do_not_keep_others_out(port):
     finally:
         for connection in waiting:
             connection.close()
+
+
+def test_a_websocket_is_not_taken_for_a_request_that_does_not_come(port):
+    pytest.importorskip("websockets")
+    from websockets.sync.client import connect
+
+    before = set(protocol.Http._open)
+    with connect(f"ws://127.0.0.1:{port}/") as socket:
+        time.sleep(0.8)
+        socket.send("still here")
+        assert socket.recv() == "still here"
+    assert not protocol.Http._open - before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ _STATUS: Mapping[type[Exception], int] = {
     msgspec.MsgspecError: 400,
 }
 _log = Throttled()
+_T = TypeVar("_T")
 
 
 class ApiError(DeployError):
@@ -146,6 +147,16 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if not message.get("more_body"):
             return b"".join(parts)
         message = await receive()
+
+
+def decoded(decode: Callable[[bytes], _T], body: bytes, what: str) -> _T:
+    """What a msgspec decoder makes of a body. Raises ApiError."""
+    try:
+        return decode(body)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise ApiError(400, f"{what}: {error}", "see the documentation of what is taken") from error
+    except RecursionError as error:
+        raise ApiError(400, f"{what}: nested too deeply", "make it flatter") from error
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

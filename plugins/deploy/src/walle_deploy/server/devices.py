@@ -14,13 +14,14 @@ from typing import Annotated, Any
 import msgspec
 
 from walle_deploy.errors import PolicyError
-from walle_deploy.profile import Profile
+from walle_deploy.profile import DIGEST_BYTES, Profile
 from walle_deploy.server.answers import (
     ApiError,
     Receive,
     Scope,
     Send,
     bearer,
+    decoded,
     header,
     read_body,
     refuse,
@@ -35,6 +36,7 @@ from walle_deploy.server.types import DeviceReport
 MAX_BODY = 64 << 10
 MAX_REPORTS = 256
 MAX_NONCE = 32
+MAX_REGISTRATION = 4096
 CHECKS_PER_S, CHECKS_AT_ONCE = 1.0, 30
 
 _URLSAFE = bytes.maketrans(b"-_+/", b"+/--")  # what is base64 but not base64url becomes invalid
@@ -97,7 +99,7 @@ class Devices:
             )
         except Base64Error:
             digest = b""
-        if not digest:
+        if len(digest) != DIGEST_BYTES:
             self._counts["digest refused"] += 1
             what = "the header Walle-Profile is missing or is not 11 characters of base64url"
             await refuse(scope, send, ApiError(400, what, "send Profile.header()"))
@@ -189,7 +191,8 @@ class Devices:
         try:
             if scope["method"] != "POST":
                 raise ApiError(405, f"{scope['method']} is not allowed here", "use POST")
-            asked = _registration(await read_body(scope, receive, 4096))
+            body = await read_body(scope, receive, MAX_REGISTRATION)
+            asked = decoded(_registration, body, "no registration")
             await self._services.enrolment(asked.enrol, (scope.get("client") or ("",))[0])
         except ConnectionError:
             return
@@ -216,12 +219,5 @@ def _nonce(scope: Scope) -> bytes:
 
 
 def _read_reports(body: bytes) -> list[DeviceReport]:
-    try:
-        found = _reports(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ApiError(
-            400,
-            f"no list of reports: {error}",
-            "send [[number, task, version, failed, values, why], ...] as msgpack",
-        ) from error
+    found = decoded(_reports, body, "no list of reports [[number, task, version, failed, values, why], ...]")
     return [DeviceReport(r.number, r.task, r.version, r.failed, r.values, r.why) for r in found]

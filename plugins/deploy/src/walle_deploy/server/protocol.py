@@ -99,6 +99,11 @@ class Http(HttpToolsProtocol):
         self.stuck = 0.0
         super().resume_writing()
 
+    def handle_websocket_upgrade(self) -> None:
+        """See HttpToolsProtocol; the connection is another protocol's from now on."""
+        Http._open.discard(self)
+        super().handle_websocket_upgrade()
+
     def send_400_response(self, msg: str) -> None:
         """As JSON, like every other refusal."""
         self.refuse(400, "no HTTP/1.1 request", "see the address, the port, and whether it is http or https")

@@ -23,6 +23,7 @@ from walle_deploy.server.answers import (
     Scope,
     Send,
     bearer,
+    decoded,
     encoded,
     header,
     problem,
@@ -44,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
 )
 CALLS_PER_S, CALLS_AT_ONCE = 50.0, 200  # of one token
 
+_SEE = f"see {PREFIX}/openapi.json"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -98,7 +100,7 @@ class Endpoint:
                 raise ApiError(
                     415, f"the content type {kind.decode('latin-1')[:80]!r}", "send application/json"
                 )
-            body = self._decode(await read_body(scope, receive, self.operation.limit))
+            body = decoded(self._decode, await read_body(scope, receive, self.operation.limit), "the body")
         return Call(self._services, operator, place, query, body)
 
 
@@ -115,7 +117,7 @@ def _converted(what: str, value: Any, kind: Any) -> Any:
     try:
         return msgspec.convert(value, kind, strict=False)
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise ApiError(400, f"{what}: {error}", "see /api/v1/openapi.json") from error
+        raise ApiError(400, f"{what}: {error}", _SEE) from error
 
 
 def _query(scope: Scope, kind: Any) -> Any:
@@ -124,7 +126,7 @@ def _query(scope: Scope, kind: Any) -> Any:
             scope["query_string"].decode("ascii"), keep_blank_values=True, max_num_fields=32, errors="strict"
         )
     except (UnicodeError, ValueError) as error:
-        raise ApiError(400, f"the query cannot be read: {error}", "see /api/v1/openapi.json") from error
+        raise ApiError(400, f"the query cannot be read: {error}", _SEE) from error
     values = dict(pairs)
     if len(values) != len(pairs):
         raise ApiError(400, "a parameter of the query comes twice", "send it once")
@@ -144,7 +146,7 @@ def api(services: Services) -> Starlette:
         routes.append(
             Route(PREFIX + path, _Methods({op.method: Endpoint(op, services, calls) for op in some}))
         )
-    routes.append(Route("/api/{rest:path}", _nothing))
+    routes.append(Route("/api/{rest:path}", _Nothing()))
     return Starlette(
         routes=[*routes, *_pages(services)],
         exception_handlers={HTTPException: _http, Exception: _failed},  # type: ignore[dict-item]
@@ -194,12 +196,15 @@ def _pages(services: Services) -> list[BaseRoute]:
     return [Mount("/", made)]
 
 
-async def _nothing(request: Request) -> Response:
-    raise HTTPException(404)
+class _Nothing:
+    """All other paths below ``/api``, whatever the method."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await refuse(scope, send, ApiError(404, f"there is no {scope['path'][:200]!r}", _SEE))
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
-    fix = "see /api/v1/openapi.json" if error.status_code == 404 else ""
+    fix = _SEE if error.status_code == 404 else ""
     what = f"there is no {request.url.path[:200]!r}" if error.status_code == 404 else str(error.detail)
     _, body, _ = problem(ApiError(error.status_code, what, fix))
     return Response(

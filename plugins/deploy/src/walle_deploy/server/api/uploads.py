@@ -57,6 +57,8 @@ async def put_file(call: Call, scope: Scope, receive: Receive, send: Send) -> No
             file.seek(0)
             device = call.query.device or ""
             new = await services.apart(_put, call, size, file, device)
+    except ConnectionError:
+        raise
     except OSError as error:
         raise ApiError(
             507, f"the file cannot be kept: {error.strerror or error}", "free space on the server"
