@@ -64,14 +64,24 @@ class Batch:
 
     def write(self, jobs: Sequence[Job]) -> list[Any]:
         """Writes all of them durably, and returns the result of each. Raises DeployError; nothing is written then."""
-        return self._database.write(lambda found: self._write(found, jobs))
+        results, replaced = self._database.write(lambda found: self._write(found, jobs))
+        self._snapshot().quiet.difference_update(replaced)
+        return results
 
-    def _write(self, found: Connection, jobs: Sequence[Job]) -> list[Any]:
+    def _write(self, found: Connection, jobs: Sequence[Job]) -> tuple[list[Any], set[bytes]]:
+        """The result of each job, and digests that devices had before: one that comes again has to be written again."""
         database, gates, snapshot = self._database, self._gates, self._snapshot()
         reported = [job for job in jobs if isinstance(job, Reports)]
         asking = [job for job in jobs if isinstance(job, Admission)]
-        described = {job.id: job for job in jobs if isinstance(job, Described)}
-        described |= {job.profile.id: _described(job.profile) for job in asking}
+        described: dict[str, Described] = {}
+        replaced = set()
+        for job in jobs:
+            if not isinstance(job, Reports):
+                new = job if isinstance(job, Described) else _described(job.profile)
+                old = described.setdefault(new.id, new)
+                if old.digest != new.digest:
+                    replaced.add(old.digest)
+                    described[new.id] = new
         lives = self._locked(found, reported, asking)
         active = {live.task: live for live in lives if live.state.active}
         known = lock_devices(found, database, {*described, *reports.devices_to_know(reported, active)})
@@ -79,10 +89,10 @@ class Batch:
         profiles = {device: each.profile for device, each in known.items() if each.profile}
         reports.take(reported, active, profiles, snapshot, now)
         results, granted = self._admitted(jobs, lives, known, snapshot, now)
-        write_devices(found, database, known, described, granted, now, snapshot.names)
+        replaced |= write_devices(found, database, known, described, granted, now, snapshot.names)
         moved = [live for live in lives if live.state is not live.before or live.heard != live.row["heard"]]
         offers_changed(found, save(found, database, moved, now, gates))
-        return results
+        return results, replaced
 
     def _locked(
         self, found: Connection, reported: Sequence[Reports], asking: Sequence[Admission]

@@ -124,6 +124,7 @@ class DatabaseCounters:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
+        self._held: Any = None  # SQLAlchemy closes a connection that nobody holds
         self._connection: Any = None
 
     def next(self) -> int:
@@ -152,15 +153,15 @@ class DatabaseCounters:
             found.execute(sa.update(counting).values(counter=counting.c.counter + AHEAD))
 
         self._database.write(work)
-        raw = self._database.engine.raw_connection()
-        raw.detach()
-        self._connection = raw.driver_connection
-        assert self._connection is not None
-        self._connection.autocommit = True
-        self._connection.execute("SET synchronous_commit = off")
-        self._connection.execute("SET statement_timeout = 2000")
+        self._held = held = self._database.engine.raw_connection()
+        held.detach()
+        made: Any = held.dbapi_connection
+        made.autocommit = True
+        made.execute("SET synchronous_commit = off")
+        made.execute("SET statement_timeout = 2000")
+        self._connection = made
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        held, self._held, self._connection = self._held, None, None
+        if held is not None:
+            held.close()

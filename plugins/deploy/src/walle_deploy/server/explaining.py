@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from walle_deploy.buckets import bucket
 from walle_deploy.policies.explaining import Explained, explain
 from walle_deploy.profile import Profile
 from walle_deploy.release.explain import explain_device
-from walle_deploy.release.gates import GateRegistry
 from walle_deploy.release.state import decode
 from walle_deploy.server.choice import betas
 from walle_deploy.server.database import Database
@@ -23,8 +24,8 @@ from walle_deploy.server.types import Explanation, PolicyLine
 class Explaining:
     """Explains from the snapshot that answers are made from; the release in full from the database."""
 
-    def __init__(self, database: Database, queries: Queries, gates: GateRegistry) -> None:
-        self._database, self._queries, self._gates = database, queries, gates
+    def __init__(self, database: Database, queries: Queries, kinds: Any) -> None:
+        self._database, self._queries, self._kinds = database, queries, kinds
 
     def explain(self, snapshot: Snapshot, device: str, task: str) -> Explanation:
         """See Platform.explain."""

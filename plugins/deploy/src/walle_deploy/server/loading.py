@@ -52,17 +52,17 @@ class Loader:
             query = sa.select(segments.c.name, segments.c.policy).where(segments.c.epoch > since)
             gone = dict(found.execute(query).tuples().all())
             rows = self._changed(found, since)
-        self._take_policies(rows, gone)
-        views = dict(self._views)
+        views, policies = dict(self._views), dict(self._policies)
         for row, offers in rows:
-            views.pop(row["name"], None)
-            if not row["retired"]:
-                views[row["name"]] = _view(row, offers)
+            name = row["name"]
+            views.pop(name, None)
+            policies.pop(name, None)
+            if offers and not row["retired"]:  # who is meant by a task that offers nothing does not matter
+                views[name], policies[name] = _view(row, offers, self._private), row["policy"]
+        self._take_policies(policies, gone)
         self._views = views
         self._names |= {row["name"] for row, _ in rows}
-        return Snapshot(
-            epoch, self._matcher.index, self._rules, views, self._names, self._prefix, self._private
-        )
+        return Snapshot(epoch, self._matcher.index, self._rules, views, self._names, self._prefix)
 
     def _changed(self, found: Connection, since: int) -> list[tuple[RowMapping, dict[str, AnswerTask]]]:
         changed = tasks.c.epoch > since
@@ -87,15 +87,10 @@ class Loader:
         rows = found.execute(sa.select(tasks, releases.c.state).select_from(joined).where(changed)).mappings()
         return [(row, offers.get(row["name"], {})) for row in rows]
 
-    def _take_policies(self, rows: list[Any], changed: Mapping[str, str | None]) -> None:
+    def _take_policies(self, policies: dict[str, str], changed: Mapping[str, str | None]) -> None:
         """Compiles what is new. Raises PolicyError; nothing is changed then."""
         compiler, named = self._compiler, self._segments
-        policies = dict(self._policies)
         update: dict[str, Any] = {}
-        for row, _ in rows:
-            policies.pop(row["name"], None)
-            if not row["retired"]:
-                policies[row["name"]] = row["policy"]
         if changed:
             named = {name: policy for name, policy in self._segments.items() if name not in changed}
             named |= {name: msgspec.json.decode(p) for name, p in changed.items() if p is not None}
@@ -113,6 +108,6 @@ class Loader:
         self._compiler, self._segments, self._policies = compiler, named, policies
 
 
-def _view(row: RowMapping, offers: Mapping[str, AnswerTask]) -> View:
+def _view(row: RowMapping, offers: Mapping[str, AnswerTask], private: int) -> View:
     choice = None if row["state"] is None else Choice(decode(row["state"]))
-    return View(row["name"], text(row["stable"]), offers, row["release"], choice)
+    return View(row["name"], text(row["stable"]), offers, row["release"], choice, private)

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any, Self
 
 from walle_deploy.errors import DeployError
+from walle_deploy.policies.compiling import installed_kinds
 from walle_deploy.profile import Profile
 from walle_deploy.release.gates import GateRegistry, default_gates
 from walle_deploy.server.auditing import note
@@ -76,6 +77,7 @@ class Platform:
                 f"a platform needs a secret of at least {SECRET} bytes, and a base URL of 1 to 128 visible ASCII characters"
             )
         gates = gates if gates is not None else default_gates()
+        kinds = kinds if kinds is not None else installed_kinds()
         self.database, self._secret, self._clock, self._lease = database, secret, clock, lease
         self._counters: Counters = (
             DatabaseCounters(database) if database.postgres else MachineCounters(database, clock)
@@ -87,7 +89,7 @@ class Platform:
         self._tasks = Tasks(database, clock, gates, kinds, exclusive=prefix is not None)
         self._releases = Releases(database, clock, gates)
         self._queries = Queries(database, gates)
-        self._explaining = Explaining(database, self._queries, gates)
+        self._explaining = Explaining(database, self._queries, kinds)
 
     @classmethod
     def open(

@@ -76,8 +76,12 @@ def write_devices(
     granted: Mapping[str, Sequence[int]],
     now: float,
     names: frozenset[str],
-) -> None:
-    """Writes descriptions and grants, and counts versions. `names`: tasks that are known to be there."""
+) -> set[bytes]:
+    """Writes descriptions and grants, counts versions, and returns the digests that were replaced.
+
+    `names`: tasks that are known to be there.
+    """
+    replaced = set()
     rows: list[dict[str, Any]] = []
     counts: Counter[tuple[str, int]] = Counter()
     for device in sorted(described):
@@ -96,12 +100,14 @@ def write_devices(
             }
         )
         if not same:
+            replaced.add(old.digest)
             _difference(counts, old.installed, new.installed)
             if not old.digest:
                 counts[ALL, 0] += 1
     if rows:
         found.execute(database.upsert(devices, _COLUMNS[1:]), rows)
     _count(found, counts, names)
+    return replaced
 
 
 def _selected(found: Connection, wanted: Sequence[str]) -> dict[str, Known]:

@@ -7,7 +7,7 @@ change of what may be offered can have been acknowledged that it does not know.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
 
 import msgspec
 from mmh3 import mmh3_32_uintdigest
@@ -35,10 +35,11 @@ class View:
         release: id of the release that decides.
         choice: of this release.
         offers: what answers say, by version; a revoked version is not in it.
+        cost: bytes of the largest of its offers in an answer; `private`: how much longer the base of exclusive files is.
         again: when a release whose budget was used up may have an admission, on the monotonic clock.
     """
 
-    __slots__ = ("again", "choice", "name", "offers", "release", "salt", "stable")
+    __slots__ = ("again", "choice", "cost", "name", "offers", "release", "salt", "stable")
 
     def __init__(
         self,
@@ -47,18 +48,16 @@ class View:
         offers: Mapping[str, AnswerTask],
         release: int | None = None,
         choice: Choice | None = None,
+        private: int = 0,
     ) -> None:
         self.name, self.salt = name, salt(name)
+        bases = (len(o.base) + (private if o.flags & EXCLUSIVE else 0) for o in offers.values())
+        self.cost = len(name) + max(bases, default=0) + _FIELDS
         self.stable = stable if stable in offers else None
         self.offers, self.release, self.again = offers, release, 0.0
         self.choice = choice if choice is not None and choice.version in offers else None
         if self.choice is not None and self.choice.previous not in offers:
             self.choice.previous = self.stable
-
-    def cost(self, private: int) -> int:
-        """Bytes of the largest of its offers in an answer; `private`: how much longer the base of exclusive files is."""
-        made = (len(o.base) + (private if o.flags & EXCLUSIVE else 0) for o in self.offers.values())
-        return len(self.name) + max(made, default=0) + _FIELDS
 
 
 class Snapshot:
@@ -85,13 +84,12 @@ class Snapshot:
         views: Mapping[str, View],
         names: frozenset[str],
         prefix: Callable[[str], str] | None,
-        private: int = 0,
     ) -> None:
         self.epoch, self.index, self.rules, self.views, self.names = epoch, index, rules, views, names
         self.valid_until = 0.0
         self.quiet: set[bytes] = set()
         self._prefix = prefix
-        largest = max((view.cost(private) for view in views.values()), default=1)
+        largest = max((view.cost for view in views.values()), default=1)
         self.most = max(1, min(MAX_TASKS, (MAX_ANSWER - _ABOUT) // largest))
 
     def wanted(self, profile: Profile) -> tuple[dict[str, str], list[View]]:
@@ -149,6 +147,7 @@ class Snapshot:
         return made
 
 
+@lru_cache(4096)
 def number(version: str) -> int:
     """The number of a version's text; 0 if it is none."""
     digits = version[1:11]
@@ -158,8 +157,3 @@ def number(version: str) -> int:
 def text(number: int | None) -> str | None:
     """A version as releases, profiles and manifests call it."""
     return None if number is None else f"v{number}"
-
-
-def rows_of(found: Any) -> list[dict[str, Any]]:
-    """The rows of a result as dicts."""
-    return [dict(row) for row in found.mappings()]

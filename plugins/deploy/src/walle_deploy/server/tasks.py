@@ -40,7 +40,7 @@ class Tasks:
         database: where they are.
         clock: Unix seconds.
         gates: kinds of gates.
-        kinds: of policies; None: what is installed.
+        kinds: of policies.
         exclusive: whether versions may have exclusive files.
     """
 
@@ -49,12 +49,12 @@ class Tasks:
         database: Database,
         clock: Callable[[], float],
         gates: GateRegistry,
-        kinds: Any = None,
+        kinds: Any,
         *,
         exclusive: bool = False,
     ) -> None:
         self._database, self._clock, self._gates = database, clock, gates
-        self._kinds = Compiler({}, kinds).kinds
+        self._kinds = kinds
         self._exclusive = exclusive
 
     def add(self, name: str, policy: Mapping[str, Any], who: str) -> None:
