@@ -29,3 +29,7 @@ class TaskError(DeployError):
 
 class HookError(DeployError):
     """A header of the hooks, or an origin for them, that cannot be used; or a check that could not be made."""
+
+
+class CloudError(DeployError):
+    """A larger model, a sink or a setting of the cloud's side that cannot be used."""
