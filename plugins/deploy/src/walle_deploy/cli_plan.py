@@ -1,4 +1,4 @@
-"""``walle task`` commands around releases: plan, policy, explain, simulate, login."""
+"""``walle task`` commands around releases: plan, policy, explain, login."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from walle_core.cli.common import json_option, print_json, print_table, progress, walle_command
+from walle_core.cli.common import json_option, print_json, print_table, walle_command
 from walle_deploy.cli_release import read_plan, task_option
 from walle_deploy.errors import DeployError, PolicyError
 
 if TYPE_CHECKING:
     from walle_deploy.release.plan import Plan
-
-FAILED = 1
+    from walle_deploy.server.types import PolicyLine
 
 
 @walle_command(
@@ -185,73 +184,28 @@ def explain(device: str, task: str | None, as_json: bool) -> None:
     with asking.client_here() as client:
         found = client.explain(device, name)
     if as_json:
-        print_json(found)
-    else:
-        for line in _explained(found, 0):
-            click.echo(line)
+        import msgspec
+
+        print_json(msgspec.to_builtins(found))
+        return
+    runs = f"runs {found.running}, " if found.running else ""
+    click.echo(f"{device} {runs}should run {found.wanted or 'nothing'} of {name}: {found.why}")
+    if not found.known:
+        click.echo("it has not described itself yet, and is taken for one without attributes")
+    click.echo("policy:")
+    for line in _policy_lines(found.policy, 1):
+        click.echo(line)
+    if found.standing is not None:
+        at = found.standing
+        click.echo(f"release {found.release}, stage {at.stage}, {at.title}: {at.offer.why}")
+        click.echo(f"  bucket {at.bucket}, of the stage are those below {at.threshold}")
+        click.echo(f"  control draw {at.control_draw}, the control are those below {at.control_threshold}")
 
 
-def _explained(value: Any, depth: int) -> list[str]:
-    """Nested values as indented lines."""
-    pad = "  " * depth
-    if isinstance(value, dict):
-        made = []
-        for name, part in value.items():
-            if isinstance(part, dict | list) and part:
-                made += [f"{pad}{name}:", *_explained(part, depth + 1)]
-            elif part not in (None, "", [], {}):
-                made.append(f"{pad}{name}: {part}")
-        return made
-    if isinstance(value, list):
-        return [line for part in value for line in _explained(part, depth)]
-    return [pad + line for line in str(value).splitlines()]
-
-
-@walle_command(
-    "walle task simulate --logs monday.jsonl\nwalle task simulate v3 --logs logs/ --baseline v2\n"
-    "walle task simulate v3 --logs logs/ --release 7"
-)
-@click.argument("revision", required=False)
-@click.option(
-    "--logs",
-    multiple=True,
-    required=True,
-    type=click.Path(exists=True),
-    help="Recorded events: a file or folder.",
-)
-@click.option("--baseline", metavar="REVISION", help="Compare with this one; default: none.")
-@click.option(
-    "--release",
-    "release",
-    type=click.IntRange(1),
-    help="Tell the server that this release's simulation ended so.",
-)
-@json_option
-def simulate(
-    revision: str | None, logs: tuple[str, ...], baseline: str | None, release: int | None, as_json: bool
-) -> None:
-    """Replay recorded events through the task of the folder, or of a REVISION, and compare it with a BASELINE.
-
-    Ends with status 1 if it does not pass.
-    """
-    from walle_deploy.publish import asking
-    from walle_deploy.simulate import simulate as replay  # type: ignore[import-not-found]
-    from walle_deploy.task.worktree import WorkTree
-
-    tree = WorkTree()
-    files = tree.scenario.files(tree.task, revision) if revision else tree.files()
-    old = tree.scenario.files(tree.task, baseline) if baseline else None
-    with progress("simulating"):
-        found = replay(files, [Path(path) for path in logs], baseline_files=old)
-    if release is not None:
-        with asking.client_here() as client:
-            client.simulated(release, found.passed, found.why)
-    if as_json:
-        print_json(found)
-    else:
-        click.echo(str(found))
-    if not found.passed:
-        raise click.exceptions.Exit(FAILED)
+def _policy_lines(line: PolicyLine, depth: int) -> list[str]:
+    word = {True: "yes", False: "no", None: "unknown"}[line.verdict]
+    made = [f"{'  ' * depth}{word}: {line.label}" + (f" ({line.detail})" if line.detail else "")]
+    return made + [text for part in line.parts for text in _policy_lines(part, depth + 1)]
 
 
 @walle_command("walle task login https://walle.example.com\nwalle task login --forget")
@@ -288,4 +242,4 @@ def _check_token(server: str, token: str) -> None:
         client.tasks()
 
 
-COMMANDS = {"plan": plan, "policy": policy, "explain": explain, "simulate": simulate, "login": login}
+COMMANDS = {"plan": plan, "policy": policy, "explain": explain, "login": login}

@@ -11,8 +11,8 @@ from walle_core.cli.common import json_option, print_json, print_table, si, wall
 from walle_deploy.errors import DeployError, ReleaseError
 
 if TYPE_CHECKING:
-    from walle_deploy.client.types import ReleaseInfo
     from walle_deploy.publish.publishing import Published
+    from walle_deploy.server.types import ReleaseInfo
 
 task_option = click.option("--task", metavar="NAME", help="Default: the task of the current folder.")
 release_argument = click.argument("release", required=False, type=click.IntRange(1))
@@ -91,12 +91,13 @@ def release(
         made = None
         if not publish_only:
             if plan is None:
-                known = client.task(name)
-                first = known.stable is None
+                first, fleet = client.task(name).stable is None, client.counts().devices or None
                 plan = (
                     standard.fast(first=first)
                     if fast
-                    else standard.standard(first=first, beta_policy=beta, simulation=not no_simulation)
+                    else standard.standard(
+                        first=first, beta_policy=beta, fleet=fleet, simulation=not no_simulation
+                    )
                 )
             made = client.create_release(name, number, plan)
         if not as_json:
@@ -119,11 +120,11 @@ def _published(
     """None if there is no scenario here and the server has the version."""
     from walle_deploy.publish import asking
     from walle_deploy.publish.progress import shown
-    from walle_deploy.publish.publishing import publish
+    from walle_deploy.publish.publishing import publish, version_of
     from walle_deploy.trust.keys import load_public
 
     tree = asking.scenario_here()
-    known = client.task(name, create=tree is not None).version(number)
+    known = version_of(client.task(name, create=tree is not None), number)
     if known is not None and known.published:
         return None
     if tree is None:
@@ -251,22 +252,47 @@ rollback = _changing(
 )  # fmt: skip
 
 
-@walle_command('walle task revoke v3 -m "leaks addresses"')
+@walle_command(
+    'walle task revoke v3 -m "leaks addresses"\nwalle task revoke v3 -m "leaks addresses" --server-only'
+)
 @click.argument("version")
 @task_option
 @click.option("-m", "--message", required=True, help="Why; devices are told.")
+@click.option(
+    "--image-key", metavar="FILE", help="Key that signs the image; default: git config deploy.imageKey."
+)
+@click.option(
+    "--known-key", multiple=True, metavar="FILE", help="Public key that signed the images before yours."
+)
+@click.option(
+    "--server-only", is_flag=True, help="Leave the signed image metadata as it is, if the key is not at hand."
+)
 @json_option
-def revoke(version: str, task: str | None, message: str, as_json: bool) -> None:
-    """Take a VERSION from all devices, for ever: no release offers it again."""
-    from walle_deploy.publish import asking
+def revoke(
+    version: str,
+    task: str | None,
+    message: str,
+    image_key: str | None,
+    known_key: tuple[str, ...],
+    server_only: bool,
+    as_json: bool,
+) -> None:
+    """Take a VERSION from all devices, for ever: no release offers it again, and no device takes it from anyone."""
+    from walle_deploy.publish import asking, publishing
+    from walle_deploy.trust.keys import load_public
 
     number, name = asking.version_number(version), asking.task_here(task)
     with asking.client_here() as client:
-        client.revoke(name, number, message)
+        if server_only:
+            client.revoke(name, number, message)
+        else:
+            key = asking.image_key(image_key, asking.scenario_here())
+            publishing.revoke(client, name, number, message, key, [load_public(path) for path in known_key])
     if as_json:
-        print_json({"task": name, "revoked": number})
+        print_json({"task": name, "revoked": number, "image": not server_only})
     else:
-        click.echo(f"{name} v{number} is revoked: no device is offered it any more")
+        more = "" if server_only else ", nor takes it from another server"
+        click.echo(f"{name} v{number} is revoked: no device is offered it any more{more}")
 
 
 COMMANDS = {

@@ -1,181 +1,238 @@
-"""What conftest.py gives to tests."""
+"""What conftest.py gives to tests: a shop's repository and its keys, a device, and a network that breaks."""
 
 import contextlib
 import hashlib
+import itertools
+import socket
+import threading
+import time
 from pathlib import Path
 
 import attrs
-from double import Double, running
-from walle_deploy.install.fetch import Source
+from walle_deploy.agent.sources import Places, sources
+from walle_deploy.client import DeployClient, ServerError
 from walle_deploy.install.slots import Slots
+from walle_deploy.install.transport import UrlTransport
 from walle_deploy.install.update import update
 from walle_deploy.manifest import Manifest
+from walle_deploy.profile import Profile
 from walle_deploy.publish import publish
+from walle_deploy.server import folder as folders
+from walle_deploy.store.deltas_index import DeltaIndex
+from walle_deploy.store.files import FileStore
 from walle_deploy.task.sshsig import Signers
 from walle_deploy.task.sshsig import SigningKey as TagKey
 from walle_deploy.task.worktree import WorkTree
-from walle_deploy.trust import (
-    AnswerSigner,
-    AnswerTask,
-    AnswerVerifier,
-    Director,
-    FolderTransport,
-    Gate,
-    ImageClient,
-    ImageRepository,
-    RoleKeys,
-    TrustState,
-    load_key,
-    make_key,
-    new_key,
-)
+from walle_deploy.trust import AnswerVerifier, Gate, HttpTransport, ImageClient, TrustState, make_key
 
+PASSPHRASE = "a passphrase for tests"  # of the image keys that a test's server makes
 SCRIPT = b'"""Counts."""\n\n' + b"\n".join(
     b"def feature_%d(events):\n    return sum(event['n'] * %d for event in events) + %d\n" % (n, n * 7919 % 1009, n)
     for n in range(300)
 )  # fmt: skip
-CONFIG = b"""\
+CONFIG = """\
 [task]
-name = "%s"
+name = "{}"
 script = "main.py"
-
+{}
 [trigger]
 manual = true
 
 [outputs]
-n = { dtype = "json" }
+n = {{ dtype = "json" }}
 """
+_tasks = (f"ipv{n}" for n in itertools.count(1))
 
 
 @attrs.frozen
-class Keys:
-    folder: Path
-    tag: Path
-    image: Path
-    other_tag: Path
-    other_image: Path
+class World:
+    """A running server, and keys that it knows, or does not.
 
+    Attributes:
+        server: as `running_server` gives it.
+        keys: folder with ``tag`` and ``allowed``, and strangers' ``other`` and ``stranger.pem``.
+    """
+
+    server: object
+    keys: Path
+
+    @property
+    def url(self):
+        return self.server.url
+
+    @property
     def image_key(self):
-        return load_key(self.image, lambda path: "correct horse")
+        return self.server.folder / "keys" / "targets"
+
+    def store(self):
+        return FileStore.open(self.server.settings.store_url, folders.secret(self.server.folder))
+
+    def index(self):
+        return DeltaIndex(self.store())
+
+    def client(self, role="admin", **options):
+        return DeployClient(self.url, self.server.tokens[role], **options)
 
 
-def make_keys(folder):
-    for name in ("tag", "other"):
-        TagKey.generate().save(folder / name)
-    for name in ("image.pem", "stranger.pem"):
-        make_key(folder / name, lambda path: "correct horse")
-    allowed = f"a@b {(folder / 'tag.pub').read_text()}"
-    (folder / "allowed").write_text(allowed)
-    return Keys(folder, folder / "tag", folder / "image.pem", folder / "other", folder / "stranger.pem")
+def make_world(server, folder):
+    TagKey.generate().save(folder / "other")
+    server.signer.save(folder / "tag")
+    make_key(folder / "stranger.pem", lambda path: PASSPHRASE)
+    (folder / "allowed").write_text(f"a@b {server.signer.public}\n")
+    return World(server, folder)
 
 
 class Shop:
-    """A working folder with a task, and what its people do."""
+    """A working folder with a task of its own on the server, and what its people do."""
 
-    def __init__(self, tree, keys):
-        self.tree, self.keys = tree, keys
-        self.scenario = tree.scenario
-        self.allowed = Signers.load(keys.folder / "allowed")
+    def __init__(self, folder, world):
+        self.task, self.world = next(_tasks), world
+        self.tree = WorkTree.open_or_init(folder, "shop")
+        files = {"walle.toml": CONFIG.format(self.task, "").encode(), "main.py": SCRIPT}
+        self.tree.start(self.task, {**files, "weights.bin": bytes(range(256)) * 64}, "One")
+        self.scenario = self.tree.scenario
+        self.allowed = Signers.load(world.keys / "allowed")
 
     def write(self, path, data):
         file = self.tree.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
 
-    def version(self, message="New", key=None, **files):
+    def version(self, message="New", key="tag", **files):
         """Commits and tags what is given; returns the number."""
         for path, data in files.items():
             self.write(path.replace("__", "/").replace("_py", ".py"), data)
         if self.tree.changed():
             self.tree.commit(message)
-        signer = TagKey.load(key or self.keys.tag)
-        return self.scenario.tag("ipv", signer, message).number
+        return self.scenario.tag(self.task, TagKey.load(self.world.keys / key), message).number
 
     def publish(self, client, number, **options):
-        return publish(client, self.scenario, "ipv", number, self.allowed, self.keys.image_key(), **options)
+        key = self.world.server.keys["targets"]
+        return publish(client, self.scenario, self.task, number, self.allowed, key, **options)
 
+    def release(self, client, number):
+        """To everyone at once; a release that goes on is ended before."""
+        for each in client.releases(self.task, limit=1):
+            if each.status in ("running", "paused"):
+                client.rollback(each.id, "the next one")
+        plan = {"stages": [{"kind": "full", "control": 0.0}], "watch": 0}
+        return client.create_release(self.task, number, plan)
 
-def make_shop(folder, keys):
-    tree = WorkTree.open_or_init(folder, "shop")
-    tree.start(
-        "ipv",
-        {"walle.toml": CONFIG % b"ipv", "main.py": SCRIPT, "weights.bin": bytes(range(256)) * 64},
-        "One",
-    )
-    return Shop(tree, keys)
+    def manifest(self, number):
+        from walle_deploy.publish.version import manifest_of
 
-
-@attrs.frozen
-class Running:
-    double: Double
-    url: str
-    folder: Path
-    director: object
-    bootstrap: bytes
-
-
-@contextlib.contextmanager
-def make_server(folder, keys):
-    online, root, director = new_key(), new_key(), new_key()
-    image = load_key(keys.image, lambda path: "correct horse")
-    repository = ImageRepository.create(
-        folder / "images",
-        {
-            "root": RoleKeys([root.public]), "targets": RoleKeys([image.public]),
-            "snapshot": RoleKeys([online.public]), "timestamp": RoleKeys([online.public]),
-        },
-        Director((director.public,)),
-    )  # fmt: skip
-    repository.sign("root", root)
-    repository.sign("targets", image)
-    repository.publish(online)
-    double = Double(repository, [online])
-    with running(double) as url:
-        yield Running(double, url, folder, director, repository.root(1))
+        return manifest_of(self.task, number, self.scenario.files(self.task, f"v{number}"))
 
 
 class Device:
-    """Takes what both signatures say, and nothing else."""
+    """Takes what both signatures say, and nothing else; everything comes through the server's HTTP."""
 
     def __init__(self, folder, server, name="phone-1"):
-        self.server, self.name, self.counter, self.read_bytes = server, name, 0, 0
+        self.server, self.name = server, name
+        self.token = server.register(name)
         self.state = TrustState(folder / "state")
-        transport = FolderTransport(server.folder / "images")
-        self.images = ImageClient(folder / "tuf", transport, server.bootstrap, self.state)
+        transport = HttpTransport(f"{server.base_url}/images/")
+        self.images = ImageClient(folder / "tuf", transport, server.root, self.state)
         self.gate = Gate(AnswerVerifier(name, self.state), self.images)
         self.slots = Slots(folder / "slots")
+        self.files = UrlTransport()
+        self.read_bytes = 0
 
     def read(self, url, offset):
-        """The transport: straight from the server's store."""
-        import obstore
+        """The transport, counted."""
+        for chunk in self.files.read(url, offset):
+            self.read_bytes += len(chunk)
+            yield chunk
 
-        data = bytes(obstore.get(self.server.double.store.objects, url).bytes())[offset:]
-        self.read_bytes += len(data)
-        yield data
-
-    def install(self, task, number):
-        """What is offered, checked and installed: path -> content."""
-        import time
-
-        store, now = self.server.double.store, int(time.time())
-        manifest = self.server.double.manifests[task, number].encode()
-        self.counter += 1
-        offered = AnswerTask(task, number, hashlib.sha256(manifest).digest(), len(manifest), "https://x")
-        wire = AnswerSigner(self.server.director).sign(
-            self.name, [offered], counter=self.counter, issued=now, expires=now + 600
-        )
+    def offered(self, task):
+        """What the gate approves of a task; None if it is not offered."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        wire = self.server.call(
+            "POST", "/walle/check", Profile(self.name).canonical, role=None, headers=headers, expect=200
+        ).body
         decision = self.gate.decide(wire, {})
         assert not decision.refused, decision.refused
-        proven = Manifest.decode(self.images.manifest(self.images.image(task, number)))
-        sources = {
-            file.sha256: Source(
-                store.key(file.sha256, self.name if file.exclusive else ""),
-                tuple(
-                    (delta, store.key(delta.sha256)) for delta in self.server.double.index.get(file.sha256)
-                ),
-            )
-            for file in proven.files
-        }
+        return next((each for each in decision.approved if each.task == task), None)
+
+    def install(self, task):
+        """What is offered, checked and installed: path -> content."""
+        approved = self.offered(task)
+        image = self.images.image(task, approved.version)
+        manifest = Manifest.decode(self.images.manifest(image))
+        assert hashlib.sha256(manifest.encode()).digest() == approved.manifest
+        places = Places.of(approved, self.server.url)
         with self.slots:
-            version = update(self.slots, proven, sources, self)
-            return {file.path: (version.folder / file.path).read_bytes() for file in proven.files}
+            found = sources(manifest, places, self, self.slots.have, True)
+            version = update(self.slots, manifest, found, self)
+            return {file.path: (version.folder / file.path).read_bytes() for file in manifest.files}
+
+
+@contextlib.contextmanager
+def breaking(client, at, before):
+    """The client's request number `at` does not get through, or its answer does not."""
+    original, left = client.http.request, itertools.count()
+
+    def request(*args, **kwargs):
+        broken = next(left) == at
+        if broken and before:
+            raise ServerError("cut before it was sent")
+        made = original(*args, **kwargs)
+        if broken:
+            raise ServerError("cut before it was answered")
+        return made
+
+    client.http.request = request
+    try:
+        yield
+    finally:
+        client.http.request = original
+
+
+@contextlib.contextmanager
+def cutting(url, after):
+    """A way to a server that ends for good after so many bytes towards it."""
+    host, port = url.removeprefix("http://").split(":")
+    listener = socket.create_server(("127.0.0.1", 0))
+    left, lock, ended = [after], threading.Lock(), threading.Event()
+
+    def carry(source, target, counted):
+        with contextlib.suppress(OSError):
+            while not ended.is_set() and (data := source.recv(1 << 16)):
+                with lock:
+                    if counted:
+                        left[0] -= len(data)
+                    if left[0] < 0:
+                        ended.set()
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                ours, _ = listener.accept()
+                if ended.is_set():
+                    ours.close()
+                    continue
+                theirs = socket.create_connection((host, int(port)))
+                sockets.extend((ours, theirs))
+                for pair in ((ours, theirs, True), (theirs, ours, False)):
+                    threads.append(threading.Thread(target=carry, args=pair, daemon=True))
+                    threads[-1].start()
+
+    sockets, threads = [], []
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for each in sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in threads:
+            thread.join(5)
+        time.sleep(0)

@@ -8,6 +8,7 @@ import pytest
 from walle_deploy.client import Connection, DeployClient, ServerError
 from walle_deploy.client.settings import git_config, remember, settings, tokens_file
 from walle_deploy.errors import DeployError
+from walle_deploy.task.repo import Scenario
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def answers():
 
 
 def connection(answers, **options):
-    return Connection(answers.url, "token", **options)
+    return Connection(answers.url, "token", wait_s=0.01, **options)
 
 
 BROKEN, BUSY, OK = (None, {}, b""), (503, {"Retry-After": "0"}, b""), (200, {}, b"{}")
@@ -122,9 +123,10 @@ def test_parts_of_paths_stay_parts(answers):
     answers.given = [(200, {}, b"{}")]
     client = DeployClient(answers.url, "token")
     client.retire("a/../b?c#d")
-    client.device("x y/é")
+    client.pause(3)
+    client.segment("x y/é")
     assert [path for _, path, _ in answers.asked] == [
-        "/api/v1/tasks/a%2F..%2Fb%3Fc%23d", "/api/v1/devices/x%20y%2F%C3%A9",
+        "/api/v1/tasks/a%2F..%2Fb%3Fc%23d", "/api/v1/releases/3/pause", "/api/v1/segments/x%20y%2F%C3%A9",
     ]  # fmt: skip
 
 
@@ -159,8 +161,8 @@ def test_tokens_that_are_none(token):
         Connection("https://x", token)
 
 
-def test_settings_come_from_many_places(shop, monkeypatch):
-    git = shop.scenario.git
+def test_settings_come_from_many_places(clean, monkeypatch):
+    git = Scenario.init(clean, "shop").git
     with pytest.raises(ServerError, match="no server is named"):
         settings(git_config(git))
     config = git.get_config()
@@ -176,7 +178,7 @@ def test_settings_come_from_many_places(shop, monkeypatch):
     assert (settings().server, settings().token) == ("https://env.example", "mine")
 
 
-def test_kept_tokens_are_for_their_owner_only(shop):
+def test_kept_tokens_are_for_their_owner_only(clean):
     path = remember("https://a.example", "one")
     remember("https://b.example/", "two")
     assert path == tokens_file() and path.stat().st_mode & 0o777 == 0o600
@@ -193,7 +195,8 @@ def test_kept_tokens_are_for_their_owner_only(shop):
 
 
 def test_events_end_with_silence(answers):
-    answers.given = [(200, {"Content-Length": "60"}, b'data: {"release": 3, "line": "x"}\n\n')]
+    line = b'data: {"release": 3, "task": "ipv", "status": "running", "revision": 1, "line": "x"}\n\n'
+    answers.given = [(200, {"Content-Length": "600"}, line)]
     events = DeployClient(answers.url, "token").events(idle_s=0.2)
     assert next(events).release == 3
     with pytest.raises(ServerError, match="cannot be reached"):

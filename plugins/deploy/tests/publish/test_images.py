@@ -7,12 +7,12 @@ import pytest
 from tuf.api.metadata import Metadata, TargetFile, Targets
 from tuf.api.serialization.json import JSONSerializer
 from walle_deploy.errors import TrustError
-from walle_deploy.publish.images import checked, sign, wanted_targets
+from walle_deploy.publish.images import Listed, Revoked, checked, sign
 from walle_deploy.trust.keys import new_key
 
 NOW = 1_800_000_000
 DAY = 86_400
-MINE = wanted_targets("ipv", 2, b"manifest 2")
+MINE = {"ipv/2.manifest": Listed(b"manifest 2")}
 KEY = new_key()
 
 
@@ -39,8 +39,8 @@ def proposed(version=4, targets=RIGHT, **settings):
     return Metadata(listed(version, *targets, **settings)).signed_bytes
 
 
-def check(data, before=BEFORE, keys=(KEY.public,)):
-    return checked(data, before, MINE, keys, NOW)
+def check(data, before=BEFORE, keys=(KEY.public,), wanted=MINE):
+    return checked(data, before, wanted, keys, NOW)
 
 
 def test_what_is_right_is_signed():
@@ -61,10 +61,10 @@ def test_the_first_of_a_role():
         (proposed(5), "version 5 .* after 3"),
         (proposed(3), "version 3 .* after 3"),
         (proposed(targets=[RIGHT[1]]), "off the list"),
-        (proposed(targets=[RIGHT[0], ("ipv/2.manifest", b"other")]), "other content"),
+        (proposed(targets=[RIGHT[0], ("ipv/2.manifest", b"other")]), "something else"),
         (proposed(targets=[("ipv/1.manifest", b"other"), RIGHT[1]]), "1.manifest too"),
         (proposed(targets=[*RIGHT, ("ipv/9.manifest", b"9")]), "9.manifest too"),
-        (proposed(targets=[RIGHT[0]]), "other content of ipv/2"),
+        (proposed(targets=[RIGHT[0]]), "something else of ipv/2"),
         (proposed(expires=NOW + 4000 * DAY), "4000 days"),
         (proposed(expires=NOW - DAY), "-1 days"),
         (b"{}", "no image metadata"),
@@ -93,7 +93,7 @@ def test_more_than_targets():
         check(Metadata(made).signed_bytes)
     made = listed(4, *RIGHT)
     made.targets["ipv/2.manifest"].unrecognized_fields["custom"] = {"revoked": "x"}
-    with pytest.raises(TrustError, match="other content"):
+    with pytest.raises(TrustError, match="something else"):
         check(Metadata(made).signed_bytes)
 
 
@@ -122,3 +122,23 @@ def test_what_is_published_must_be_ours():
         check(proposed(), altered)
     with pytest.raises(TrustError, match="none"):
         check(proposed(), b"nothing")
+
+
+def test_a_revocation_says_that_and_no_more():
+    def said(content=b"manifest 1", **custom):
+        made = listed(4, ("ipv/1.manifest", content))
+        made.targets["ipv/1.manifest"].unrecognized_fields["custom"] = custom
+        return Metadata(made).signed_bytes
+
+    wanted = {"ipv/1.manifest": Revoked("leaks")}
+    assert check(said(revoked="leaks"), wanted=wanted)
+    for other in (
+        said(),
+        said(revoked="other"),
+        said(revoked="leaks", more=1),
+        said(b"another", revoked="leaks"),
+    ):
+        with pytest.raises(TrustError, match="something else"):
+            check(other, wanted=wanted)
+    with pytest.raises(TrustError, match="too"):
+        check(said(revoked="leaks"), wanted={})

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from walle_deploy.cli_task import command
 from walle_deploy.task.sshsig import SigningKey
 
+from walle_core.cache import cache_folder
 from walle_core.errors import WalleError
 
 
@@ -19,6 +20,7 @@ def shop(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     for name in ("WALLE_SIGNING_KEY", "WALLE_KEY_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WALLE_CACHE", str(cache_folder()))  # what was measured is not measured again
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"):
         monkeypatch.setenv(name, "A")

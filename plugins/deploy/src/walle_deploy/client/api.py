@@ -8,9 +8,19 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from walle_deploy.client.http import Connection, ServerError, part
-from walle_deploy.client.types import Changed, Proposal, ReleaseInfo, TaskInfo
+from walle_deploy.client.http import JSON, Connection, ServerError, part
+from walle_deploy.client.types import Proposal
 from walle_deploy.deltas.contract import Delta
+from walle_deploy.server.types import (
+    AuditLine,
+    Changed,
+    Counts,
+    DeviceInfo,
+    Explanation,
+    Point,
+    ReleaseInfo,
+    TaskInfo,
+)
 from walle_deploy.store.deltas_index import decode, encode
 from walle_deploy.task.tags import Version
 
@@ -43,9 +53,9 @@ class DeployClient:
 
     # tasks and versions
 
-    def tasks(self) -> list[TaskInfo]:
-        """All tasks."""
-        return self._get("/tasks", list[TaskInfo])
+    def tasks(self, after: str | None = None, limit: int | None = None) -> list[TaskInfo]:
+        """Tasks in the order of their names, without their versions."""
+        return self._get("/tasks", list[TaskInfo], after=after, limit=limit)
 
     def task(self, name: str, *, create: bool = False) -> TaskInfo:
         """A task; with `create`, a new one for everyone if there is none."""
@@ -118,7 +128,7 @@ class DeployClient:
 
     def put_deltas(self, sha256: str, deltas: Sequence[Delta]) -> None:
         """Lists deltas whose files the server has, beside those that it lists already."""
-        self.http.request("PUT", f"{API}/deltas/{part(sha256)}", body=encode(deltas))
+        self.http.request("PUT", f"{API}/deltas/{part(sha256)}", body=encode(deltas), kind=JSON)
 
     # images
 
@@ -126,6 +136,10 @@ class DeployClient:
         """The metadata that lists a version, to be signed; None if the published one does."""
         data = self._post(f"/images/{part(task)}/{number}/stage", {})
         return _read(data, Proposal) if data else None
+
+    def stage_revocation(self, task: str, number: int, why: str) -> Proposal:
+        """The metadata that lists a version as revoked, to be signed."""
+        return _read(self._post(f"/images/{part(task)}/{number}/revoke", {"why": why}), Proposal)
 
     def sign_image(self, role: str, keyid: str, signature: str) -> None:
         """A signature on what is staged."""
@@ -150,9 +164,9 @@ class DeployClient:
         """One release."""
         return self._get(f"/releases/{release}", ReleaseInfo)
 
-    def curve(self, release: int) -> list[dict[str, Any]]:
+    def curve(self, release: int) -> list[Point]:
         """Coverage and failures over time."""
-        return self._get(f"/releases/{release}/curve", list[dict[str, Any]])
+        return self._get(f"/releases/{release}/curve", list[Point])
 
     def approve(self, release: int, why: str = "") -> None:
         """Approves what the current stage has shown."""
@@ -182,21 +196,27 @@ class DeployClient:
 
     # devices and people
 
-    def devices(self, after: str | None = None, limit: int | None = None) -> Any:
+    def devices(
+        self, prefix: str | None = None, after: str | None = None, limit: int | None = None
+    ) -> list[DeviceInfo]:
         """Devices in the order of their ids."""
-        return self._get("/devices", Any, after=after, limit=limit)
+        return self._get("/devices", list[DeviceInfo], prefix=prefix, after=after, limit=limit)
 
-    def device(self, device: str) -> Any:
+    def device(self, device: str) -> DeviceInfo:
         """One device: its profile and what it runs."""
-        return self._get(f"/devices/{part(device)}", Any)
+        return self._get(f"/devices/{part(device)}", DeviceInfo)
 
-    def explain(self, device: str, task: str) -> Any:
+    def explain(self, device: str, task: str) -> Explanation:
         """Why a device gets a task, or does not."""
-        return self._get("/explain", Any, device=device, task=task)
+        return self._get("/explain", Explanation, device=device, task=task)
 
-    def audit(self, limit: int | None = None) -> Any:
+    def counts(self) -> Counts:
+        """The platform in numbers."""
+        return self._get("/counts", Counts)
+
+    def audit(self, limit: int | None = None, text: str | None = None) -> list[AuditLine]:
         """Who changed what, newest first."""
-        return self._get("/audit", Any, limit=limit)
+        return self._get("/audit", list[AuditLine], limit=limit, text=text)
 
     def add_token(self, name: str, role: str, days: int) -> str:
         """A token, which is shown this once."""

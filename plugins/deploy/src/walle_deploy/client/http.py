@@ -16,6 +16,7 @@ from walle_deploy.errors import DeployError
 
 MAX_ANSWER = 64 << 20  # bytes of one answer
 CONNECT_S, READ_S = 10.0, 60.0
+JSON = "application/json"
 _REPEATED = ("GET", "HEAD", "PUT", "DELETE")
 _AGAIN = (429, 502, 503, 504)
 _LONGEST_WAIT_S = 30.0
@@ -76,6 +77,7 @@ class Connection:
         ca: file of certificates to trust instead of the system's.
         certificate: file of the client's certificate and its key, where the server asks for one.
         tries: of requests that may be repeated, and of connections.
+        wait_s: before the third of them, twice that before the fourth, and so on up to some seconds.
         open_http: send the token unencrypted to other machines too.
 
     Raises ServerError for a URL that cannot be used.
@@ -89,6 +91,7 @@ class Connection:
         ca: str | None = None,
         certificate: str | None = None,
         tries: int = 5,
+        wait_s: float = 0.2,
         open_http: bool = False,
     ) -> None:
         self.url = url.rstrip("/")
@@ -103,9 +106,9 @@ class Connection:
             redirect=False,
             allowed_methods=_REPEATED,
             status_forcelist=_AGAIN,
-            backoff_factor=0.2,
+            backoff_factor=wait_s / 2,
             backoff_max=5.0,
-            backoff_jitter=0.1,
+            backoff_jitter=wait_s / 2,
             raise_on_status=False,
             raise_on_redirect=False,
         )
@@ -133,6 +136,7 @@ class Connection:
         *,
         query: Mapping[str, Any] | None = None,
         body: bytes | None = None,
+        kind: str = "application/octet-stream",
         value: Any = None,
         absent: bool = False,
         sent: Callable[[int], None] | None = None,
@@ -144,6 +148,7 @@ class Connection:
             path: below the URL, with ``/`` in front.
             query: parameters; those that are None are left out.
             body: to send as it is.
+            kind: media type of `body`.
             value: to send as JSON.
             absent: a 404 gives None.
             sent: called with the bytes of the body that went out; with a negative number if they must go again.
@@ -151,9 +156,9 @@ class Connection:
         headers, content = dict(self._headers), body
         if value is not None:
             content = json.dumps(value).encode()
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = JSON
         elif body is not None:
-            headers["Content-Type"] = "application/octet-stream"
+            headers["Content-Type"] = kind
         source: Any = content
         if content is not None and sent is not None:
             source = _Counted(content, sent)

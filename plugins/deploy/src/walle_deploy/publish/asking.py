@@ -8,9 +8,9 @@ from pathlib import Path
 
 from walle_deploy.client.api import DeployClient
 from walle_deploy.client.settings import Config, git_config, settings
-from walle_deploy.client.types import ReleaseInfo
 from walle_deploy.errors import DeployError, TaskError
 from walle_deploy.publish.following import ACTIVE
+from walle_deploy.server.types import ReleaseInfo
 from walle_deploy.task.sshsig import Signers
 from walle_deploy.task.worktree import WorkTree
 from walle_deploy.trust.keys import SigningKey, from_environment, from_terminal, load_key
@@ -62,12 +62,16 @@ def allowed_signers(path: str | None, tree: WorkTree) -> Signers:
     return Signers.load(_beside(path, tree))
 
 
-def image_key(path: str | None, tree: WorkTree) -> SigningKey:
+def image_key(path: str | None, tree: WorkTree | None) -> SigningKey:
     """The key that signs images: the file given, WALLE_IMAGE_KEY, or deploy.imageKey. Raises DeployError.
 
     Its passphrase is that of WALLE_KEY_PASSPHRASE, or asked for at a terminal.
     """
-    path = path or os.environ.get("WALLE_IMAGE_KEY") or git_config(tree.scenario.git)("imagekey")
+    path = (
+        path
+        or os.environ.get("WALLE_IMAGE_KEY")
+        or (git_config(tree.scenario.git)("imagekey") if tree else None)
+    )
     if not path:
         raise DeployError(
             "which key signs images? Name a file with --image-key, WALLE_IMAGE_KEY or `git config deploy.imageKey FILE`"
@@ -76,10 +80,10 @@ def image_key(path: str | None, tree: WorkTree) -> SigningKey:
     return load_key(_beside(path, tree), from_terminal if terminal else from_environment())
 
 
-def _beside(path: str, tree: WorkTree) -> Path:
+def _beside(path: str, tree: WorkTree | None) -> Path:
     """A path as git means it: below the scenario's folder, unless it is absolute."""
     found = Path(path).expanduser()
-    return found if found.is_absolute() or found.exists() else tree.folder / found
+    return found if tree is None or found.is_absolute() or found.exists() else tree.folder / found
 
 
 def version_number(text: str) -> int:
@@ -98,4 +102,4 @@ def release_meant(client: DeployClient, release: int | None, task: str | None) -
     found = client.releases(name, limit=20)
     if not found:
         raise DeployError(f"{name} has no release; `walle task release VERSION` makes one")
-    return next((each for each in found if each.standing.status in ACTIVE), found[0])
+    return next((each for each in found if each.status in ACTIVE), found[0])

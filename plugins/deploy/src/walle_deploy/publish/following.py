@@ -17,7 +17,7 @@ from rich.text import Text
 from walle_core.cli.common import console
 from walle_deploy.client.api import DeployClient
 from walle_deploy.client.http import ServerError
-from walle_deploy.client.types import ReleaseInfo
+from walle_deploy.server.types import ReleaseInfo
 
 POLL_S = 5.0  # at most between two looks, where no event says that there is something to see
 LOST_S = 120.0  # without a server, after which nobody waits any longer
@@ -43,7 +43,7 @@ def follow(client: DeployClient, release: int, poll_s: float = POLL_S) -> Iterat
                 if found != last:
                     yield found
                 last = found
-                if found.standing.status not in ACTIVE:
+                if found.status not in ACTIVE:
                     return
             try:
                 woken.get(timeout=poll_s)
@@ -80,9 +80,10 @@ def show(client: DeployClient, release: int) -> ReleaseInfo:
                 click.echo(line)
                 said = line
     else:
+        devices = client.counts().devices
         with Live(console=console(), refresh_per_second=4) as live:
             for found in follow(client, release):
-                live.update(picture(found))
+                live.update(picture(found, devices))
     assert found is not None  # `follow` raises or yields
     return found
 
@@ -106,7 +107,7 @@ def rate(arm: tuple[int, float]) -> str:
     return f"{failed:.0f} of {reports} ({failed / reports:.2%})" if reports else "no reports"
 
 
-def picture(release: ReleaseInfo) -> Table:
+def picture(release: ReleaseInfo, devices: int | None = None) -> Table:
     """Everything about a release, as a table of names and values."""
     standing = release.standing
     table = Table.grid(padding=(0, 2))
@@ -117,19 +118,20 @@ def picture(release: ReleaseInfo) -> Table:
         title.append(f" after {standing.previous}")
     table.add_row(f"release {release.id}", title)
     table.add_row("status", Text(standing.status, style=_COLORS.get(standing.status, "")))
-    for name, value in details(release):
+    for name, value in details(release, devices):
         table.add_row(name, Text(value))
     return table
 
 
-def details(release: ReleaseInfo) -> Iterator[tuple[str, str]]:
-    """Names and values of what there is to say beside the status."""
+def details(release: ReleaseInfo, devices: int | None = None) -> Iterator[tuple[str, str]]:
+    """Names and values of what there is to say beside the status; `devices` are all that the server knows."""
     standing = release.standing
     steps = "●" * standing.stage + "○" * (standing.stages - standing.stage)
     yield "stage", f"{steps} {standing.stage} of {standing.stages}, {standing.title}"
-    if release.reached is not None:
-        of = f" of {release.devices} devices" if release.devices else " devices"
-        yield "reached", f"{release.reached}{of}"
+    yield (
+        "reached",
+        f"{release.reached} devices" if devices is None else f"{release.reached} of {devices} devices",
+    )
     if standing.status in ACTIVE:
         yield (
             "admits",
@@ -148,10 +150,10 @@ def details(release: ReleaseInfo) -> Iterator[tuple[str, str]]:
     yield "so", standing.line
 
 
-def plain(release: ReleaseInfo) -> list[tuple[str, Any]]:
+def plain(release: ReleaseInfo, devices: int | None = None) -> list[tuple[str, Any]]:
     """The picture's rows for a file or pipe."""
     return [
         (f"release {release.id}", f"{release.task} {release.standing.version}"),
         ("status", release.standing.status),
-        *details(release),
+        *details(release, devices),
     ]

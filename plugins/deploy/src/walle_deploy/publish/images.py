@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, TargetFile, Targets  # type: ignore[attr-defined]
 
 from walle_deploy.errors import TrustError
-from walle_deploy.trust.images import target_path
 from walle_deploy.trust.keys import PublicKey, SigningKey
 
 LONGEST_S = 400 * 86_400  # that a signature made here may hold, from now
@@ -19,8 +19,38 @@ _LOOKED_AT = frozenset({"version", "expires", "targets"})  # each in its own way
 _FIRST = Targets().to_dict()
 
 
+@attrs.frozen
+class Listed:
+    """What the metadata must newly say of a version: its manifest."""
+
+    manifest: bytes
+
+    def fits(self, new: TargetFile | None, old: TargetFile | None) -> bool:
+        """Whether it says that, and no more."""
+        digest = hashlib.sha256(self.manifest).hexdigest()
+        wanted = ({"sha256": digest}, len(self.manifest), None)
+        return new is not None and (new.hashes, new.length, new.custom) == wanted
+
+
+@attrs.frozen
+class Revoked:
+    """What the metadata must newly say of a version: that it must not run, and why."""
+
+    why: str
+
+    def fits(self, new: TargetFile | None, old: TargetFile | None) -> bool:
+        """Whether it says that, and no more. A role that did not list the version before may revoke it for another."""
+        if new is None or new.custom != {"revoked": self.why}:
+            return False
+        return old is None or (new.hashes, new.length) == (old.hashes, old.length)
+
+
 def checked(
-    proposed: bytes, before: bytes, wanted: Mapping[str, bytes], keys: Sequence[PublicKey], now: float
+    proposed: bytes,
+    before: bytes,
+    wanted: Mapping[str, Listed | Revoked],
+    keys: Sequence[PublicKey],
+    now: float,
 ) -> bytes:
     """Returns `proposed` if it may be signed. Raises TrustError with what else it says.
 
@@ -30,7 +60,7 @@ def checked(
     Args:
         proposed: canonical bytes of the new list of targets.
         before: the published file of the same role; empty only if there is none yet.
-        wanted: name of target -> manifest.
+        wanted: name of target -> what must be said of it now.
         keys: one of which has signed what is published.
         now: Unix seconds.
     """
@@ -57,11 +87,6 @@ def sign(proposed: bytes, key: SigningKey) -> tuple[str, str]:
     """Id of the key and the signature, in hex, as TUF writes them."""
     made = key.tuf.sign(proposed)
     return str(made.keyid), str(made.signature)
-
-
-def wanted_targets(task: str, number: int, manifest: bytes) -> dict[str, bytes]:
-    """What the metadata must say of one version."""
-    return {target_path(task, number): manifest}
 
 
 def _targets(proposed: bytes) -> Targets:
@@ -97,16 +122,12 @@ def _has_signed(key: PublicKey, metadata: Any) -> bool:
         return False
 
 
-def _check_target(path: str, new: TargetFile | None, old: TargetFile | None, manifest: bytes | None) -> None:
-    if manifest is not None:
-        digest = hashlib.sha256(manifest).hexdigest()
-        right = new is not None and (new.hashes, new.length, new.custom) == (
-            {"sha256": digest}, len(manifest), None,
-        )  # fmt: skip
-        if not right:
-            raise TrustError(
-                f"the server proposes other content of {path} than was built here ({digest:.16}…)"
-            )
+def _check_target(
+    path: str, new: TargetFile | None, old: TargetFile | None, wanted: Listed | Revoked | None
+) -> None:
+    if wanted is not None:
+        if not wanted.fits(new, old):
+            raise TrustError(f"the server proposes to say something else of {path} than what was asked of it")
     elif new is None:
         raise TrustError(f"the server proposes to take {path} off the list")
     elif old is None or new.to_dict() != old.to_dict():

@@ -14,7 +14,7 @@ from walle_deploy.publish.version import Built
 
 VERSIONS = 2  # before the new one, from which deltas are made
 BUDGET_S = 30.0  # for one delta
-LEAST = 256  # bytes of a file for which a delta is worth a request
+LEAST = 4096  # bytes of a file, below which devices ask for no deltas
 APPLY_S = (
     25e-9  # for one byte of the new file, that applying a delta may take here: a tenth of a second for 4 MB
 )

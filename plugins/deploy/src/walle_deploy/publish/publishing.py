@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from walle_deploy.client.api import DeployClient
+from walle_deploy.client.types import Proposal
 from walle_deploy.errors import DeployError
-from walle_deploy.publish.images import checked, sign, wanted_targets
+from walle_deploy.publish.images import Listed, Revoked, checked, sign
 from walle_deploy.publish.making import BUDGET_S, VERSIONS, make_deltas
 from walle_deploy.publish.progress import Silent, Watcher
 from walle_deploy.publish.upload import NOTHING, Uploaded, upload
 from walle_deploy.publish.version import Built, before, build
+from walle_deploy.server.types import TaskInfo, VersionInfo
 from walle_deploy.task.repo import Scenario
 from walle_deploy.task.sshsig import Signers
+from walle_deploy.trust.images import target_path
 from walle_deploy.trust.keys import PublicKey, SigningKey
 
 
@@ -73,7 +76,7 @@ def publish(
     built = build(scenario, task, number, allowed)
     manifest, digest = built.manifest.encode(), built.manifest.digest
     known = client.task(task, create=True)
-    there = known.version(number)
+    there = version_of(known, number)
     if there is not None and there.manifest != digest:
         raise DeployError(
             f"{task} v{number}: the server has it with other content ({there.manifest:.16}… for {digest:.16}…); a version "
@@ -92,14 +95,45 @@ def publish(
     client.add_version(built.version, built.tag, manifest)
     watcher.step(f"image of {task} v{number}")
     proposal = client.stage_image(task, number)
-    wanted = wanted_targets(task, number, manifest)
     if proposal is not None:
-        allowed_bytes = checked(
-            proposal.metadata, proposal.before, wanted, [key.public, *known_keys], time.time()
-        )
-        client.sign_image(proposal.role, *sign(allowed_bytes, key))
-        client.publish_images()
+        _sign(client, proposal, {target_path(task, number): Listed(manifest)}, key, known_keys)
     return Published(task, number, digest, sent, deltas, share)
+
+
+def revoke(
+    client: DeployClient,
+    task: str,
+    number: int,
+    why: str,
+    key: SigningKey,
+    known_keys: Sequence[PublicKey] = (),
+) -> None:
+    """Takes a version from all devices: by the server at once, and by the image metadata, over which no server has power.
+
+    Raises DeployError; then it can just be called again.
+    """
+    client.revoke(task, number, why)
+    proposal = client.stage_revocation(task, number, why)
+    _sign(client, proposal, {target_path(task, number): Revoked(why)}, key, known_keys)
+
+
+def _sign(
+    client: DeployClient,
+    proposal: Proposal,
+    wanted: Mapping[str, Listed | Revoked],
+    key: SigningKey,
+    known_keys: Sequence[PublicKey],
+) -> None:
+    """Signs what the server proposes, if it is what is wanted, and publishes it."""
+    keys = [key.public, *known_keys]
+    allowed = checked(proposal.metadata, proposal.before, wanted, keys, time.time())
+    client.sign_image(proposal.role, *sign(allowed, key))
+    client.publish_images()
+
+
+def version_of(task: TaskInfo, number: int) -> VersionInfo | None:
+    """One version of a task; None if the server has none of this number."""
+    return next((each for each in task.versions if each.number == number), None)
 
 
 def _send_deltas(
