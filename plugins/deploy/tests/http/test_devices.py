@@ -8,7 +8,7 @@ import pytest
 from http_world import ask
 from walle_deploy.profile import Profile
 from walle_deploy.server.auth import device_token
-from walle_deploy.server.devices import CHECKS_AT_ONCE
+from walle_deploy.server.devices import AT_ONCE
 from walle_deploy.trust.answer import Director, open_answer
 
 PHONE = {"os": "android", "os_version": "14"}
@@ -190,7 +190,7 @@ def test_a_million_checks_of_one_device_are_limited_in_memory_that_stays(world, 
 
     found = world.runner.run(many())
     assert set(found) == {200, 429}
-    assert CHECKS_AT_ONCE <= len(found[200]) <= CHECKS_AT_ONCE + 10
+    assert AT_ONCE <= len(found[200]) <= AT_ONCE + 10
     assert int(found[429][0].headers["retry-after"]) >= 1
     assert world.app._devices._checks._due.buffer_info()[1] == before
     assert world.check(phone(21)).status == 200  # another device is not touched by it

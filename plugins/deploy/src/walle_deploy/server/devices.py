@@ -37,7 +37,7 @@ MAX_BODY = 64 << 10
 MAX_REPORTS = 256
 MAX_NONCE = 32
 MAX_REGISTRATION = 4096
-CHECKS_PER_S, CHECKS_AT_ONCE = 1.0, 30
+PER_S, AT_ONCE = 1.0, 30  # checks of one device, and likewise its requests with reports
 
 _URLSAFE = bytes.maketrans(b"-_+/", b"+/--")  # what is base64 but not base64url becomes invalid
 _NONCE = re.compile(r"[A-Za-z0-9_-]{2,43}")
@@ -86,7 +86,8 @@ class Devices:
         self._services, self._platform = services, services.platform
         self._counts, self._metrics = services.metrics.counts["checks"], services.metrics
         self._secret = services.secret
-        self._checks = Buckets(CHECKS_PER_S, CHECKS_AT_ONCE)
+        self._checks = Buckets(PER_S, AT_ONCE)
+        self._reports = Buckets(PER_S, AT_ONCE)
         self._refused = Buckets(1.0, 30, 1 << 12)
 
     async def check_digest(self, scope: Scope, send: Send) -> None:
@@ -143,12 +144,12 @@ class Devices:
     def _profile(self, scope: Scope, body: bytes) -> Profile:
         """The profile of a device that has proven to be the one it names. Raises DeployError."""
         profile = Profile.read(body)
-        self._admit(scope, profile.id)
+        self._admit(scope, profile.id, self._checks)
         if profile.canonical != body:
             raise PolicyError("profile: is not in its canonical form; send Profile.canonical")
         return profile
 
-    def _admit(self, scope: Scope, device: str) -> None:
+    def _admit(self, scope: Scope, device: str, buckets: Buckets) -> None:
         """Raises ApiError unless the token is the device's, and comes not too often."""
         if not is_device_token(self._secret, device, bearer(scope)):
             client = scope.get("client")
@@ -158,7 +159,7 @@ class Devices:
                     429, "too many wrong tokens from this address", "register the device anew", wait
                 )
             raise ApiError(401, "the token is not this device's", "register the device: POST /walle/register")
-        if wait := self._checks.wait(device):
+        if wait := buckets.wait(device):
             raise ApiError(429, "this device asks too often", "wait; at most one request a second", wait)
 
     async def _refused_check(self, scope: Scope, send: Send, error: Exception) -> None:
@@ -172,7 +173,7 @@ class Devices:
             if scope["method"] != "POST":
                 raise ApiError(405, f"{scope['method']} is not allowed here", "use POST")
             device = (header(scope, b"walle-id") or b"").decode("latin-1")
-            self._admit(scope, device)
+            self._admit(scope, device, self._reports)
             reports = _read_reports(await read_body(scope, receive, MAX_BODY))
             await asyncio.wrap_future(self._platform.begin_report(device, reports))
         except ConnectionError:

@@ -44,19 +44,23 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
         raise DeployError(
             f"the server needs more packages ({error}): pip install 'walle-deploy[server]'"
         ) from error
-    set_up()
-    _allow_open_files()
     _check_tls(settings)
     taken = _listen(settings)
-    url = _url(settings, taken)
-    settings = msgspec.structs.replace(settings, base_url=settings.base_url or _base_url(settings, url))
+    try:
+        url = _url(settings, taken)
+        settings = msgspec.structs.replace(settings, base_url=settings.base_url or _base_url(settings, url))
+    except DeployError:
+        taken.close()
+        raise
+    set_up()
+    _allow_open_files()
     for path in settings.path("workers").glob("*.board"):  # of workers of an earlier run
         path.unlink(missing_ok=True)
     config = uvicorn.Config(
         App(partial(_opened, settings)),
         workers=settings.workers,
         http=Http,
-        ws=_websockets(settings),
+        ws=tunnel.PROTOCOL if tunnel.wanted(settings) else "none",
         ws_max_size=1 << 20,  # the tunnel's MAX_FRAME
         ws_per_message_deflate=False,
         ws_ping_interval=None,
@@ -95,14 +99,6 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
 def _opened(settings: Settings) -> Services:
     set_up()
     return Services.open(settings)
-
-
-def _websockets(settings: Settings) -> Any:
-    if not tunnel.wanted(settings):
-        return "none"
-    from walle_pipeline.tunnel.serve import websockets
-
-    return websockets()
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import time
@@ -149,8 +150,8 @@ class Services:
             asyncio.create_task(self._repeat(self._tick, LONGEST_TICK_S), name="tick"),
             asyncio.create_task(self._repeat(self._flush, FLUSH_S), name="flush"),
         ]
-        if self.settings.workers > 1:
-            self._tasks.append(asyncio.create_task(self._watch_parent(os.getppid()), name="parent"))
+        if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
+            self._tasks.append(asyncio.create_task(self._watch_parent(parent.pid), name="parent"))
 
     async def stop(self) -> None:
         """Ends it, and closes everything."""

@@ -12,7 +12,17 @@ from walle_deploy.server.settings import Settings
 from walle_deploy.server.types import DeviceReport
 
 PATH = "/tunnel"
+PROTOCOL = "walle_deploy.server.tunnel:Protocol"
+"""Where uvicorn finds the class of the tunnel's connections: by name, for other processes cannot be sent the class."""
 NONE = "none"  # as the setting `tunnel`: there is none
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Protocol":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from walle_pipeline.tunnel.serve import websockets
+
+    return websockets()
 
 
 def wanted(settings: Settings) -> bool:
