@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from walle_deploy.errors import TaskError
+from walle_deploy.errors import DeployError, TaskError
 from walle_deploy.manifest import Manifest
 from walle_deploy.simulate.limits import Limits
 from walle_deploy.simulate.recorded import logs_in
@@ -21,6 +21,7 @@ from walle_deploy.simulate.simulation import DEFAULT, simulate
 from walle_deploy.store.files import FileStore
 
 STAGE = "simulation"
+DONE = "done"
 WAIT_S = 5.0  # between looks at the releases
 _log = logging.getLogger(__name__)
 
@@ -129,7 +130,8 @@ class Simulator:
     ) -> None:
         self._platform, self._files, self._logs = platform, files_of(platform, store), logs
         self._tell, self._wait_s, self._limits, self._options = tell, wait_s, limits, options
-        self._known: dict[int, Any] = {}  # release that had no data -> the logs that had none
+        self._known: dict[int, Any] = {}  # release -> the logs that had no data for it, or DONE
+        self._problems: dict[int, str] = {}
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="walle-simulator", daemon=True)
 
@@ -144,7 +146,7 @@ class Simulator:
     def step(self) -> None:
         """Simulates every release that waits for it, unless it had no data in the same logs before. Raises DeployError."""
         for release in self._platform.releases():
-            if not waits(release) or self._ending.is_set():
+            if not waits(release) or self._known.get(release.id) == DONE:
                 continue
             logs = [(log.name, log.size) for log in logs_in(self._logs)]
             if self._known.get(release.id) == logs:
@@ -156,8 +158,13 @@ class Simulator:
                 )  # fmt: skip
             except _Ended:
                 return
+            except DeployError as error:  # a file that is away for now: the others need not wait for it
+                if self._problems.get(release.id) != str(error):
+                    _log.warning("release %d cannot be simulated: %s", release.id, error)
+                self._problems[release.id] = str(error)
+                continue
             if made is not None:
-                self._known[release.id] = logs
+                self._known[release.id] = logs if made.verdict == "no data" else DONE
                 self._tell(release.id, made)
 
     def _look(self, _: object) -> None:
