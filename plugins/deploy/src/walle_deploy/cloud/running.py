@@ -19,7 +19,6 @@ class OneThread(Executor):
     """A thread that the end of the program does not wait for, whatever it hangs in."""
 
     def __init__(self) -> None:
-        self._ended = False
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="walle-cloud", daemon=True).start()
 
@@ -31,14 +30,18 @@ class OneThread(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See concurrent.futures.Executor; never waits."""
-        self._ended = cancel_futures
+        while cancel_futures:
+            try:
+                waiting = self._calls.get_nowait()
+            except queue.Empty:
+                break
+            if waiting is not None:
+                waiting[0].cancel()
         self._calls.put(None)
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             future, made = call
-            if self._ended:
-                future.cancel()
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(made())

@@ -228,7 +228,7 @@ class CloudService:
                 made[key] = Outcome(why=f"the service ended {tries[key]} times while the model had it")
             elif tries[key]:
                 await some([key])
-        return made
+        return {key: made[key] for key in payloads}
 
     # in the background
 
