@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,22 @@ def sparse(weights: npt.NDArray[np.float32], share: float = 0.01) -> npt.NDArray
     return made.reshape(weights.shape)
 
 
+def scattered(weights: npt.NDArray[np.float32], share: float = 0.01) -> npt.NDArray[np.float32]:
+    """Some weights changed, each by another amount."""
+    made = weights.reshape(-1).copy()
+    at = chance.choice(made.size, int(made.size * share), replace=False)
+    made[at] += (0.01 * chance.standard_normal(at.size)).astype(weights.dtype)
+    return made.reshape(weights.shape)
+
+
+def stepped(weights: npt.NDArray[np.int8], share: float = 0.01) -> npt.NDArray[np.int8]:
+    """Some quantised weights changed by one."""
+    made = weights.reshape(-1).copy()
+    at = chance.choice(made.size, int(made.size * share), replace=False)
+    made[at] ^= 1
+    return made.reshape(weights.shape)
+
+
 def rows(weights: npt.NDArray[np.float32], share: float = 0.12) -> npt.NDArray[np.float32]:
     """Some rows of 64 trained anew: rows of an embedding."""
     made = weights.reshape(-1, 64).copy()
@@ -63,6 +80,7 @@ def made() -> Iterator[Pair]:
     weights = chance.standard_normal(WEIGHTS).astype("f4")
     old = weights.tobytes()
     yield "1 % of weights", old, sparse(weights).tobytes()
+    yield "1 % of weights, by amounts of their own", old, scattered(weights).tobytes()
     yield "12 % of rows", old, rows(weights).tobytes()
     yield "all nudged by 0.1 %", old, nudged(weights).tobytes()
     yield "all nudged by 1 %", old, nudged(weights, 1e-2).tobytes()
@@ -73,19 +91,24 @@ def made() -> Iterator[Pair]:
     )
     half = weights.astype("f2")
     yield "fp16, all nudged by 0.1 %", half.tobytes(), nudged(half).tobytes()
+    small = (30 * weights).astype("i1")
+    yield "int8, 1 % by one", small.tobytes(), stepped(small).tobytes()
     yield script()
 
 
-def changed(path: Path, change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]) -> bytes:
-    """A model with all its float weights changed, and a longer header."""
+def changed(
+    path: Path, change: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], quantised: bool = False
+) -> bytes:
+    """A model with all its float weights changed, or all its quantised ones, and a longer header."""
     import onnx
     from onnx import numpy_helper
 
+    kinds = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8) if quantised else (onnx.TensorProto.FLOAT,)
     model = onnx.load(path)
     for tensor in model.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and tensor.raw_data:
+        if tensor.data_type in kinds and tensor.raw_data:
             weights = numpy_helper.to_array(tensor)
-            tensor.raw_data = change(weights).astype("f4").tobytes()
+            tensor.raw_data = change(weights).astype(weights.dtype).tobytes()
     model.producer_version = f"{model.producer_version}.1 fine-tuned"
     return bytes(model.SerializeToString())
 
@@ -98,6 +121,8 @@ def models(folder: Path) -> Iterator[Pair]:
             yield f"{name}: all nudged by 0.1 %", old, changed(path, nudged)
             yield f"{name}: all nudged by 0.01 %", old, changed(path, lambda weights: nudged(weights, 1e-4))
             yield f"{name}: 1 % of weights", old, changed(path, sparse)
+            if "qdq" in name:
+                yield f"{name}: 1 % of quantised weights", old, changed(path, stepped, True)
 
 
 def median_s(work: Callable[[], object]) -> float:
