@@ -114,7 +114,7 @@ def _work(agent: Agent, source: str | None, once: bool, over: threading.Event) -
     if not once or over.is_set():
         return True
     if source is not None:
-        agent.pipeline.finish()
+        agent.finish()
     done &= agent.idle(IDLE_S)
     return agent.flush() and done
 

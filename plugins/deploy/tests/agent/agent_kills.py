@@ -37,7 +37,7 @@ class Releasing(World):
         super().on_post(handler)
         if handler.path == "/walle/check":
             found = Profile.read(handler.data).installed.get(TASK)
-            self.perhaps_release(found in (f"v{self.version}", f"v{self.version - 1}"))
+            self.perhaps_release(found == f"v{self.version}" or self.version % 5 == 0)
 
     def on_get(self, handler):
         if handler.path == "/heard":
@@ -166,7 +166,13 @@ def main(folder, kills):
     lost = told - set(map(int, reports))
     assert not lost, f"{sorted(lost)} were durable on the device and never came"
     runs = [row for row in reports.values() if "ms" in row[3]]
-    assert len(runs) == fed, f"{len(runs)} runs of {fed} visits"
+    odd = [
+        row
+        for row in reports.values()
+        if "ms" not in row[3] and "reverted" not in row[3] and "refused" not in row[3]
+    ]
+    assert len(runs) == fed, f"{len(runs)} runs of {fed} visits; {odd[:9]}"
+    assert not odd, odd[:9]
     until = time.monotonic() + 5
     while left(folder) and time.monotonic() < until:
         time.sleep(0.02)

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
+from install_power import QuickDisk
 from trust_world import Fleet
 from walle_deploy.agent.agent import Agent
 from walle_deploy.agent.loaded import Loaded
@@ -172,7 +173,7 @@ class World:
                 nonce = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
                 handler.answer(200, self.answer(profile.id, nonce))
         elif handler.path == "/walle/reports":
-            if not handler.headers["Authorization"].startswith("Bearer token-"):
+            if handler.headers["Authorization"] != f"Bearer token-{handler.headers['Walle-Id']}":
                 handler.answer(401)
                 return
             self.take(msgspec.msgpack.decode(body))
@@ -197,6 +198,7 @@ class World:
     def agent(self, folder, **options):
         options = {"device": "phone-1", "enrol": SECRET, "settings": QUICK, "backends": False, **options}
         options.setdefault("clock", self.fleet.clock)
+        options.setdefault("disk", QuickDisk())
         return Agent(folder, self.url, self.fleet.bootstrap, **options)
 
 

@@ -182,41 +182,32 @@ def test_a_version_that_cannot_even_start_gives_way_before_any_event(world, devi
     assert results == [("count", 3)] * 2
 
 
-@pytest.mark.parametrize(
-    ("files", "why"),
-    [
-        ({"walle.toml": b"[task]\n"}, "walle.toml"),
-        ({"walle.toml": visits("other")["walle.toml"]}, "is that of 'other'"),
-        ({"walle.toml": task("count", "", 'x = "\n')["walle.toml"]}, "no TOML"),
-        (
-            {"walle.toml": visits("count")["walle.toml"].replace(b"main.py", b"no.py") + b"[task.x]\n"},
-            "walle.toml",
-        ),
-        ({"main.txt": b"", "main.py": None}, "names 'main.py'"),
-        (
-            {
-                "walle.toml": task("count", "", EVENTS + OUTPUT, '[[trigger.steps]]\nkind = "no_such_kind"')[
-                    "walle.toml"
-                ]
-            },
-            "no_such_kind",
-        ),
-    ],
-)
-def test_a_version_that_is_no_task_is_refused_and_told_once(world, device, files, why):
+STEP = '[[trigger.steps]]\nkind = "no_such_kind"'
+NO_TASKS = [
+    ({"walle.toml": b"[task]\n"}, "walle.toml"),
+    ({"walle.toml": visits("other")["walle.toml"]}, "is that of 'other'"),
+    ({"walle.toml": task("count", "", 'x = "\n')["walle.toml"]}, "no TOML"),
+    ({"walle.toml": None}, "walle.toml cannot be read"),
+    ({"main.txt": b"", "main.py": None}, "names 'main.py'"),
+    ({"walle.toml": task("count", "", EVENTS + OUTPUT, STEP)["walle.toml"]}, "no_such_kind"),
+]
+
+
+def test_versions_that_are_no_tasks_are_refused_and_told_once(world, device):
     agent, told, _ = device()
     world.release("count", 1, visits("count"))
     agent.check()
-    content = {path: data for path, data in (visits("count") | files).items() if data is not None}
-    world.release("count", 2, content)
-    assert agent.check()  # there is nothing left to do
-    assert why in told.await_("refused")[0]
-    assert agent.profile().installed == {"count": "v1"}
-    agent.check()
+    for version, (files, why) in enumerate(NO_TASKS, 2):
+        content = {path: data for path, data in (visits("count") | files).items() if data is not None}
+        world.release("count", version, content)
+        assert agent.check()  # there is nothing left to do
+        assert why in told.await_("refused")[-1]
+        assert agent.profile().installed == {"count": "v1"}
+        agent.check()
     assert agent.flush()
-    (row,) = world.told(1)
-    assert row[:3] == ["count", "v2", True]
-    assert why in row[4]
+    rows = world.told(len(NO_TASKS))
+    assert [row[:3] for row in rows] == [["count", f"v{version}", True] for version in range(2, 8)]
+    assert all(why in row[4] for row, (_, why) in zip(rows, NO_TASKS, strict=True))
 
 
 def test_what_the_server_names_no_more_is_removed(world, device):

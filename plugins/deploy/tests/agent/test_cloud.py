@@ -134,7 +134,7 @@ def test_an_outbox_without_room_costs_the_features_not_the_report(world, agent_o
     told, tunnel = Told(), FakeTunnel()
     agent = agent_of(tell=told)
     agent.start(checks=False)
-    agent.tasks.cloud = CloudSide(tunnel, agent._journal, agent._now)
+    agent.tasks.outcomes.cloud = CloudSide(tunnel, agent._journal, agent._now)
     world.release("count", 1, visits("count", SCRIPT, EVENTS + OUTPUT + CLOUD))
     agent.check()
     tunnel.error = PipelineStoreError("outbox.db: full")
@@ -150,7 +150,7 @@ def test_the_day_ends_by_signed_time_and_a_run_that_is_made_again_has_the_same_n
     tunnel = FakeTunnel()
     agent = agent_of()
     agent.start(checks=False)
-    agent.tasks.cloud = CloudSide(tunnel, agent._journal, agent._now)
+    agent.tasks.outcomes.cloud = CloudSide(tunnel, agent._journal, agent._now)
     config = EVENTS + OUTPUT + CLOUD + 'send = ["features"]\ndaily = 1\n'
     world.release("count", 1, visits("count", SCRIPT, config))
     agent.check()
@@ -174,7 +174,7 @@ def test_dictionaries_that_are_none_and_samples_that_are_too_large(world, agent_
     tunnel = FakeTunnel()
     agent = agent_of()
     agent.start(checks=False)
-    agent.tasks.cloud = CloudSide(tunnel, agent._journal, agent._now)
+    agent.tasks.outcomes.cloud = CloudSide(tunnel, agent._journal, agent._now)
     script = "def main(x): return {'n': 1, 'features': {'a': 'b'}, 'confident': False}\n"
     config = (
         '[inputs]\nx = {dtype = "json"}\n' + OUTPUT + '[features]\na = "text"\n[cloud]\nstream = "s"\n'

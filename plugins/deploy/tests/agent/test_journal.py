@@ -123,7 +123,7 @@ class Far:
     def __init__(self):
         self.got, self.errors, self.changed = [], [], threading.Condition()
 
-    def report(self, outcomes, token):
+    def report(self, outcomes, device, token):
         with self.changed:
             if self.errors:
                 raise self.errors.pop(0)
@@ -148,7 +148,7 @@ def delivering(path):
 
     def make(send):
         journal, missed = Journal(path, clock=lambda: 0.0), []
-        made.append((journal, Delivery(journal, send, 0.001, 0.01, missed.append)))
+        made.append((journal, Delivery(journal, send, 0.0, 0.001, 0.01, missed.append)))
         return journal, made[-1][1], missed
 
     yield make
@@ -160,7 +160,7 @@ def delivering(path):
 def test_delivery_goes_on_after_failures_in_order_and_forgets_what_is_durable(delivering):
     far = Far()
     far.errors = [AwayError("no", 503, 0.001), AwayError("still not"), AgentError("odd")]
-    journal, delivery, missed = delivering(by_http(far, lambda: "t"))
+    journal, delivery, missed = delivering(by_http(far, "d", lambda: "t"))
     for n in range(300):
         journal.record("a", f"v{n}", False)
     far.await_(300)
@@ -173,7 +173,7 @@ def test_delivery_goes_on_after_failures_in_order_and_forgets_what_is_durable(de
 
 def test_a_request_has_an_end_to_its_size(delivering):
     far = Far()
-    journal, delivery, _ = delivering(by_http(far, lambda: "t"))
+    journal, delivery, _ = delivering(by_http(far, "d", lambda: "t"))
     for _ in range(200):
         journal.record("a", "v1", True, {f"value_{n}": 1.0 for n in range(20)}, "w" * 500)
     far.await_(200)
@@ -182,13 +182,13 @@ def test_a_request_has_an_end_to_its_size(delivering):
 
 def test_a_report_that_the_server_never_takes_does_not_hold_up_the_others(delivering):
     class Picky(Far):
-        def report(self, outcomes, token):
+        def report(self, outcomes, device, token):
             if any(one.version == "v3" for one in outcomes):
                 raise AwayError("malformed", 400)
-            super().report(outcomes, token)
+            super().report(outcomes, device, token)
 
     far = Picky()
-    journal, _, missed = delivering(by_http(far, lambda: "t"))
+    journal, _, missed = delivering(by_http(far, "d", lambda: "t"))
     for n in range(6):
         journal.record("a", f"v{n}", False)
     far.await_(5)

@@ -10,21 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 import urllib3
 
+from walle_core.errors import WalleError
 from walle_deploy.agent.attributes import attributes
 from walle_deploy.agent.checker import Checker
 from walle_deploy.agent.cloud import CloudSide
 from walle_deploy.agent.contained import Run
-from walle_deploy.agent.delivery import Delivery, by_http, by_tunnel
+from walle_deploy.agent.delivery import REQUEST_S, Delivery, by_http, by_tunnel
 from walle_deploy.agent.enrolment import Enrolment
 from walle_deploy.agent.errors import AgentError, AwayError
+from walle_deploy.agent.feeding import Feeding
 from walle_deploy.agent.journal import Journal
-from walle_deploy.agent.loaded import Loaded
 from walle_deploy.agent.runner import Item, More
 from walle_deploy.agent.settings import Happening, Settings
 from walle_deploy.agent.sink import tunnel_token
@@ -63,7 +63,7 @@ class Agent:
         schema: kinds of the application's events.
         inputs: gives inputs of a task that are no events, from its name and the events.
         result: called with the task's name and the outputs of each run that went well, in a thread of the task.
-        tell: called with what happens, in any thread.
+        tell: called with what happens, in any thread; must not wait for the agent.
         settings: times and bounds.
         clock: seconds since the epoch.
         files: fetches files; default: by urllib.
@@ -102,8 +102,9 @@ class Agent:
         self.folder = Path(folder)
         self.settings = settings
         self._given_tell = tell
-        self._schema, self._make_pipeline, self._tunnel_url = schema, pipeline, tunnel
-        self._stopping = threading.Event()
+        self._tunnel_url = tunnel
+        self._stopping, self._renewing = threading.Event(), threading.Lock()
+        self._feeding = Feeding(self.folder / "events", schema, pipeline, settings.tick_s, self._tell)
         self._server = Server(server, pool, settings.request_s, plain)
         self._user = dict(user or {})
         with contextlib.ExitStack() as undo:
@@ -121,7 +122,7 @@ class Agent:
             gate = Gate(AnswerVerifier(self.device, self._state, clock), client)
             self._enrolment = Enrolment(self._server, self._journal, self.device, enrol, self._tell)
             self.tasks = Tasks(
-                self._slots, self._journal, settings, self._tell, self._renew, inputs, result, self._check
+                self._slots, self._journal, self._feeding, settings, self._tell, self._changed, inputs, result
             )
             self._renew()
             updates = Updates(
@@ -134,7 +135,6 @@ class Agent:
             self._now = lambda: max(clock(), float(self._state.floor()))
             self._undo = undo.pop_all()
         self._delivery: Delivery | None = None
-        self.pipeline: Any = None
         self.tunnel: Any = None
 
     def _identity(self, device: str) -> str:
@@ -161,12 +161,18 @@ class Agent:
             undo.callback(self.close)
             if self._tunnel_url:
                 self._open_tunnel()
-            send = by_tunnel(self.tunnel) if self.tunnel else by_http(self._server, self._enrolment.token)
             self._delivery = Delivery(
-                self._journal, send, self.settings.first_s, self.settings.longest_s, self._missed
+                self._journal,
+                by_tunnel(self.tunnel)
+                if self.tunnel
+                else by_http(self._server, self.device, self._enrolment.token),
+                pause_s=0.0 if self.tunnel else REQUEST_S,
+                first_s=self.settings.first_s,
+                longest_s=self.settings.longest_s,
+                missed=self._missed,
             )
+            self._undo.callback(self._feeding.close)
             self.tasks.start()
-            self._open_pipeline()
             self._renew()
             if checks:
                 self._checker.start()
@@ -183,50 +189,15 @@ class Agent:
             close_timeout=self.settings.close_s,
         )
         self._undo.callback(self.tunnel.close)
-        self.tasks.cloud = CloudSide(self.tunnel, self._journal, self._now)
+        self.tasks.outcomes.cloud = CloudSide(self.tunnel, self._journal, self._now)
 
     def _tunnel_token(self) -> str:
+        from walle_pipeline.errors import TransportClosedError
+
         token = self._enrolment.known  # a check gets it; here nothing may wait
         if token is None:
-            raise AwayError(f"device {self.device} is not registered yet")
+            raise TransportClosedError(f"device {self.device} is not registered yet")
         return tunnel_token(self.device, token)
-
-    def _open_pipeline(self) -> None:
-        if find_spec("walle_pipeline") is None:
-            self._tell(
-                Happening(
-                    "problem", "events start no tasks without the data pipeline: pip install walle-pipeline"
-                )
-            )
-            return
-        flows = self.tasks.flows()
-        if self._make_pipeline is not None:
-            self.pipeline = self._make_pipeline(flows)
-        else:
-            from walle_pipeline import Device
-
-            self.pipeline = Device(self.folder / "events", *flows, schema=self._schema)
-            self._undo.callback(self.pipeline.close)
-        self.tasks.pipeline = getattr(self.pipeline, "pipeline", self.pipeline)
-        if hasattr(self.pipeline, "position"):
-            self.tasks.snapshot = self._snapshot
-        if self.settings.tick_s:
-            threading.Thread(target=self._tick, name="walle-clock", daemon=True).start()
-
-    def _snapshot(self) -> None:
-        from walle_core.errors import WalleError
-
-        try:
-            self.pipeline.snapshot()
-        except WalleError as error:
-            self._tell(Happening("problem", f"the pipeline's state is not kept: {error}"))
-
-    def _tick(self) -> None:
-        while not self._stopping.wait(self.settings.tick_s):
-            with contextlib.suppress(Exception):
-                deadline = self.tasks.pipeline.deadline
-                if deadline is not None and deadline <= time.time() * 1000:
-                    self.pipeline.advance()
 
     def close(self) -> None:
         """Ends runs, delivers what it can for a moment, and closes everything. Calling it again does nothing."""
@@ -278,11 +249,16 @@ class Agent:
 
     def feed(self, events: Iterable[Any]) -> None:
         """Takes events, which start tasks. Raises as `walle_pipeline.Device.feed`; AgentError without a pipeline."""
-        if self.pipeline is None:
-            raise AgentError(
-                "there is no pipeline: the agent was not started, or walle-pipeline is not installed"
-            )
-        self.pipeline.feed(events)
+        self._feeding.feed(events)
+
+    def finish(self) -> None:
+        """Tells that no event follows. Raises as `feed`."""
+        self._feeding.finish()
+
+    @property
+    def pipeline(self) -> Any:
+        """The walle_pipeline Device or Pipeline that is fed; None if there is none."""
+        return self._feeding.target
 
     def run(self, task: str, inputs: Mapping[str, Any] | None = None) -> Future[Run]:
         """Runs a task by hand; what came of it is reported as for others. Raises AgentError if it is not installed."""
@@ -298,24 +274,25 @@ class Agent:
         """Waits until no report waits on this device, or a try to send them fails; whether none waits."""
         if self._delivery is None or not self._delivery.flush(timeout):
             return False
-        if self.tunnel is not None:
+        if self.tunnel is None:
+            return True
+        try:
             self.tunnel.flush(timeout)
+        except WalleError as error:
+            self._tell(Happening("away", str(error)))
+            return False
         return True
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _renew(self) -> None:
-        installed = {task: loaded.name for task, loaded in self.tasks.loaded.items()}
-        self._profile = Profile(self.device, self._attributes, self._user, installed)
+        with self._renewing:  # the last one to come in sees the newest versions
+            installed = {task: loaded.name for task, loaded in self.tasks.loaded.items()}
+            self._profile = Profile(self.device, self._attributes, self._user, installed)
 
-    def _check(self, loaded: Loaded) -> None:
-        """Raises TaskError for a version whose trigger this application cannot fire."""
-        if find_spec("walle_pipeline") is not None:
-            from walle_pipeline.events import Schema
-
-            from walle_deploy.agent.triggers import check
-
-            check(loaded, self._schema or Schema.BASIC)
+    def _changed(self) -> None:
+        self._renew()
+        self._checker.hurry()  # the server learns soon what runs, also when nobody asked for the change
 
     def _missed(self, error: Exception) -> None:
         if isinstance(error, AwayError) and error.status == 401 and (token := self._enrolment.known):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -17,6 +18,7 @@ from walle_deploy.agent.wire import MAX_BODY, MAX_REPORTS, Server
 
 STREAM = "walle.outcomes"  # of the tunnel; a payload is what one POST of reports has
 LINGER_S = 0.2  # that a report waits for company
+REQUEST_S = 1.0  # between requests: servers take about one a second from a device
 REFUSED = frozenset({400, 413, 422})  # the server does not take this body, if it is the server that says so
 PATIENCE = 6  # such answers
 _encode = msgspec.msgpack.Encoder().encode
@@ -33,7 +35,7 @@ def by_tunnel(tunnel: Tunnel) -> Callable[[Sequence[Outcome]], int]:
     return send
 
 
-def by_http(server: Server, token: Callable[[], str]) -> Callable[[Sequence[Outcome]], int]:
+def by_http(server: Server, device: str, token: Callable[[], str]) -> Callable[[Sequence[Outcome]], int]:
     """Posts as many reports as fit into one request. One that the server refuses `PATIENCE` times by itself is given up."""
     refused: dict[int, int] = {}
 
@@ -46,7 +48,7 @@ def by_http(server: Server, token: Callable[[], str]) -> Callable[[Sequence[Outc
             count += 1
         while True:
             try:
-                server.report(outcomes[:count], token())
+                server.report(outcomes[:count], device, token())
             except AwayError as error:
                 if error.status not in REFUSED:
                     raise
@@ -71,6 +73,7 @@ class Delivery:
     Args:
         journal: of the reports.
         send: hands over some, durable when it returns; how many of them it took, from the first on. Raises WalleError.
+        pause_s: at least so long between two rounds of sending.
         first_s, longest_s: bounds of the wait after a failure, drawn by chance below them; doubled with each.
         missed: called with what went wrong.
     """
@@ -79,12 +82,13 @@ class Delivery:
         self,
         journal: Journal,
         send: Callable[[Sequence[Outcome]], int],
+        pause_s: float = 0.0,
         first_s: float = 1.0,
         longest_s: float = 600.0,
         missed: Callable[[WalleError], None] = lambda error: None,
     ) -> None:
         self._journal, self._send, self._missed = journal, send, missed
-        self._first_s, self._longest_s = first_s, longest_s
+        self._pause_s, self._first_s, self._longest_s = pause_s, first_s, longest_s
         self._changed = threading.Condition()
         self._stopping = self._hurry = False
         self._fresh = True
@@ -117,8 +121,9 @@ class Delivery:
         self._thread.join(timeout)
 
     def _work(self) -> None:
-        failures = 0
-        while self._awaited(failures):
+        failures, before = 0, 0.0
+        while self._awaited(failures, before):
+            before = time.monotonic()
             try:
                 self._deliver()
                 failures = 0
@@ -133,12 +138,13 @@ class Delivery:
                     pause = max(pause * random.uniform(0.5, 1.0), min(wait or 0.0, self._longest_s))  # noqa: S311
                     self._changed.wait_for(lambda: self._stopping or self._hurry, pause)
 
-    def _awaited(self, failures: int) -> bool:
+    def _awaited(self, failures: int, before: float) -> bool:
         """Waits until there is something to deliver, and a moment for more of it; False at the end."""
         with self._changed:
             if not failures:
                 self._changed.wait_for(lambda: self._stopping or self._fresh)
-                self._changed.wait_for(lambda: self._stopping or self._hurry, LINGER_S)
+                wait = max(LINGER_S, before + self._pause_s - time.monotonic())
+                self._changed.wait_for(lambda: self._stopping or self._hurry, wait)
             self._fresh = self._hurry = False
             return not self._stopping
 

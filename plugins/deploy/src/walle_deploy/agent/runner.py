@@ -14,6 +14,7 @@ from walle_deploy.agent.contained import Container, Run
 from walle_deploy.agent.loaded import Loaded
 from walle_deploy.task.values import EVENTS
 
+SWITCH_S = 10.0  # from when a version is uninstalled to when another one runs
 _log = logging.getLogger(__name__)
 
 
@@ -182,6 +183,11 @@ class Runner:
 
     def _run(self, container: Container, item: Item) -> None:
         run = self._called(container, item)
+        if run.failed and self._replaced(container.loaded):
+            with self._changed:
+                self._queue.appendleft(item)
+                self._running = None
+            return
         if not self._stopping:
             self._told(container.loaded, item, run)
         with self._changed:
@@ -190,6 +196,14 @@ class Runner:
                 self._tries = 0
             self._changed.notify_all()
         item.done(run)
+
+    def _replaced(self, loaded: Loaded) -> bool:
+        """Whether a version failed because it was uninstalled for another, which is then waited for."""
+        if loaded.version.folder.is_dir():
+            return False
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._loaded is not loaded, SWITCH_S)
+            return self._loaded is not loaded and not self._stopping
 
     def _called(self, container: Container, item: Item) -> Run:
         loaded, inputs = container.loaded, dict(item.inputs)
@@ -214,7 +228,7 @@ class Runner:
             self._tries = self._tries - 1 if problem else 0
             again = self._tries > 0
             self._changed.notify_all()
-        if problem and not self._stopping:
+        if problem and not self._stopping and not self._replaced(container.loaded):
             self._told(container.loaded, None, Run(problem, started=False))
             if again:
                 with self._changed:

@@ -112,7 +112,7 @@ class Updates:
             raise
         except DeployError as error:  # the version itself is wrong: another try would not help
             self._tell(Happening("refused", str(error), task, name))
-            self._tasks.refused(task, name, approved.manifest.hex(), str(error))
+            self._tasks.outcomes.refused(task, name, approved.manifest.hex(), str(error))
             return
         self._tasks.switch(loaded)
         text = f"{task} {name} ({loaded.version.manifest.size} bytes)"

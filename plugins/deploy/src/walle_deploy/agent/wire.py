@@ -105,9 +105,13 @@ class Server:
             return found.body if found.status == 200 else None
         raise self._unexpected(found, "/walle/check")
 
-    def report(self, outcomes: Sequence[Outcome], token: str) -> None:
-        """Hands reports over, durable at the server when it returns. Raises AwayError."""
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/msgpack"}
+    def report(self, outcomes: Sequence[Outcome], device: str, token: str) -> None:
+        """Hands reports of a device over, durable at the server when it returns. Raises AwayError."""
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Walle-Id": device,
+            "Content-Type": "application/msgpack",
+        }
         found = self._ask("POST", "/walle/reports", _encode(outcomes), headers)
         if found.status not in (200, 204):
             raise self._unexpected(found, "/walle/reports")
