@@ -46,11 +46,18 @@ class Database:
         """
         try:
             made = cls(_engine(url))
-            made.write(lambda found: _create(found, postgres=made.postgres))
         except (sa.exc.SQLAlchemyError, ImportError) as error:
+            raise DeployError(f"database {_shown(url)}: {_first_line(error)}; see its address") from error
+        try:
+            made.write(lambda found: _create(found, postgres=made.postgres))
+        except BusyError as error:
+            made.close()
             raise DeployError(
-                f"database {_shown(url)}: {_first_line(error)}; see the address, its rights, and that it runs"
+                f"database {_shown(url)}: {error.__cause__ and _first_line(error.__cause__)}; see its address, its rights, and that it runs"
             ) from error
+        except BaseException:
+            made.close()
+            raise
         return made
 
     def close(self) -> None:

@@ -41,8 +41,9 @@ class Explaining:
         policy = (
             _line(explain(rule, profile)) if rule is not None else PolicyLine(label="retired", verdict=False)
         )
-        standing, wanted = None, snapshot.wanted(profile)[0].get(task)
-        running = profile.installed.get(task)
+        made, asked = snapshot.wanted(profile)
+        standing, wanted = None, made.get(task)
+        running, stable = profile.installed.get(task), text(row["stable"])
         meets = policy.verdict is True and not row["retired"]
         if row["state"] is not None:
             state = decode(row["state"])
@@ -50,21 +51,20 @@ class Explaining:
             admitted = described is not None and row["release"] in described[2] and state.status != "paused"
             had = state.version if admitted else running
             standing = explain_device(state, device, bucket(task, device), running=had, beta=beta)
-            if meets and standing.offer.version == state.version:
-                wanted = state.version
-        stable = text(row["stable"])
+            if any(view.name == task for view in asked):
+                wanted = standing.offer.version
         if row["retired"]:
             why = "the task was retired"
         elif not meets:
             why = "the device does not meet the task's policy"
         elif standing is not None:
             why = standing.offer.why
-        elif stable is None:
-            why = "no version was released"
-        elif wanted is None:
-            why = f"{stable} is stable; but the device has {snapshot.most} other tasks, and no more fit into an answer"
         else:
-            why = f"{stable} is stable, and no release goes on"
+            why = f"{stable} is stable, and no release goes on" if stable else "no version was released"
+        if wanted is None and meets and (stable if standing is None else standing.offer.version):
+            why += (
+                f"; but no more than {snapshot.most} tasks fit into an answer, and others come first by name"
+            )
         return Explanation(
             device=device,
             task=task,

@@ -50,7 +50,7 @@ class Loader:
                 return known
             since = known.epoch if known is not None else 0
             query = sa.select(segments.c.name, segments.c.policy).where(segments.c.epoch > since)
-            gone = dict(found.execute(query).tuples().all())
+            gone = dict(found.execute(query).all())
             rows = self._changed(found, since)
         views, policies = dict(self._views), dict(self._policies)
         for row, offers in rows:

@@ -119,7 +119,7 @@ def _selected(found: Connection, wanted: Sequence[str]) -> dict[str, Known]:
             .order_by(devices.c.id)
             .with_for_update()
         )
-        for device, digest, profile, seen, granted in found.execute(query).tuples():
+        for device, digest, profile, seen, granted in found.execute(query):
             made[device] = Known(digest, profile, seen, _grants(granted) if granted else [])
     return made
 

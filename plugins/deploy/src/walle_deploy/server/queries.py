@@ -137,9 +137,9 @@ class Queries:
         with self._database.read() as found:
             newest = brief.order_by(releases.c.id.desc()).limit(LATELY)
             going = brief.where(releases.c.status.in_(ACTIVE)).limit(MOST)
-            rows = {*found.execute(newest).tuples(), *found.execute(going).tuples()}
+            rows = {*found.execute(newest), *found.execute(going)}
             asked = brief.where(releases.c.id.in_(sorted(known)[-MOST:]))
-            rows |= set(found.execute(asked).tuples())
+            rows |= set(found.execute(asked))
             some = sorted(release for release, revision in rows if known.get(release) != revision)
             query = _releases().where(releases.c.id.in_(some[-MOST:])).order_by(releases.c.id)
             made = [self._release(row) for row in found.execute(query).mappings()]
@@ -215,7 +215,7 @@ class Queries:
         with self._database.read() as found:
             alive = found.execute(sa.select(count).select_from(tasks).where(~tasks.c.retired)).scalar_one()
             every = found.execute(sa.select(installed.c.count).where(installed.c.task == ALL)).scalar() or 0
-            return every, alive, dict(found.execute(by_status).tuples().all())
+            return every, alive, dict(found.execute(by_status).all())
 
 
 def _most(limit: int) -> int:

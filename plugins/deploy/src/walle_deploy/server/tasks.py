@@ -131,7 +131,7 @@ class Tasks:
             compiler = Compiler(known, self._kinds)
             compiler.check()
             using = tasks.c.policy.contains('"segment"') & ~tasks.c.retired
-            for task, each in found.execute(sa.select(tasks.c.name, tasks.c.policy).where(using)).tuples():
+            for task, each in found.execute(sa.select(tasks.c.name, tasks.c.policy).where(using)):
                 compiler.compile(msgspec.json.decode(each), task)
             action = "set" if kept is not None else "take away"
             note(found, self._clock(), words("who", who, WHO), action, f"segment/{name}", kept or "")
@@ -208,11 +208,11 @@ class Tasks:
             raise MissingError(f"there is no segment {name!r}; see the segments")
         query = sa.select(tasks.c.name, tasks.c.policy).where(~tasks.c.retired)
         where = [f"segment {n}" for n, policy in known.items() if n != name and mentions(policy, name)]
-        for task, policy in found.execute(query.where(tasks.c.policy.contains('"segment"'))).tuples():
+        for task, policy in found.execute(query.where(tasks.c.policy.contains('"segment"'))):
             if mentions(msgspec.json.decode(policy), name):
                 where.append(f"task {task}")
         active = sa.select(releases.c.id, releases.c.state).where(releases.c.status.in_(ACTIVE))
-        for release, state in found.execute(active).tuples():
+        for release, state in found.execute(active):
             if any(stage.policy == name for stage in decode(state).plan.stages):
                 where.append(f"release {release}")
         if where:
@@ -242,7 +242,7 @@ def version_row(found: Connection, task: str, number: int, *, lock: bool = False
 def known_segments(found: Connection) -> dict[str, Any]:
     """Name -> policy."""
     query = sa.select(segments.c.name, segments.c.policy).where(segments.c.policy.is_not(None))
-    return {name: msgspec.json.decode(policy) for name, policy in found.execute(query).tuples()}
+    return {name: msgspec.json.decode(policy) for name, policy in found.execute(query)}
 
 
 def mentions(policy: Any, segment: str) -> bool:
