@@ -67,6 +67,14 @@ def test_a_file_that_cannot_be_opened(tmp_path):
         Journal(tmp_path)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+def test_nobody_else_may_read_the_token(path):
+    journal = Journal(path)
+    journal.put("token", "t")
+    assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+    journal.close()
+
+
 def test_of_too_many_the_oldest_are_lost_and_counted(path, monkeypatch):
     monkeypatch.setattr(module, "MAX_WAITING", 5)
     monkeypatch.setattr(module, "KEPT_NAMES", 3)

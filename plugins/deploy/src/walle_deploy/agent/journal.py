@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -85,6 +86,7 @@ class Journal:
 
     def _open(self) -> sqlite3.Connection:
         with contextlib.ExitStack() as undo:
+            self._make()
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
             undo.callback(db.close)
             db.execute("PRAGMA journal_mode=WAL")
@@ -104,6 +106,15 @@ class Journal:
             self._count = int(db.execute("SELECT count(*) FROM reports").fetchone()[0])
             undo.pop_all()
         return db
+
+    def _make(self) -> None:
+        """Nobody else may read it: the device's token is in it. SQLite gives its other files the same mode."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise AgentError(
+                f"{self.path}: the agent's journal cannot be opened: {error.strerror}"
+            ) from error
 
     def _set_aside(self, error: sqlite3.Error) -> None:
         number = 1
