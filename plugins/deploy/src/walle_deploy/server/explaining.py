@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from walle_deploy.buckets import bucket
+from walle_deploy.policies.compiling import Compiler
 from walle_deploy.policies.explaining import Explained, explain
 from walle_deploy.profile import Profile
 from walle_deploy.release.explain import explain_device
@@ -18,6 +20,7 @@ from walle_deploy.server.queries import Queries
 from walle_deploy.server.refusals import MissingError
 from walle_deploy.server.schema import releases, tasks
 from walle_deploy.server.snapshot import Snapshot, text
+from walle_deploy.server.tasks import known_segments
 from walle_deploy.server.types import Explanation, PolicyLine
 
 
@@ -35,12 +38,11 @@ class Explaining:
         query = sa.select(tasks, releases.c.state).outerjoin(releases, tasks.c.release == releases.c.id)
         with self._database.read() as found:
             row = found.execute(query.where(where)).mappings().one_or_none()
-        if row is None:
-            raise MissingError(f"there is no task {task!r}; see the tasks")
-        rule = snapshot.rules.get(task)
-        policy = (
-            _line(explain(rule, profile)) if rule is not None else PolicyLine(label="retired", verdict=False)
-        )
+            if row is None:
+                raise MissingError(f"there is no task {task!r}; see the tasks")
+            compiler = Compiler(known_segments(found), self._kinds)
+        rule = compiler.compile(msgspec.json.decode(row["policy"]), task)
+        policy = _line(explain(rule, profile))
         made, asked = snapshot.wanted(profile)
         standing, wanted = None, made.get(task)
         running, stable = profile.installed.get(task), text(row["stable"])
