@@ -31,7 +31,7 @@ class Court:
         self._moments.append((at, moment))
         while self._cases and self._cases[0][0] <= at:
             told_at, device, had, told = self._cases.popleft()
-            while len(self._moments) > 1 and self._moments[1][0] <= told_at - self._slack:
+            while len(self._moments) > 1 and self._moments[1][0] < told_at - self._slack:
                 self._moments.popleft()
             before = self._moments[0][1]
             after = next(known for when, known in self._moments if when >= told_at)

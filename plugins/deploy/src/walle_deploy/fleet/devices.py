@@ -145,6 +145,10 @@ class Devices:
         """Number of the set that the device has."""
         return self._has[number]
 
+    def counts(self) -> list[int]:
+        """How many devices have each set."""
+        return [int(each) for each in np.bincount(self.has, minlength=len(self.sets))]
+
     def holding(self, task: str, version: str) -> list[int]:
         """The sets that have a version of a task."""
         return [at for at, tasks in enumerate(self.sets) if tasks.get(task) == version]

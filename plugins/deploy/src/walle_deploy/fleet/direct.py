@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from walle_deploy.fleet.fleet import Fleet
+from walle_deploy.fleet.own import Clock
 from walle_deploy.profile import DIGEST_BYTES, Profile
 from walle_deploy.server.refusals import BusyError
 from walle_deploy.server.types import DeviceReport
@@ -24,33 +25,23 @@ class Asked(Protocol):
     def tick(self) -> float: ...  # noqa: D102
 
 
-class Clock:
-    """The simulated time in Unix seconds."""
-
-    def __init__(self, start: float) -> None:
-        self.start = self.now = start
-
-    def __call__(self) -> float:
-        """Now."""
-        return self.now
-
-
 class Direct:
     """Lets a fleet ask a platform, one device after the other.
 
     Args:
         platform: that is asked; its clock is `clock`.
-        clock: that is advanced.
+        clock: that is advanced from what it shows.
         fleet: of devices.
     """
 
     def __init__(self, platform: Asked, clock: Clock, fleet: Fleet) -> None:
         self._platform, self._clock, self._fleet = platform, clock, fleet
+        self._start = clock.now
 
     def advance(self, until: float) -> None:
         """All that happens until this time, in seconds since the beginning."""
         fleet = self._fleet
-        self._clock.now = self._clock.start + until
+        self._clock.now = self._start + until
         self._platform.tick()
         self._platform.refresh()
         asking = fleet.begin(until)

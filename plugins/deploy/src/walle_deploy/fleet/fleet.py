@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import attrs
 import numpy as np
@@ -18,6 +19,7 @@ from walle_deploy.fleet.population import Population
 from walle_deploy.trust.answer import Director
 
 Numbers = NDArray[np.int64]
+COUNTED = 50_000  # devices up to which those are counted that keep the version before
 INSTALL_S = (5.0, 60.0)  # seconds from an answer to the check after its installation
 
 
@@ -168,6 +170,16 @@ class Fleet:
         """Devices that have a version of a task, but for those that are gone."""
         sets = self.devices.holding(task, version)
         return int((np.isin(self.devices.has, sets) & np.isfinite(self.calendar.due)).sum())
+
+    @cached_property
+    def kept(self) -> int:
+        """Devices that keep the version before until the release that the court judges is finished; many are estimated."""
+        if self.court is None:
+            return 0
+        rules, size, name = self.court.rules, len(self.population), self.population.id
+        if size > COUNTED:
+            return round(size * rules.plan.stages[-1].control)
+        return sum(rules.keeps(name(number)) for number in range(size))
 
     @property
     def living(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import attrs
 
@@ -78,11 +78,20 @@ class Rules:
                 f"{device} is told to run {self.version}; its bucket {place} is not below {stages[-1].threshold} "
                 f"({stages[-1].title}), and it is no beta device"
             )
-        control = min(stage.control for stage in (*member, stages[-1]))
-        if draw(place, self.version) < round(control * BUCKETS):
+        if self._drawn(place, [*member, stages[-1]]):
             raise BrokenRuleError(
                 f"{device} is told to run {self.version}, though it is drawn for the control"
             )
+
+    def keeps(self, device: str) -> bool:
+        """Whether the device keeps the version before until the release is finished."""
+        stages = self.plan.stages
+        member = [stage for stage in stages if self._beta(stage, device)]
+        return self._drawn(bucket(self.task, device), [*member, stages[-1]])
+
+    def _drawn(self, place: int, stages: Sequence[Stage]) -> bool:
+        control = min(stage.control for stage in stages)
+        return draw(place, self.version) < round(control * BUCKETS)
 
     def _beta(self, stage: Stage, device: str) -> bool:
         return stage.kind == "beta" and (
