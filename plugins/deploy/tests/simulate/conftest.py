@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("walle_pipeline")
-sys.path.insert(0, str(Path(__file__).parent))
+for part in ("simulate", "server"):
+    sys.path.insert(0, str(Path(__file__).parent.parent / part))
 
 
 @pytest.fixture(scope="session")

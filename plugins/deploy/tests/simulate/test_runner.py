@@ -127,6 +127,34 @@ def test_it_works_in_a_thread_that_ends_in_the_middle_of_a_simulation(platform, 
     assert set(platform.verdicts) == {1}
 
 
+def test_a_real_platform_goes_on_after_a_passed_simulation_and_back_after_a_failed_one(log, tmp_path):
+    pytest.importorskip("sqlalchemy")
+    from core_world import World
+
+    store = FileStore.open(tmp_path / "store")
+    stages = {"stages": [{"kind": "simulation"}, {"kind": "full", "control": 0}], "watch": 0}
+    with World(f"sqlite:///{tmp_path}/walle.db") as world:
+        platform = world.platform
+        platform.add_task("visits", {"everyone": True}, "ada")
+        for number, files in ((1, task()), (2, task("assert clicks != 5"))):
+            listed = (File(path, store.put(data).sha256, len(data)) for path, data in files.items())
+            world.version("visits", number, *sorted(listed, key=lambda file: file.path))
+        first = platform.create_release("visits", 1, stages, "ada")
+        simulator = Simulator(platform, store, [log])
+        assert platform.release(first).standing.title == "simulation"
+        simulator.step()
+        assert platform.release(first).standing.title == "full"
+        assert world.offered("d", task="visits") == 1
+        world.report("d", 1, task="visits")
+        assert platform.release(first).status == "finished"
+        second = platform.create_release("visits", 2, stages, "ada")
+        simulator.step()
+        found = platform.release(second)
+        assert found.status == "rolled back"
+        assert "worse than the baseline" in found.standing.line
+        assert platform.task("visits").stable == 1
+
+
 def test_a_picture_shows_both_versions(log, tmp_path):
     pytest.importorskip("matplotlib")
     found = simulate(task("assert clicks != 5"), [log], baseline=task())
