@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from walle_deploy.errors import DeployError, PolicyError
 
 if TYPE_CHECKING:
     from walle_deploy.release.plan import Plan
-    from walle_deploy.server.types import PolicyLine
+    from walle_deploy.server.types import Explanation, PolicyLine
 
 
 @walle_command(
@@ -178,6 +179,7 @@ def _read_policy(file: str) -> Any:
 @json_option
 def explain(device: str, task: str | None, as_json: bool) -> None:
     """Why a DEVICE gets this task, and which version of it, or why not."""
+    from walle_deploy.client.http import printable
     from walle_deploy.publish import asking
 
     name = asking.task_here(task)
@@ -188,18 +190,22 @@ def explain(device: str, task: str | None, as_json: bool) -> None:
 
         print_json(msgspec.to_builtins(found))
         return
+    for line in _explained(found):
+        click.echo(printable(line))
+
+
+def _explained(found: Explanation) -> Iterator[str]:
     runs = f"runs {found.running}, " if found.running else ""
-    click.echo(f"{device} {runs}should run {found.wanted or 'nothing'} of {name}: {found.why}")
+    yield f"{found.device} {runs}should run {found.wanted or 'nothing'} of {found.task}: {found.why}"
     if not found.known:
-        click.echo("it has not described itself yet, and is taken for one without attributes")
-    click.echo("policy:")
-    for line in _policy_lines(found.policy, 1):
-        click.echo(line)
+        yield "it has not described itself yet, and is taken for one without attributes"
+    yield "policy:"
+    yield from _policy_lines(found.policy, 1)
     if found.standing is not None:
         at = found.standing
-        click.echo(f"release {found.release}, stage {at.stage}, {at.title}: {at.offer.why}")
-        click.echo(f"  bucket {at.bucket}, of the stage are those below {at.threshold}")
-        click.echo(f"  control draw {at.control_draw}, the control are those below {at.control_threshold}")
+        yield f"release {found.release}, stage {at.stage}, {at.title}: {at.offer.why}"
+        yield f"  bucket {at.bucket}, of the stage are those below {at.threshold}"
+        yield f"  control draw {at.control_draw}, the control are those below {at.control_threshold}"
 
 
 def _policy_lines(line: PolicyLine, depth: int) -> list[str]:

@@ -101,7 +101,9 @@ def release(
                 )
             made = client.create_release(name, number, plan)
         if not as_json:
-            _say(published, made)
+            _say(
+                published, made, f"v{number}" if plan and plan["stages"][0]["kind"] == "simulation" else None
+            )
         ended = _wait(client, made, quiet=as_json) if wait and made is not None else None
     if as_json:
         print_json({"published": published, "release": made, **({"status": ended} if ended else {})})
@@ -137,7 +139,7 @@ def _published(
         return publish(client, tree.scenario, name, number, signers, key, watcher, known_keys=keys)
 
 
-def _say(published: Published | None, release: int | None) -> None:
+def _say(published: Published | None, release: int | None, simulated: str | None) -> None:
     if published is not None:
         files = f"{published.files.files} files sent ({si(published.files.bytes, 'B')}), {published.files.there} were there"
         share = published.delta_share
@@ -145,6 +147,8 @@ def _say(published: Published | None, release: int | None) -> None:
         click.echo(f"{published.task} v{published.number} is on the server: {files}{small}")
     if release is not None:
         click.echo(f"release {release} has begun; `walle task status {release} --watch` shows it")
+        if simulated:
+            click.echo(f"next: `walle task simulate {simulated} --logs … --release {release}`")
 
 
 def _wait(client: Any, release: int, *, quiet: bool) -> str:
@@ -222,6 +226,7 @@ def _changing(name: str, summary: str, examples: str, must_say_why: bool = False
     @click.option("-m", "--message", required=must_say_why, help="Why; kept in the audit log.")
     @json_option
     def changing(release: int | None, task: str | None, message: str | None, as_json: bool) -> None:
+        from walle_deploy.client.http import printable
         from walle_deploy.publish import asking
 
         with asking.client_here() as client:
@@ -231,7 +236,7 @@ def _changing(name: str, summary: str, examples: str, must_say_why: bool = False
         if as_json:
             print_json(_plain(now))
         else:
-            click.echo(f"release {now.id}: {now.task} {now.standing.line}")
+            click.echo(printable(f"release {now.id}: {now.task} {now.standing.line}"))
 
     changing.help = summary
     return changing

@@ -201,3 +201,69 @@ def test_events_end_with_silence(answers):
     assert next(events).release == 3
     with pytest.raises(ServerError, match="cannot be reached"):
         next(events)
+
+
+def test_a_terminal_does_not_obey_a_server(answers):
+    answers.given = [(400, {}, json.dumps({"error": "no\x1b[2J\x9b", "fix": "\x07"}).encode())]
+    with pytest.raises(ServerError) as told:
+        connection(answers).request("GET", "/x")
+    assert (
+        str(told.value)
+        == "no\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}; \N{REPLACEMENT CHARACTER}"
+    )
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A file with a certificate for 127.0.0.1 that signs itself, and its key."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "walle")])
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+    made = made.add_extension(here, False).add_extension(x509.BasicConstraints(True, None), True)
+    path = tmp_path / "certificate.pem"
+    kind = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(
+        made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, *kind)
+    )
+    return path
+
+
+def test_a_certificate_must_be_trusted(answers, certificate):
+    import ssl
+
+    answers.given = [OK]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    server = ThreadingHTTPServer(("127.0.0.1", 0), answers)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *args: None
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    url = f"https://127.0.0.1:{server.server_address[1]}"
+    try:
+        with pytest.raises(ServerError, match="name it with WALLE_CA"):
+            Connection(url, "token", wait_s=0.01).request("GET", "/x")
+        own = {"ca": str(certificate), "certificate": str(certificate)}
+        for options in ({"ca": str(certificate)}, own):
+            made = Connection(url, "token", wait_s=0.01, **options)
+            assert made.request("GET", "/x") == b"{}"
+            made.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_files_of_certificates_that_are_not_there():
+    for options in ({"ca": "/nowhere"}, {"ca": __file__}, {"certificate": "/nowhere"}):
+        with pytest.raises(ServerError, match="https://127"):
+            Connection("https://127.0.0.1:9", "token", wait_s=0.01, tries=1, **options).request("GET", "/x")

@@ -207,6 +207,13 @@ class Connection:
         return self.url + path + (f"?{urlencode(given)}" if given else "")
 
 
+def printable(text: str) -> str:
+    """A text of others that a terminal shows and does not obey: without control characters."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text
+    )
+
+
 def part(text: str | int) -> str:
     """A text as one part of a path."""
     return quote(str(text), safe="")
@@ -249,7 +256,7 @@ def _refused(method: str, target: str, status: int, data: bytes) -> ServerError:
     """The server's own words, if it has any."""
     try:
         said = json.loads(data)
-        error, fix = str(said["error"]), str(said.get("fix") or "")
+        error, fix = printable(str(said["error"])), printable(str(said.get("fix") or ""))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         error, fix = f"{target}: {method} was answered with {status}", ""
     fix = fix or _HINTS.get(status, "")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from walle_core.cli.common import console
 from walle_deploy.client.api import DeployClient
-from walle_deploy.client.http import ServerError
+from walle_deploy.client.http import ServerError, printable
 from walle_deploy.server.types import ReleaseInfo
 
 POLL_S = 5.0  # at most between two looks, where no event says that there is something to see
@@ -91,7 +91,7 @@ def show(client: DeployClient, release: int) -> ReleaseInfo:
 def summary(release: ReleaseInfo) -> str:
     """One line for a log."""
     standing = release.standing
-    return f"{release.task} {standing.line}{_arms(release)}"
+    return printable(f"{release.task} {standing.line}{_arms(release)}")
 
 
 def _arms(release: ReleaseInfo) -> str:
@@ -119,7 +119,7 @@ def picture(release: ReleaseInfo, devices: int | None = None) -> Table:
     table.add_row(f"release {release.id}", title)
     table.add_row("status", Text(standing.status, style=_COLORS.get(standing.status, "")))
     for name, value in details(release, devices):
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(printable(value)))
     return table
 
 
@@ -155,5 +155,5 @@ def plain(release: ReleaseInfo, devices: int | None = None) -> list[tuple[str, A
     return [
         (f"release {release.id}", f"{release.task} {release.standing.version}"),
         ("status", release.standing.status),
-        *details(release, devices),
+        *((name, printable(value)) for name, value in details(release, devices)),
     ]

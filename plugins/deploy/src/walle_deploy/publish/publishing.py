@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from walle_deploy.client.api import DeployClient
+from walle_deploy.client.http import ServerError
 from walle_deploy.client.types import Proposal
 from walle_deploy.errors import DeployError
 from walle_deploy.publish.images import Listed, Revoked, checked, sign
@@ -20,6 +22,8 @@ from walle_deploy.task.repo import Scenario
 from walle_deploy.task.sshsig import Signers
 from walle_deploy.trust.images import target_path
 from walle_deploy.trust.keys import PublicKey, SigningKey
+
+TRIES, WAIT_S, CONFLICT = 20, 0.2, 409
 
 
 @attrs.frozen
@@ -94,9 +98,8 @@ def publish(
     watcher.step(f"version {task} v{number}")
     client.add_version(built.version, built.tag, manifest)
     watcher.step(f"image of {task} v{number}")
-    proposal = client.stage_image(task, number)
-    if proposal is not None:
-        _sign(client, proposal, {target_path(task, number): Listed(manifest)}, key, known_keys)
+    wanted = {target_path(task, number): Listed(manifest)}
+    _signed(client, lambda: client.stage_image(task, number), wanted, key, known_keys)
     return Published(task, number, digest, sent, deltas, share)
 
 
@@ -113,22 +116,34 @@ def revoke(
     Raises DeployError; then it can just be called again.
     """
     client.revoke(task, number, why)
-    proposal = client.stage_revocation(task, number, why)
-    _sign(client, proposal, {target_path(task, number): Revoked(why)}, key, known_keys)
+    wanted = {target_path(task, number): Revoked(why)}
+    _signed(client, lambda: client.stage_revocation(task, number, why), wanted, key, known_keys)
 
 
-def _sign(
+def _signed(
     client: DeployClient,
-    proposal: Proposal,
+    propose: Callable[[], Proposal | None],
     wanted: Mapping[str, Listed | Revoked],
     key: SigningKey,
     known_keys: Sequence[PublicKey],
 ) -> None:
-    """Signs what the server proposes, if it is what is wanted, and publishes it."""
+    """Signs what the server proposes, if it is what is wanted, and publishes it.
+
+    While others publish, the server takes one after the other.
+    """
     keys = [key.public, *known_keys]
-    allowed = checked(proposal.metadata, proposal.before, wanted, keys, time.time())
-    client.sign_image(proposal.role, *sign(allowed, key))
-    client.publish_images()
+    for attempt in range(TRIES):
+        try:
+            if (proposal := propose()) is not None:
+                allowed = checked(proposal.metadata, proposal.before, wanted, keys, time.time())
+                client.sign_image(proposal.role, *sign(allowed, key))
+                client.publish_images()
+        except ServerError as error:
+            if error.status != CONFLICT or attempt + 1 == TRIES:
+                raise
+            time.sleep(random.uniform(0.5, 1.5) * WAIT_S)  # noqa: S311
+        else:
+            return
 
 
 def version_of(task: TaskInfo, number: int) -> VersionInfo | None:

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]
+
 from walle_deploy.client.types import Proposal
 from walle_deploy.errors import TaskError, TrustError
 from walle_deploy.task.lock import locked
 from walle_deploy.trust import ImageRepository, SigningKey
+from walle_deploy.trust.images import target_path
 from walle_deploy.trust.online import Listed, expires, listed, refresh, versions
 
 
@@ -28,11 +31,20 @@ class Images:
         self._repository = ImageRepository(folder)
 
     def stage(self, task: str, number: int, manifest: bytes) -> Proposal | None:
-        """Lists a version in the next metadata of its role; None if the published one lists it."""
+        """Lists a version in the next metadata of its role; None if the published one lists it.
+
+        The same version may be staged again: it keeps its signatures. Another one that nobody has signed makes room; one
+        that has all its signatures is published.
+        """
         with self._alone():
             there = listed(self._repository, task, number)
             if there is None:
-                return self._proposal(self._repository.add(task, number, manifest))
+                path = target_path(task, number)
+                role = self._repository.role_of(path)
+                staged = self._beside(role, path)
+                if staged is None or staged.hashes != {"sha256": hashlib.sha256(manifest).hexdigest()}:
+                    role = self._repository.add(task, number, manifest, role)
+                return self._proposal(role)
             if there.revoked or there.manifest != hashlib.sha256(manifest).digest():
                 raise TrustError(
                     f"{task} v{number}: listed {f'as revoked: {there.revoked}' if there.revoked else 'with other content'}"
@@ -43,7 +55,12 @@ class Images:
     def revoke(self, task: str, number: int, why: str) -> Proposal:
         """Lists a version as one that must not be installed, in the next metadata of its role."""
         with self._alone():
-            return self._proposal(self._repository.revoke(task, number, why))
+            path = target_path(task, number)
+            role = self._repository.role_of(path)
+            staged = self._beside(role, path)
+            if staged is None or staged.custom != {"revoked": why}:
+                role = self._repository.revoke(task, number, why)
+            return self._proposal(role)
 
     def renew(self, role: str) -> Proposal:
         """Stages what is published of a role again, before it expires."""
@@ -66,7 +83,7 @@ class Images:
         """Publishes what is staged and fully signed; versions that devices find from now on."""
         with self._alone():
             before = versions(self._repository)
-            self._repository.publish(*self._online)
+            self._repository.publish(*self._online, signed_only=True)
             return sorted(versions(self._repository) - before)
 
     def refresh(self) -> tuple[str, ...]:
@@ -85,6 +102,28 @@ class Images:
     def root(self) -> bytes:
         """The newest root, for devices that are made from now on."""
         return self._repository.root()
+
+    def _beside(self, role: str, path: str) -> TargetFile | None:
+        """What is staged of a target, after what else was staged in its role has made room. Raises TrustError."""
+        shelf = self._repository._shelf
+        staged, published = shelf.staged(role), shelf.published(role)
+        if staged is None or published is None:
+            return None
+        old, new = published.signed, staged.signed
+        changed = {
+            name for name in {*old.targets, *new.targets} if old.targets.get(name) != new.targets.get(name)
+        }
+        if changed <= {path} or old.delegations != new.delegations:
+            return new.targets[path] if path in changed else None
+        if not staged.signatures:
+            shelf.staged_path(role).unlink()
+            return None
+        try:
+            self._repository.publish(*self._online, signed_only=True)
+        except TrustError as error:
+            names = ", ".join(sorted(changed))
+            raise TrustError(f"{role}: {names} waits for signatures, and comes first: {error}") from error
+        return None
 
     def _proposal(self, role: str) -> Proposal:
         before = self._repository._shelf.newest_path(role)

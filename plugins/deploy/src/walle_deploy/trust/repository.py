@@ -238,16 +238,21 @@ class ImageRepository:
         metadata.signatures[keyid] = made
         write_durably(self._shelf.staged_path(role), to_bytes(metadata), mode=0o644)
 
-    def publish(self, *online: SigningKey) -> None:
-        """Publish everything staged, with a new snapshot and timestamp by the online keys. Raises TrustError."""
+    def publish(self, *online: SigningKey, signed_only: bool = False) -> tuple[str, ...]:
+        """Publish what is staged, with a new snapshot and timestamp by the online keys; which roles. Raises TrustError.
+
+        With `signed_only`, what still waits for signatures stays staged, and does not keep the rest back.
+        """
         ready = self._ready()
-        root = ready.get("root") or self._shelf.current("root")
-        targets = ready.get("targets") or self._shelf.current("targets")
+        if signed_only:
+            ready = self._signed(ready)
+        seen = self._seen(ready)
+        root, targets = seen["root"], seen["targets"]
         delegations = targets.signed.delegations
         names = ["targets", *(delegations.roles or () if delegations is not None else ())]
-        files = {name: ready.get(name) or self._shelf.current(name) for name in names}
+        files = {name: ready.get(name) or self._published(name) for name in names}
         for name, metadata in {**files, **ready}.items():
-            verify(name, metadata, self._shelf.delegators(name, metadata, ready))
+            verify(name, metadata, self._shelf.delegators(name, metadata, seen))
         gone = self._shelf.published("snapshot")
         meta = dict(gone.signed.meta) if gone is not None else {}
         meta.update({f"{name}.json": described(metadata) for name, metadata in files.items()})
@@ -257,6 +262,7 @@ class ImageRepository:
             self._shelf.write(name, metadata)
         for name in ready:
             self._shelf.staged_path(name).unlink()
+        return tuple(ready)
 
     def refresh_timestamp(self, *online: SigningKey) -> None:
         """Say again that the published files are the newest, before the last timestamp expires. Raises TrustError."""
@@ -278,6 +284,36 @@ class ImageRepository:
         delegations = self._shelf.current("targets").signed.delegations
         found = next(delegations.get_roles_for_target(path), None) if delegations is not None else None
         return "targets" if found is None else str(found[0])
+
+    def _published(self, role: str) -> Metadata[Any]:
+        found = self._shelf.published(role)
+        return self._shelf.current(role) if found is None else found
+
+    def _seen(self, ready: Mapping[str, Metadata[Any]]) -> dict[str, Metadata[Any]]:
+        """What devices see once `ready` is published: the roles that others are verified by."""
+        return {"root": self._published("root"), "targets": self._published("targets"), **ready}
+
+    def _signed(self, ready: Mapping[str, Metadata[Any]]) -> dict[str, Metadata[Any]]:
+        """Those that have all their signatures, and need none of the others. Raises TrustError if there is none."""
+        kept = dict(ready)
+        while lacking := [
+            name for name, metadata in kept.items() if not self._complete(name, metadata, kept)
+        ]:
+            for name in lacking:
+                del kept[name]
+        if ready and not kept:
+            counts = [
+                f"{name}: signed by {n.replace('of', 'of the')} keys" for name, n in self.staged().items()
+            ]
+            raise TrustError(f"{', '.join(counts)} that it needs; sign it first")
+        return kept
+
+    def _complete(self, role: str, metadata: Metadata[Any], kept: Mapping[str, Metadata[Any]]) -> bool:
+        try:
+            verify(role, metadata, self._shelf.delegators(role, metadata, self._seen(kept)))
+        except (TrustError, ValueError):  # ValueError: its delegation is not published yet
+            return False
+        return True
 
     def _ready(self) -> dict[str, Metadata[Any]]:
         names = sorted(path.stem for path in (self.folder / "staged").glob("*.json"))
