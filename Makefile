@@ -8,6 +8,7 @@
 # make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+SHOWN := $(patsubst %/pyproject.toml,%,$(shell grep -l '^demo = \[' plugins/*/pyproject.toml))
 TESTED := $(patsubst %/pyproject.toml,%,$(shell grep -l '^test = \[' plugins/*/pyproject.toml))
 SOURCES := pyproject.toml setup.py $(shell find walle_core plugins \( -name '*.pyx' -o -name '*.pxd' -o -name '*pp' \
 	-o -name '*.h' -o -name setup.py -o -name pyproject.toml \) -not -path '*/build/*')
@@ -55,7 +56,7 @@ bench-deploy: .venv/dev.stamp
 .venv/%.stamp: $(SOURCES)
 	@sh .ci/system "$(PYTHON)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -e ".[$*]" $(foreach p,$(PLUGINS),-e "./$(p)$(if $(filter dev,$*),$(if $(filter $(p),$(TESTED)),[test]))")
+	$(BIN)/pip install -q -e ".[$*]" $(foreach p,$(PLUGINS),-e "./$(p)$(if $(filter dev,$*),$(if $(filter $(p),$(TESTED)),[test]),$(if $(filter $(p),$(SHOWN)),[demo]))")
 	@touch $@
 
 clean:

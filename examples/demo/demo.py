@@ -3,7 +3,8 @@
     python examples/demo/demo.py --out build/demo
 
 Writes digits.onnx, digits.png (digits with predictions) and ranking.png (predicted against measured time). With the
-models of WALLE_MODELS it also classifies a photo and finds the faces in another one.
+models of WALLE_MODELS it also classifies a photo and finds the faces in another one. Then a server releases three versions
+of a task to a fleet: dashboard/ (with Chromium) and releases.png show how that went.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from digits import export, train
+from fleet.story import Story
 from photos import classify, faces
 from rich.console import Console
 
@@ -109,8 +111,9 @@ def main() -> int:
         say(f"   faces found: {faces(models / 'real' / 'rfb320_face.onnx', crowd, out / 'faces.png')}")
     else:
         say(f"[bold]4.[/] photos: skipped, no models in {models} (set WALLE_MODELS)")
-    say(f"pictures and the model are in {out}")
-    return 0
+    came_out = Story(out).tell()
+    say(f"pictures, models and the fleet's folders are in {out}")
+    return 0 if came_out else 1
 
 
 if __name__ == "__main__":

@@ -92,7 +92,13 @@ def test_what_is_no_request_is_answered_as_json(port, noise):
     assert b'{"error":' in got
 
 
-@pytest.mark.parametrize("start", [b"", b"GET /x HTT", HEAD + b"A: b\r\n"], ids=["nothing", "line", "header"])
+def test_a_connection_on_which_nothing_comes_is_closed_without_an_answer(port):
+    begun = time.monotonic()
+    assert talk(port, b"") == b""
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("start", [b"GET /x HTT", HEAD + b"A: b\r\n"], ids=["line", "header"])
 def test_a_head_that_does_not_come_ends_the_connection(port, start):
     begun = time.monotonic()
     got = talk(port, start)

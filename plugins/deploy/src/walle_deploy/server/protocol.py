@@ -132,6 +132,8 @@ class Http(HttpToolsProtocol):
                 "connection dropped", error="the client reads nothing", client=self.client and self.client[0]
             )
             self.transport.abort()
+        elif self.began and now - self.began > HEAD_S and not self.head:
+            self.transport.close()  # nobody asked: an answer would be taken for that to a later request
         elif self.began and now - self.began > HEAD_S:
             self.refuse(408, f"no whole request within {HEAD_S:g} s", "send it faster")
         elif self.body_began and not self.flow.read_paused:
