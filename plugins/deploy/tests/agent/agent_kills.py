@@ -4,6 +4,7 @@ The server is a process of its own. Whenever a device has all that is offered, i
 every fifth is broken.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -113,7 +114,9 @@ def round_(folder, url, root, wait):
 
 def check(folder):
     """What is installed is whole: the version that runs, or None."""
-    with Slots(folder / "tasks") as slots:
+    slots = Slots(folder / "tasks")
+    slots.open(10)  # a process that the agent was starting may have its files for a moment
+    with contextlib.closing(slots):
         found = slots.load(TASK)
         assert not list((folder / "tasks" / "temp").iterdir())
         return found and found.manifest.version

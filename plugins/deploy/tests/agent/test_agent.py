@@ -350,7 +350,7 @@ def test_a_token_that_is_not_good_any_more(world, device):
     world.told(1)
 
 
-def test_what_an_agent_cannot_be_set_up_with(world, agent_of, tmp_path):
+def test_what_an_agent_cannot_be_set_up_with(world, agent_of, monkeypatch):
     for options, error in (
         ({"device": "two words"}, "no id of a device"), ({"device": "ü"}, "no id of a device"),
         ({"device": "x" * 129}, "no id of a device"),
@@ -358,6 +358,7 @@ def test_what_an_agent_cannot_be_set_up_with(world, agent_of, tmp_path):
         with pytest.raises(AgentError, match=error):
             agent_of(**options)
     agent = agent_of()
+    monkeypatch.setattr("walle_deploy.agent.agent.LOCK_S", 0.05)
     with pytest.raises(StoreError, match="another process"):
         agent_of()
     agent.close()

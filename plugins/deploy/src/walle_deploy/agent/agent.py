@@ -37,6 +37,7 @@ from walle_deploy.install.transport import Transport, UrlTransport
 from walle_deploy.profile import Profile, Value
 from walle_deploy.trust import AnswerVerifier, Gate, HttpTransport, ImageClient, TrustState
 
+LOCK_S = 2.0  # that a folder may be in use by what a killed agent was just starting
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Agent:
         self._user = dict(user or {})
         with contextlib.ExitStack() as undo:
             self._slots = Slots(self.folder / "tasks", settings.max_bytes, disk)
-            self._slots.open()
+            self._slots.open(LOCK_S)
             undo.callback(self._slots.close)
             self._journal = Journal(self.folder / "agent.db", clock)
             undo.callback(self._journal.close)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from walle_deploy.errors import StoreError
+
+_AGAIN_S = 0.01
 
 
 class FolderLock:
@@ -16,15 +19,24 @@ class FolderLock:
         self._path = path
         self._handle: int | None = None
 
-    def take(self) -> None:
-        """Takes the lock. Raises StoreError if another process, or another `FolderLock` of this one, has it."""
+    def take(self, wait_s: float = 0.0) -> None:
+        """Takes the lock. Raises StoreError if another process, or another `FolderLock` of this one, has it after `wait_s`.
+
+        What a killed process was just starting has its lock until it has become another program.
+        """
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock(handle)
-        except OSError as error:
-            os.close(handle)
-            raise StoreError(f"{self._path.parent}: another process installs into this folder") from error
-        self._handle = handle
+        until = time.monotonic() + wait_s
+        while True:
+            try:
+                _lock(handle)
+            except OSError as error:
+                if time.monotonic() < until:
+                    time.sleep(_AGAIN_S)
+                    continue
+                os.close(handle)
+                raise StoreError(f"{self._path.parent}: another process installs into this folder") from error
+            self._handle = handle
+            return
 
     def free(self) -> None:
         """Frees the lock, if it is held."""

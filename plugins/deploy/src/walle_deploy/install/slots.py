@@ -63,14 +63,14 @@ class Slots:
         self._lock = FolderLock(root / "lock")
         self._mutex = threading.RLock()
 
-    def open(self) -> None:
-        """Locks the folder and clears what a cut left behind. Raises StoreError if another process has it."""
+    def open(self, wait_s: float = 0.0) -> None:
+        """Locks the folder and clears what a cut left behind. Raises StoreError if another process has it after `wait_s`."""
         try:
             missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
             self.root.mkdir(parents=True, exist_ok=True)
             for path in missing:
                 self.disk.sync(path.parent)
-            self._lock.take()
+            self._lock.take(wait_s)
             try:
                 self.disk.folder(self.root / "state")
                 self.disk.folder(self.downloads)
