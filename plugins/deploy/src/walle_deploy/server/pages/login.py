@@ -23,7 +23,8 @@ def safe(path: str) -> str:
 async def show(site: Site, request: Request) -> Response:
     """GET /login."""
     visit = await site.visit(request)
-    return _form(site, visit, safe(request.query_params.get("next", "/")))
+    then = safe(request.query_params.get("next", "/"))
+    return _form(site, visit, then) if visit.operator is None else visit.go(then)
 
 
 async def enter(site: Site, request: Request) -> Response:

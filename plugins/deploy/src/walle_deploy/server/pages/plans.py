@@ -12,25 +12,33 @@ from walle_deploy.errors import ReleaseError
 from walle_deploy.release.plan import LAST_CONTROL
 from walle_deploy.server.pages import words
 
-MAX_PLAN = 256 << 10  # characters
+LONGEST = 16 << 10  # characters of a field; more of it comes by the API
 FIELDS = {
-    "version": "", "simulation": "", "beta": "", "gray": "1, 10, 50", "minutes": "10", "reports": "400", "budget": "",
+    "version": "", "simulation": "", "beta": "", "segment": "", "gray": "1, 10, 50", "minutes": "10", "reports": "400", "budget": "",
     "watch": "1440", "approval": "on", "plan": "",
 }  # fmt: skip
+FIRST = {**FIELDS, "gray": "", "minutes": "", "reports": "", "watch": "", "approval": ""}
+"""For a task's first release: with nothing before it, there is nothing to compare it with."""
 
 
 def plan_of(given: Mapping[str, str]) -> dict[str, Any]:
     """The plan's plain values; a release checks them. Raises ReleaseError, which names the field, for what is no value."""
+    for name in ("beta", "plan"):
+        if len(given.get(name, "")) > LONGEST:
+            raise ReleaseError(
+                f"{name}: more than {LONGEST} characters; start this release with walle task release --plan FILE"
+            )
     if given.get("plan", "").strip():
         return written(given["plan"])
     waits = _waits(given)
     stages: list[dict[str, Any]] = []
     if given.get("simulation"):
         stages.append({"kind": "simulation"})
-    if devices := [one for one in re.split(r"[\s,;]+", given.get("beta", "")) if one]:
-        lasts = [
-            gate for gate in waits if gate["kind"] == "time"
-        ]  # named devices are few: no control, no sample
+    devices = [one for one in re.split(r"[\s,;]+", given.get("beta", "")) if one]
+    if segment := given.get("segment", ""):
+        stages.append({"kind": "beta", "devices": devices, "policy": segment, "gates": list(waits)})
+    elif devices:  # they are few: no control, no sample
+        lasts = [gate for gate in waits if gate["kind"] == "time"]
         stages.append({"kind": "beta", "devices": devices, "gates": lasts})
     stages += [
         {"kind": "gray", "percent": percent, "gates": list(waits)}
@@ -85,8 +93,6 @@ def _percents(text: str) -> list[float]:
 
 def written(text: str) -> dict[str, Any]:
     """The values of a plan in TOML or JSON. Raises ReleaseError."""
-    if len(text) > MAX_PLAN:
-        raise ReleaseError(f"Plan: {len(text)} characters; at most {MAX_PLAN} are taken")
     try:
         made = (
             json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text.replace("\r\n", "\n"))

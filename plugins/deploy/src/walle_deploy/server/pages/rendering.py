@@ -33,7 +33,7 @@ def environment() -> jinja2.Environment:
         finalize=_shown,
     )
     for function in (
-        words.count, words.share, words.size, words.number, words.span, words.moment, words.machine, words.ago,
+        words.count, words.share, words.size, words.number, words.span, words.moment, words.machine, words.ago, words.brief,
         gate_words,
     ):  # fmt: skip
         made.filters[function.__name__] = function
@@ -54,7 +54,7 @@ def _clean(text: str) -> str:
     return (
         text
         if text.isprintable()
-        else "".join(sign if sign in "\n\t" or _fits(sign) else "\ufffd" for sign in text)
+        else "".join(sign if sign in "\n\r\t" or _fits(sign) else "\ufffd" for sign in text)
     )
 
 

@@ -69,6 +69,12 @@ def span(seconds: float) -> str:
     return " ".join(part for part in parts if part)
 
 
+def brief(text: object, most: int = 240) -> str:
+    """Cut, if it is longer."""
+    told = str(text)
+    return told if len(told) <= most else told[: most - 1] + "…"
+
+
 def moment(at: float | None) -> str:
     """A time of the server's clock: "2026-11-29 03:04:05 UTC"."""
     made = _time(at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from walle_deploy.server.pages.asking import Ask, Page
 
-ENTRIES = 60  # on a page
+ENTRIES = 40  # on a page
 TEXT = 200
 
 

@@ -34,8 +34,9 @@ def stage_marks(release: ReleaseInfo) -> list[tuple[float, str]]:
     """When a stage after the first began, and its number."""
     found: list[tuple[float, str]] = []
     for one in release.history:
-        if one.action == "stage":
-            found.append((one.at, str(len(found) + 1)))
+        number = one.text.partition(":")[0]
+        if one.action == "stage" and number.isdigit():
+            found.append((one.at, number))
     return found
 
 

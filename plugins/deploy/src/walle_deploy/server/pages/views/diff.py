@@ -16,7 +16,7 @@ from walle_deploy.server.pages.site import sentence
 from walle_deploy.store.files import FileStore
 from walle_deploy.task.compare import compare
 
-FILES, NUMBERS = 100, 200  # files in the table; versions to choose from
+FILES, NUMBERS = 60, 200  # files in the table; versions to choose from
 READ, READ_ALL = 4 << 20, 8 << 20  # bytes of a file, and of all files, that are read for one page
 SHOWN, SHOWN_ALL = 12_000, 45_000  # characters of a file's differences, and of all of them
 LINE = 500
@@ -114,7 +114,7 @@ def _changed(
 
 def coloured(text: str, most: int) -> tuple[Markup, int]:
     """Its first lines, those that came or went with a class of their own, and how many were left out."""
-    lines, size = text.splitlines(), 0
+    lines, size = text.removesuffix("\n").split("\n") if text else [], 0
     made: list[Markup] = []
     for number, line in enumerate(lines):
         kind = {"+": "plus", "-": "minus", "@": "at"}.get(line[:1], "")

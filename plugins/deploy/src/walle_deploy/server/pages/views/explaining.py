@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import msgspec
 from markupsafe import Markup
 
+from walle_deploy.errors import DeployError
 from walle_deploy.release.explain import DeviceStanding
 from walle_deploy.release.plan import BUCKETS
 from walle_deploy.server.pages import words
 from walle_deploy.server.pages.asking import Ask, Page
 from walle_deploy.server.pages.site import sentence
-from walle_deploy.server.refusals import MissingError
-from walle_deploy.server.types import Explanation
+from walle_deploy.server.types import Explanation, PolicyLine
 
 NAMES = 200  # tasks that the field offers
+RULES = 80  # of a policy that are shown
 ARMS = {
     "treatment": "treatment: it is compared with the control",
     "control": "control: it keeps the version before, for comparison",
@@ -51,7 +53,7 @@ def explain(ask: Ask) -> Page:
     if device and task:
         try:
             told = _told(ask, ask.platform.explain(device, task))
-        except MissingError as error:
+        except DeployError as error:
             trouble = sentence(str(error))
     names = [one.name for one in ask.platform.tasks(limit=NAMES)]
     values = {"device": device, "task": task, "names": names, "told": told, "problem": trouble}
@@ -76,14 +78,34 @@ def _told(ask: Ask, found: Explanation) -> dict[str, Any]:
         if found.wanted
         else f"{found.device} should not run {found.task}"
     )
+    policy, hidden = limited(found.policy, RULES)
     release = None
     if found.release is not None:
         info = ask.platform.release(found.release)
         release = {"id": info.id, "name": f"{info.task} v{info.version}", "status": info.status}
     return {
-        "verdict": verdict, "why": sentence(found.why), "facts": facts, "scales": scales, "policy": found.policy,
-        "release": release,
+        "verdict": verdict, "why": sentence(found.why), "facts": facts, "scales": scales, "policy": policy,
+        "release": release, "hidden": hidden,
     }  # fmt: skip
+
+
+def limited(rule: PolicyLine, most: int) -> tuple[PolicyLine, int]:
+    """The first rules of a policy, as a tree, and how many there are beyond them."""
+    left, parts, hidden = most - 1, [], 0
+    for part in rule.parts:
+        size = _size(part)
+        if left <= 0:
+            hidden += size
+            continue
+        kept, out = limited(part, left)
+        left -= size - out
+        hidden += out
+        parts.append(kept)
+    return msgspec.structs.replace(rule, parts=tuple(parts)), hidden
+
+
+def _size(rule: PolicyLine) -> int:
+    return 1 + sum(_size(part) for part in rule.parts)
 
 
 def _scales(standing: DeviceStanding) -> list[Scale]:

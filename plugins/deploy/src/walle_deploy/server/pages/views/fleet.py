@@ -5,7 +5,7 @@ from __future__ import annotations
 from walle_deploy.server.pages.asking import Ask, Page
 from walle_deploy.server.pages.views.rows import UNDER_WAY, row, rows
 
-CARDS, LATEST = 12, 15  # releases shown with their stages, and in the list
+CARDS, LATEST = 6, 15  # releases shown with their stages, and in the list
 
 
 def fleet(ask: Ask) -> Page:

@@ -8,13 +8,15 @@ from typing import Any
 import attrs
 
 from walle_deploy.errors import DeployError
+from walle_deploy.server.answers import ApiError
+from walle_deploy.server.pages import words
 from walle_deploy.server.pages.asking import Answer, Ask, Go, Page
 from walle_deploy.server.pages.site import sentence
 from walle_deploy.server.pages.views.rows import UNDER_WAY, Row, row, rows
 from walle_deploy.server.types import TaskInfo
 
-TASKS, VERSIONS, RELEASES = 50, 40, 10  # on a page
-SHORT, LONG = 90, 20_000  # characters of a policy, in a list and by itself
+TASKS, VERSIONS, RELEASES = 50, 25, 10  # on a page
+SHORT, LONG, EDITED = 90, 8000, 40_000  # characters of a policy: in a list, by itself, and in a form
 
 
 @attrs.frozen
@@ -28,7 +30,9 @@ def tasks(ask: Ask) -> Page:
     """GET /tasks."""
     after = ask.text("after", 64)
     found = ask.platform.tasks(limit=TASKS + 1, after=after)
-    shown = [_TaskRow(one, _under_way(ask, one), shorter(compact(one.policy))) for one in found[:TASKS]]
+    shown = [
+        _TaskRow(one, _under_way(ask, one), words.brief(compact(one.policy), SHORT)) for one in found[:TASKS]
+    ]
     return Page("tasks.html", {"rows": shown, "more": len(found) > TASKS, "after": after}, live=True)
 
 
@@ -55,7 +59,7 @@ def task(ask: Ask) -> Page:
         "older": releases[RELEASES - 1].id if len(releases) > RELEASES else None,
         "before": before,
         "under_way": next((one for one in releases if one.status in UNDER_WAY), None),
-        "policy": shorter(json.dumps(info.policy, indent=2, ensure_ascii=False), LONG),
+        "policy": words.brief(_written(info.policy), LONG),
     }
     return Page("task.html", values, live=True)
 
@@ -64,7 +68,13 @@ def policy(ask: Ask) -> Answer:
     """GET and POST /tasks/NAME/policy."""
     ask.require("operate")
     info = ask.platform.task(ask.path["task"])
-    text, trouble = json.dumps(info.policy, indent=2, ensure_ascii=False), ""
+    text, trouble = _written(info.policy), ""
+    if len(text) > EDITED:
+        raise ApiError(
+            413,
+            f"the policy of {info.name} has {len(text):,} characters",
+            "Change it by the API, or name a segment in it.",
+        )
     if ask.form is not None:
         text = ask.form.get("policy", "")
         try:
@@ -92,6 +102,5 @@ def compact(policy: dict[str, Any]) -> str:
     return json.dumps(policy, ensure_ascii=False)
 
 
-def shorter(text: str, most: int = SHORT) -> str:
-    """Cut, if it is longer."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _written(policy: dict[str, Any]) -> str:
+    return json.dumps(policy, indent=2, ensure_ascii=False)
