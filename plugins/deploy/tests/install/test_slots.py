@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -233,3 +234,13 @@ def test_a_disk_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="cannot be opened"):
         Slots(tmp_path / "file" / "below").open()
+
+
+def test_a_folder_that_is_free_a_moment_later(tmp_path):
+    """As after a kill: what the killed process was starting holds its files until it is another program."""
+    first = Slots(tmp_path)
+    first.open()
+    threading.Timer(0.1, first.close).start()
+    second = Slots(tmp_path)
+    second.open(10)
+    second.close()
