@@ -414,3 +414,17 @@ def test_events_before_a_task_was_there_do_not_start_it_after_a_restart(world, d
     again.feed(visit(1))
     again.idle()
     assert results == [("count", 3)]
+
+
+def test_a_folder_may_be_named_from_where_one_is(world, tmp_path, monkeypatch):
+    from walle_deploy.task.starter import example
+
+    monkeypatch.chdir(tmp_path)
+    world.release("greet", 1, {path: data for path, data in example("greet").items() if path[0] != "."})
+    told = Told()
+    with world.agent("device", tell=told) as agent:
+        agent.check()
+        agent.feed(visit(0))
+        assert agent.idle(60)
+    assert "ran" in told.kinds()
+    assert "failed" not in told.kinds()

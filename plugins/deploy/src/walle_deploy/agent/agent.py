@@ -100,7 +100,7 @@ class Agent:
         backends: bool = True,
         disk: Disk | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # the processes of tasks have another working directory
         self.settings = settings
         self._given_tell = tell
         self._tunnel_url = tunnel
