@@ -19,7 +19,7 @@ def walle_register_policies(registry: Any) -> None:
 
 @hookimpl
 def walle_register_commands(registry: Any) -> None:
-    """Registers ``walle task``, ``walle agent``, ``walle deploy`` and ``walle cloud``."""
+    """Registers ``walle task``, ``walle agent``, ``walle deploy``, ``walle fleet`` and ``walle cloud``."""
     from walle_core.types import Command
 
     registry.add(
@@ -32,6 +32,9 @@ def walle_register_commands(registry: Any) -> None:
             "Run the deployment server, and make its keys and tokens.",
             "walle_deploy.cli_deploy:command",
         )
+    )
+    registry.add(
+        Command("fleet", "Simulate a fleet of devices and a release to it.", "walle_deploy.cli_fleet:command")
     )
     registry.add(
         Command("cloud", "Answer samples of which tasks are not confident.", "walle_deploy.cli_cloud:command")

@@ -72,7 +72,8 @@ def test_a_release_reaches_all(server, task):
 
 
 def test_a_bad_release_is_rolled_back(server, task):
-    plan = {"stages": [{"kind": "gray", "percent": 50}, {"kind": "full"}], "round": 0.2}
+    gates = [{"kind": "sample", "reports": 5000}]
+    plan = {"stages": [{"kind": "gray", "percent": 50, "gates": gates}, {"kind": "full"}], "round": 0.2}
     story = follow(server, task, plan, {"v1": 0.0, "v2": 0.6})
     assert story.done
     assert story.last.status == "rolled back"

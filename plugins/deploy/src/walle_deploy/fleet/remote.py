@@ -24,6 +24,7 @@ from walle_deploy.server.types import ReleaseInfo
 from walle_deploy.trust.answer import Director
 
 LOOK_S = 0.5
+BEGIN_S = 60.0  # for all processes to make their devices
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +66,7 @@ def simulate_at(
         nature: what they are like; what they have at the beginning is the task's stable version, if it says nothing.
         way: how they ask.
         workers: processes.
-        seconds: real ones.
+        seconds: real ones, from when all processes have begun.
         until: share of the devices that shall have the version.
         step: seconds of the fleet between two arrivals of reports.
         prefix: of ids.
@@ -98,21 +99,16 @@ def simulate_at(
     )
     parts = [msgspec.structs.replace(whole, first=first, last=last) for first, last in split(size, workers)]
     scenes: list[Scene] = []
-    began = time.time()
     with Crowd(parts) as crowd:
-        crowd.look(began, moment(release))
+        crowd.look(time.time(), moment(release))
+        began = _begun(crowd)
         while not scenes or (scenes[-1].took < seconds and not scenes[-1].done(until)):
             time.sleep(LOOK_S)
             asked, release = time.time(), client.release(release.id)
             crowd.look(asked, moment(release))
-            found = crowd.status()
-            if found is not None:
+            if (found := crowd.status()) is not None:
                 scenes.append(_scene(release, found, time.time() - began, way.speed))
                 on_scene(scenes[-1])
-            elif time.time() - began > seconds:
-                raise FleetError(
-                    "the processes of the fleet did not begin in time; take fewer devices or more seconds"
-                )
         crowd.look(time.time(), moment(client.release(release.id)))
         time.sleep(2 * LOOK_S)
         crowd.end()
@@ -135,6 +131,26 @@ def director_of(url: str) -> Director:
             return Director.from_root(json.loads(answer.read(1 << 20))["signed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FleetError(f"{address}: no root metadata: {error}") from error
+
+
+def names(client: DeployClient, aim: Aim) -> tuple[str, str]:
+    """The version that is released, or will be, and the one before: as texts. Raises FleetError, ServerError."""
+    if aim.version is not None:
+        return f"v{aim.version}", f"v{client.task(aim.task).stable}"
+    found = client.release(_release(client, aim))
+    return f"v{found.version}", f"v{found.previous}"
+
+
+def _begun(crowd: Crowd) -> float:
+    """When all processes had begun, in Unix seconds. Raises FleetError."""
+    end = time.time() + BEGIN_S
+    while crowd.status() is None:
+        if time.time() > end:
+            raise FleetError(
+                f"the processes of the fleet did not begin within {BEGIN_S:.0f} s; take fewer devices"
+            )
+        time.sleep(0.05)
+    return time.time()
 
 
 def _release(client: DeployClient, aim: Aim) -> int:
