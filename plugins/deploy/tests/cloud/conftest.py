@@ -1,12 +1,14 @@
 """Makes the world of these tests importable, and gives parts of it."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-for folder in ("cloud", "hooks"):
-    sys.path.insert(0, str(Path(__file__).parent.parent / folder))
+TESTS = Path(__file__).parent.parent
+for folder in (TESTS / "cloud", TESTS / "hooks", TESTS.parent.parent / "pipeline" / "tests" / "tunnel"):
+    sys.path.insert(0, str(folder))
 
 
 @pytest.fixture
@@ -16,6 +18,18 @@ def store(tmp_path):
     made = CloudStore.open(f"sqlite:///{tmp_path / 'cloud.db'}")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    from servers import library, postgres
+
+    library("psycopg")
+    with postgres() as server:
+        server.folder = server.conninfo.split()[0].removeprefix("host=")
+        server.url = f"postgresql://walle@/postgres?host={server.folder}"
+        yield server
+        server.stop(signal.SIGINT)  # with SIGTERM it would wait for connections
 
 
 @pytest.fixture(scope="session")

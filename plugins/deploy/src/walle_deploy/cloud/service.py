@@ -21,7 +21,7 @@ from walle_deploy.cloud.work import CloudTask, Outcome, text
 from walle_deploy.errors import CloudError
 from walle_deploy.server.refusals import BusyError
 
-TAKE_S = 5.0  # seconds that one look at a stream may wait
+TAKE_S = 1.0  # seconds that one look at a stream may wait
 RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
 FORGET_S = 3600.0
 REPORTS = 1000  # at once

@@ -92,7 +92,11 @@ class CloudStore:
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
-        database.write(self._create)
+        try:
+            database.write(self._create)
+        except BaseException:
+            database.close()
+            raise
 
     @classmethod
     def open(cls, url: str, clock: Callable[[], float] = time.time) -> Self:
