@@ -107,16 +107,16 @@ async def refuse(scope: Scope, send: Send, error: Exception, whose: str = "") ->
     status, body, headers = problem(error)
     client = scope.get("client")
     _log(
-        "request failed" if status >= 500 else "request refused",
-        logging.ERROR if status >= 500 else logging.WARNING,
+        "request failed" if status == 500 else "request refused",
+        logging.ERROR if status == 500 else logging.WARNING,
         status=status,
         method=scope["method"],
         path=scope["path"][:200],
-        error=body.error if status < 500 else f"{type(error).__name__}: {error}",
+        error=body.error if status != 500 else f"{type(error).__name__}: {error}",
         who=whose,
         client=client[0] if client else "",
     )
-    if status >= 500 and not isinstance(error, ApiError):
+    if status == 500:
         logging.getLogger(__name__).error("failure", exc_info=error)
     close = [(b"connection", b"close")] if status in {408, 413} else []
     await reply(send, status, encoded(body), headers=[*headers, *close], head=scope["method"] == "HEAD")

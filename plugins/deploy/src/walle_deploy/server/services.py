@@ -17,7 +17,6 @@ from typing import Any, Self, TypeVar
 from walle_deploy.server import folder
 from walle_deploy.server.answers import ApiError
 from walle_deploy.server.auth import Operator, Tokens
-from walle_deploy.server.database import Database
 from walle_deploy.server.hub import Hub
 from walle_deploy.server.images import Images
 from walle_deploy.server.limits import Buckets
@@ -77,7 +76,6 @@ class Services:
         secret, keys = folder.secret(base), folder.online_keys(base)
         images = Images(base / "images", (keys["snapshot"], keys["timestamp"]))
         store = FileStore.open(settings.store_url, secret)
-        database = Database.open(settings.database_url)
         platform = Platform.open(
             settings.database_url,
             secret=secret,
@@ -86,13 +84,12 @@ class Services:
             prefix=store.prefix,
         )
         metrics = Metrics(settings.path("workers"))
-        return cls(platform, Tokens(database), images, store, secret, settings, metrics)
+        return cls(platform, Tokens(platform.database), images, store, secret, settings, metrics)
 
     def close(self) -> None:
         """Ends threads and connections."""
         self._callers.shutdown(wait=True, cancel_futures=True)
         self.platform.close()
-        self.tokens.close()
 
     async def apart(self, function: Callable[..., _T], *arguments: Any) -> _T:
         """Calls what waits for a disk or a database in a thread."""

@@ -24,7 +24,7 @@ from walle_deploy.server.testing.asking import KNOWN, Answered, RefusedError, Re
 from walle_deploy.task.sshsig import SigningKey as TaskKey
 from walle_deploy.trust import SigningKey
 
-START_S = 30.0
+START_S = 120.0
 _LISTENING = re.compile(r"listening on (\S+)")
 
 
