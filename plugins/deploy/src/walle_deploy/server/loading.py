@@ -18,6 +18,8 @@ from walle_deploy.server.schema import meta, releases, segments, tasks, versions
 from walle_deploy.server.snapshot import SEGMENT, Snapshot, View, text
 from walle_deploy.trust.answer import EXCLUSIVE, AnswerTask
 
+_EPOCH = sa.select(meta.c.epoch)
+
 
 class Loader:
     """Makes a worker's snapshots, one after another; one thread at a time.
@@ -45,7 +47,7 @@ class Loader:
     def load(self, known: Snapshot | None) -> Snapshot:
         """The snapshot of now; `known` itself if nothing changed. Raises DeployError."""
         with self._database.read() as found:
-            epoch = found.execute(sa.select(meta.c.epoch)).scalar_one()
+            epoch = found.execute(_EPOCH).scalar_one()
             if known is not None and epoch == known.epoch:
                 return known
             since = known.epoch if known is not None else 0
