@@ -29,7 +29,7 @@ def postgres_server():
         server.folder = server.conninfo.split()[0].removeprefix("host=")
         server.url = f"postgresql://walle@/postgres?host={server.folder}"
         yield server
-        server.stop(signal.SIGINT)  # with SIGTERM it would wait for connections
+        server.stop(signal.SIGQUIT)  # nothing of it is wanted any more
 
 
 @pytest.fixture(scope="session")
