@@ -4,7 +4,8 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from policy_strategies import profiles
 from walle_deploy.errors import PolicyError
 from walle_deploy.policies.versions import version
@@ -100,6 +101,56 @@ def test_refuses(make):
 def test_bytes_that_are_no_profile(data):
     with pytest.raises(PolicyError):
         Profile.read(data)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=40) | st.binary(max_size=9)
+    | st.sampled_from(["x" * 1024, "x" * 1025, "手" * 342, ["a"] * 256, ["a"] * 257, [""] * 257, 2**63 - 1, 2**63, math.inf]),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=4,
+)  # fmt: skip
+TABLES = st.dictionaries(st.text(max_size=6) | st.just(7), VALUES, max_size=6)
+IDS = st.text(max_size=6) | st.sampled_from(["x" * 128, "x" * 129, "手" * 42, "手" * 43, 7])
+
+
+@settings(max_examples=500)
+@given(
+    st.tuples(
+        IDS, TABLES, TABLES, st.dictionaries(st.text(max_size=6), st.text(max_size=9) | st.none(), max_size=4)
+    )
+)
+def test_short_profiles_are_checked_as_long_ones(parts):
+    """Those that are read quickly are those that can be made, and they are the same."""
+    data = msgspec.msgpack.encode(parts)
+    try:
+        made = Profile(*parts)
+    except PolicyError as error:
+        with pytest.raises(PolicyError) as found:
+            Profile.read(data)
+        assert str(found.value) == str(error) or "cannot be read" in str(found.value)
+    else:
+        read = Profile.read(data)
+        assert type(read) is Profile
+        assert read == made
+        assert (read.canonical, read.digest) == (made.canonical, made.digest)
+
+
+@pytest.mark.parametrize("attributes", [255, 256, 257])
+def test_many_small_attributes_are_counted(attributes):
+    table = {chr(0x20 + number % 90) + str(number // 90): True for number in range(attributes)}
+    data = msgspec.msgpack.encode(["d", table])
+    if attributes > 256:
+        with pytest.raises(PolicyError, match="at most 256"):
+            Profile.read(data)
+    else:
+        assert Profile.read(data).device == table
+
+
+def test_profiles_share_nothing():
+    first, second = Profile.read(b"\x91\xa1a"), Profile.read(b"\x91\xa1b")
+    assert first.canonical != second.canonical
+    assert (first.device, first.user, first.installed) == ({}, {}, {})
+    assert first.device is not second.device
 
 
 def test_versions_compare():
