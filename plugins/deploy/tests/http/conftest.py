@@ -15,3 +15,13 @@ def world(tmp_path_factory):
     made = World(tmp_path_factory.mktemp("world") / "server")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A PostgreSQL server; skips, or fails with WALLE_REQUIRE_DEVICES=1, where there is none."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "server"))
+    from core_databases import postgres
+
+    with postgres() as server:
+        yield server

@@ -212,6 +212,8 @@ def test_init_says_what_it_made_once_and_token_makes_more(tmp_path, monkeypatch)
         (["--host", "203.0.113.1"], "cannot be listened on"),
         (["--cert", "secret"], "--cert FILE --key FILE"),
         (["--cert", "secret", "--key", "secret"], "PEM"),
+        (["--database", "mysql://x"], "sqlite:///path or postgresql"),
+        (["--database", "sqlite:////nowhere/x.db"], "unable to open"),
     ],
 )
 def test_settings_that_cannot_be_served_are_refused_at_once(tmp_path, monkeypatch, arguments, words):
@@ -221,24 +223,37 @@ def test_settings_that_cannot_be_served_are_refused_at_once(tmp_path, monkeypatc
         run("serve", str(tmp_path / "data"), "--port", "0", *arguments)
     with pytest.raises(DeployError, match="walle deploy init"):
         run("serve", str(tmp_path))
+    (tmp_path / "data" / "keys" / "director").unlink()
+    with pytest.raises(DeployError, match="director"):
+        run("serve", str(tmp_path / "data"), "--port", "0")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [(["--workers", "2"], "director"), (["--database", "mysql://x"], "sqlite:///path or postgresql")],
-)
-def test_a_server_that_cannot_start_says_why(tmp_path, arguments, words):
+def test_workers_that_cannot_start_say_why_and_are_not_started_for_ever(tmp_path):
     folder = tmp_path / "data"
     run("init", str(folder))
-    if words == "director":
-        (folder / "keys" / "director").unlink()
+    (folder / "images").rename(tmp_path / "elsewhere")
     done = subprocess.run(
-        [sys.executable, "-m", "walle_core", "deploy", "serve", str(folder), "--port", "0", *arguments],
-        capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-m", "walle_core", "deploy", "serve", str(folder), "--port", "0", "--workers", "2"],
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode != 0
-    assert words in done.stderr
+    assert "no image repository" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_serves_on_postgresql(postgres, tmp_path):
+    with running_server(tmp_path, database=postgres.database(), tunnel="none") as server:
+        server.add_task("rank")
+        server.publish("rank", 1, {"main.py": b"print('v1')"})
+        release = server.release("rank", 1)
+        phone = Phone(server, tmp_path)
+        assert phone.gate.decide(until(lambda: phone.check().body), {}).approved
+        phone.state.close()
+        body = msgspec.msgpack.encode([[1, "rank", "v1", False, {}, ""]])
+        headers = {"authorization": f"Bearer {phone.token}", "walle-id": phone.name}
+        server.call("POST", "/walle/reports", body, role=None, headers=headers, expect=204)
+        assert server.call("GET", f"{PREFIX}/releases/{release}").json["heard"] == 1
+        assert not server.folder.joinpath("walle.db").exists()
 
 
 def test_a_helper_that_cannot_start_its_server_says_why(tmp_path):

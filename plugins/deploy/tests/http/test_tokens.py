@@ -20,9 +20,12 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def tokens(tmp_path):
-    database, clock = Database.open(f"sqlite:///{tmp_path}/t.db"), Clock()
+@pytest.fixture(params=["sqlite", "postgres"])
+def tokens(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/t.db"
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres").database()
+    database, clock = Database.open(url), Clock()
     made = Tokens(database, clock)
     made.clock, made.path = clock, tmp_path
     yield made

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from walle_deploy.errors import DeployError
-from walle_deploy.server import tunnel
+from walle_deploy.server import folder, tunnel
 from walle_deploy.server.asgi import App
+from walle_deploy.server.database import Database
 from walle_deploy.server.logs import set_up
 from walle_deploy.server.services import Services
 from walle_deploy.server.settings import Settings
@@ -44,7 +45,7 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
         raise DeployError(
             f"the server needs more packages ({error}): pip install 'walle-deploy[server]'"
         ) from error
-    _check_tls(settings)
+    _check(settings)
     taken = _listen(settings)
     try:
         url = _url(settings, taken)
@@ -132,7 +133,11 @@ def _base_url(settings: Settings, url: str) -> str:
     return f"{url}/walle"
 
 
-def _check_tls(settings: Settings) -> None:
+def _check(settings: Settings) -> None:
+    """Raises DeployError for what every worker would find out by itself."""
+    folder.secret(settings.path())
+    folder.online_keys(settings.path())
+    Database.open(settings.database_url).close()
     if not settings.cert:
         return
     try:

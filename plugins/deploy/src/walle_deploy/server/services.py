@@ -33,6 +33,9 @@ FLUSH_S = 1.0
 GAUGES_S = 1.0  # how long counts of the database are kept for the next scrape
 LONGEST_TICK_S = 1.0
 
+SOON_S = 14 * 86_400.0  # before people's signatures expire, from which on the log says so once a day
+
+_DAY = 86_400
 _GAUGES = ("devices", "tasks", "epoch", "age", "quiet", "waiting")
 _T = TypeVar("_T")
 
@@ -49,6 +52,7 @@ class Services:
         settings: of the server.
         metrics: of this worker.
         hub: of those who listen to changes.
+        uploads: that go on now.
     """
 
     def __init__(
@@ -63,10 +67,12 @@ class Services:
     ) -> None:
         self.platform, self.tokens, self.images, self.store = platform, tokens, images, store
         self.secret, self.settings, self.metrics = secret, settings, metrics or Metrics()
+        self.uploads = 0
         self.hub = Hub(lambda known: self.apart(platform.changed, known))
         self._callers = ThreadPoolExecutor(CALLERS, "call")
         self._wrong = Buckets(1.0, 30, 1 << 12)
         self._tasks: list[asyncio.Task[None]] = []
+        self._warned: dict[str, int] = {}
         self._gauges: tuple[float, dict[str, dict[str, float]]] = (-GAUGES_S, {})
 
     @classmethod
@@ -178,8 +184,10 @@ class Services:
         if made := self.images.refresh():
             event("image metadata signed again", roles=list(made))
         for role, end in self.images.expires().items():
-            if (left := end - time.time()) < 14 * 86_400 and role not in {"snapshot", "timestamp"}:
-                event("image metadata expires soon", logging.WARNING, role=role, days=round(left / 86_400, 1))
+            left, day = end - time.time(), int(time.time() // _DAY)
+            if left < SOON_S and role not in {"snapshot", "timestamp"} and self._warned.get(role) != day:
+                self._warned[role] = day
+                event("image metadata expires soon", logging.WARNING, role=role, days=round(left / _DAY, 1))
 
     async def _watch_parent(self, parent: int) -> None:
         """Ends this worker when its supervisor is gone, which would otherwise leave it behind."""

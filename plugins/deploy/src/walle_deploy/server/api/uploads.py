@@ -21,7 +21,6 @@ from walle_deploy.store.files import CHUNK
 UPLOADS = 16  # at a time in one worker
 
 operations = Operations()
-_running: dict[int, int] = {}  # id of the services -> uploads
 
 
 class Whose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,13 +43,13 @@ async def has_file(call: Call, scope: Scope, receive: Receive, send: Send) -> No
 @operations.add_raw("PUT", "/files/{sha256}", "operate", query=Whose, status=201)
 async def put_file(call: Call, scope: Scope, receive: Receive, send: Send) -> None:
     """Takes a file, which must be what its digest says."""
-    key, services = id(call.services), call.services
-    if _running.get(key, 0) >= UPLOADS:
+    services = call.services
+    if services.uploads >= UPLOADS:
         raise ApiError(503, f"{UPLOADS} uploads are going on", "try again", wait=1)
     said = header(scope, b"content-length")
     if said is not None and (not said.isdigit() or int(said) > MAX_FILE):
         raise ApiError(413, f"a file of more than {MAX_FILE} bytes", "make it smaller")
-    _running[key] = _running.get(key, 0) + 1
+    services.uploads += 1
     try:
         with tempfile.TemporaryFile(dir=services.settings.path("uploads")) as file:
             size = await _received(call, receive, file)
@@ -64,7 +63,7 @@ async def put_file(call: Call, scope: Scope, receive: Receive, send: Send) -> No
             507, f"the file cannot be kept: {error.strerror or error}", "free space on the server"
         ) from error
     finally:
-        _running[key] -= 1
+        services.uploads -= 1
     await reply(
         send, 201 if new else 200, msgspec.json.encode({"sha256": call.place["sha256"], "size": size})
     )
