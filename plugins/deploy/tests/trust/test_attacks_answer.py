@@ -1,12 +1,14 @@
 """Attacks on the director's answer: each test is named for what the attacker does."""
 
+import sys
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trust_world import DAY, START, Device
 from walle_deploy.errors import TrustError
-from walle_deploy.trust import AnswerSigner, AnswerTask, AnswerVerifier, Director, new_key
+from walle_deploy.trust import AnswerSigner, AnswerTask, AnswerVerifier, Director, SigningKey, new_key
 from walle_deploy.trust.answer import MAX_ANSWER, Answer, open_answer
 
 
@@ -228,7 +230,13 @@ def test_one_task_twice(fleet, device):
         device.decide(forged(fleet, msgspec.msgpack.encode(answer)))
 
 
-KEY = new_key()
+class Forger:
+    """Has the director's key."""
+
+    director_key = new_key()
+
+
+KEY = Forger.director_key
 WIRE = AnswerSigner(KEY).sign(
     "phone-1",
     [AnswerTask("shop/rank", 1, bytes(32), 10, "https://cdn.example")],
@@ -246,6 +254,65 @@ def test_a_flipped_bit_anywhere_in_an_answer():
             open_answer(bytes(flipped), Director((KEY.public,)))
 
 
+ODD = st.sampled_from(
+    [
+        0,
+        1,
+        True,
+        1.0,
+        2**53 - 1,
+        2**53,
+        -1,
+        None,
+        "7",
+        b"x",
+        b"x" * 33,
+        "phone-1",
+        "a b",
+        "",
+        "x" * 129,
+        "é",
+        [1],
+    ]
+)
+HEAD = st.fixed_dictionaries({"device": ODD, "counter": ODD, "issued": ODD, "expires": ODD, "nonce": ODD})
+GOOD = {"device": "phone-1", "counter": 1, "issued": START, "expires": START + DAY, "nonce": b""}
+ONE, OTHER = (AnswerTask("shop/rank", 1, bytes(32), 10, "x"), AnswerTask("b", True, bytes(32), 10, "x"))  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    HEAD,
+    st.dictionaries(st.sampled_from([*GOOD]), st.none()),
+    st.sampled_from([[], [ONE], [ONE, ONE], [OTHER], [ONE, OTHER]]),
+)
+def test_nothing_is_signed_that_no_device_takes(odd, changed, tasks):
+    """Also when these tasks, or this device, were in an answer before."""
+    fields = GOOD | {name: odd[name] for name in changed}
+    signer, director = AnswerSigner(KEY), Director((KEY.public,))
+    signer.sign("phone-1", [ONE], counter=1, issued=1, expires=2)
+    device = fields.pop("device")
+    for _ in range(2):
+        try:
+            wire = signer.sign(device, tasks, **fields)
+        except TrustError:
+            with pytest.raises(TrustError):
+                open_answer(
+                    forged(Forger, msgspec.msgpack.encode([device, 0, *fields.values(), tasks])), director
+                )
+        else:
+            assert open_answer(wire, director).tasks == tuple(tasks)
+
+
+def test_both_ways_to_sign_give_the_same_signature(monkeypatch):
+    pytest.importorskip("nacl")
+    plain = SigningKey(KEY.private)
+    for data in (b"", b"x", bytes(1000)):
+        assert KEY.fastest(data) == KEY.private.sign(data)
+    monkeypatch.setitem(sys.modules, "nacl.bindings", None)
+    assert plain.fastest(b"x") == KEY.private.sign(b"x")
+
+
 @given(st.binary(max_size=400))
 @settings(deadline=None)
 def test_any_bytes_as_an_answer(data):
@@ -256,11 +323,8 @@ def test_any_bytes_as_an_answer(data):
 @given(st.binary(max_size=200))
 @settings(deadline=None)
 def test_any_payload_with_a_good_signature(payload):
-    class Keys:
-        director_key = KEY
-
     try:
-        opened = open_answer(forged(Keys, payload), Director((KEY.public,)))
+        opened = open_answer(forged(Forger, payload), Director((KEY.public,)))
     except TrustError:
         return
     assert msgspec.msgpack.encode(opened) == payload
