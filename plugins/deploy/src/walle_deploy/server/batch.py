@@ -15,6 +15,7 @@ from walle_deploy.server import reports
 from walle_deploy.server.admissions import admit
 from walle_deploy.server.auditing import offers_changed
 from walle_deploy.server.database import Database
+from walle_deploy.server.inputs import is_task
 from walle_deploy.server.profiles import Described, Known, lock_devices, write_devices
 from walle_deploy.server.schema import releases
 from walle_deploy.server.snapshot import Snapshot
@@ -98,7 +99,7 @@ class Batch:
         self, found: Connection, reported: Sequence[Reports], asking: Sequence[Admission]
     ) -> list[Live]:
         """The releases that are reported of or asked, locked in the order of their ids."""
-        names = {each.task for job in reported for each in job.reports if "\0" not in each.task}
+        names = {each.task for job in reported for each in job.reports if is_task(each.task)}
         ids = {release for job in asking for release in job.releases.values()}
         active = releases.c.task.in_(sorted(names)) & releases.c.status.in_(ACTIVE)
         if names and ids:

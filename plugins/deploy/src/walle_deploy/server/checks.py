@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from walle_deploy.errors import DeployError
 from walle_deploy.profile import Profile
 from walle_deploy.server.batch import Admission
-from walle_deploy.server.counters import Counters, monotonic_us
+from walle_deploy.server.counters import Counters
 from walle_deploy.server.inputs import device_id
 from walle_deploy.server.profiles import Described
 from walle_deploy.server.refusals import BusyError
 from walle_deploy.server.snapshot import QUIET, Snapshot, View
+from walle_deploy.server.steady import steady, steady_us
 from walle_deploy.server.watching import Watch
 from walle_deploy.server.writer import Writer
 from walle_deploy.trust.answer import AnswerSigner
@@ -46,12 +46,12 @@ class Checks:
     ) -> None:
         self._watch, self._writer = watch, writer
         self._signer, self._counters, self._clock = signer, counters, clock
-        self._began = clock() - monotonic_us() / 1e6
+        self._began = clock() - steady_us() / 1e6
 
     def digest(self, digest: bytes) -> bool:
         """See Platform.check_digest."""
         snapshot = self._watch.snapshot
-        return digest in snapshot.quiet or time.monotonic() >= snapshot.valid_until
+        return digest in snapshot.quiet or steady() >= snapshot.valid_until
 
     def begin(self, profile: Profile, nonce: bytes = b"") -> bytes | Future[bytes | None] | None:
         """See Platform.begin_check."""
@@ -63,7 +63,7 @@ class Checks:
             return None
         wanted, asked = snapshot.wanted(profile)
         if asked:
-            now = time.monotonic()
+            now = steady()
             ready = [view for view in asked if view.again <= now]
             if ready:
                 return self._ask(snapshot, profile, nonce, wanted, ready)
@@ -95,7 +95,7 @@ class Checks:
             try:
                 given, waits = done.result()
                 for name, wait in waits.items():
-                    snapshot.views[name].again = time.monotonic() + wait
+                    snapshot.views[name].again = steady() + wait
                 now = dict(sorted({**wanted, **given}.items())[: snapshot.most])
                 new = now != profile.installed
                 made.set_result(self._signed(snapshot, profile, now, nonce) if new else None)
@@ -108,7 +108,7 @@ class Checks:
         return made
 
     def _signed(self, snapshot: Snapshot, profile: Profile, wanted: Mapping[str, str], nonce: bytes) -> bytes:
-        issued = int(max(0.0, min(self._clock(), self._began + monotonic_us() / 1e6 + JUMP_S)))
+        issued = int(max(0.0, min(self._clock(), self._began + steady_us() / 1e6 + JUMP_S)))
         made = self._signer.sign(
             profile.id,
             snapshot.answer(profile, wanted),
@@ -117,6 +117,6 @@ class Checks:
             expires=issued + VALID_S,
             nonce=nonce,
         )
-        if time.monotonic() >= snapshot.valid_until:
+        if steady() >= snapshot.valid_until:
             raise BusyError(self._watch.stale() or "what may be offered changed just now; try again")
         return made

@@ -1,18 +1,15 @@
 """Counters of answers: of two answers, whichever workers gave them, the later one has the larger counter.
 
 They are near the time in microseconds, so that a database restored from a backup goes on above what devices have seen. On
-SQLite all workers are on one machine and share its monotonic clock: the database holds what is added to it, and a bound
+SQLite all workers are on one machine and share its steady clock: the database holds what is added to it, and a bound
 that no counter passes before it was raised durably; a machine that starts again begins above the bound. On PostgreSQL
 workers may be on several machines, so the database gives every counter.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -21,11 +18,10 @@ from sqlalchemy.engine import Connection
 from walle_deploy.server.database import Database
 from walle_deploy.server.refusals import BusyError
 from walle_deploy.server.schema import counting
+from walle_deploy.server.steady import clock_name, steady_us
 
 AHEAD = 60_000_000  # microseconds by which the bound is raised
 LATEST = 2**53 - 1
-
-_BOOT = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
 class Counters(Protocol):
@@ -41,33 +37,17 @@ class Counters(Protocol):
         """Ends."""
 
 
-def monotonic_us() -> int:
-    """Microseconds of a clock that all processes of the machine share and nobody sets; it counts while the machine sleeps."""
-    if _BOOT is None:
-        return time.monotonic_ns() // 1000
-    return time.clock_gettime_ns(_BOOT) // 1000
-
-
-def clock_name() -> str:
-    """The same in all processes that `monotonic_us` is the same clock for; another one after the machine starts again."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/time').readlink()}"
-    except OSError:
-        return f"process {os.getpid()} {os.urandom(8).hex()}"
-
-
 class MachineCounters:
-    """Of workers on one machine, from its monotonic clock."""
+    """Of workers on one machine, from its steady clock."""
 
     def __init__(
         self,
         database: Database,
         clock: Callable[[], float],
-        monotonic: Callable[[], int] = monotonic_us,
+        steady: Callable[[], int] = steady_us,
         name: str | None = None,
     ) -> None:
-        self._database, self._monotonic = database, monotonic
+        self._database, self._steady = database, steady
         self._lock = threading.Lock()
         self._name = clock_name() if name is None else name
         self._last = 0
@@ -76,16 +56,16 @@ class MachineCounters:
     def next(self) -> int:
         """See Counters."""
         with self._lock:
-            self._last = made = max(self._offset + self._monotonic(), self._last + 1)
+            self._last = made = max(self._offset + self._steady(), self._last + 1)
             if made > self._bound:
                 self._raise(made)
         return made
 
     def keep(self) -> None:
         """See Counters."""
-        if self._offset + self._monotonic() > self._bound - AHEAD // 2:
+        if self._offset + self._steady() > self._bound - AHEAD // 2:
             with self._lock:
-                self._raise(self._offset + self._monotonic())
+                self._raise(self._offset + self._steady())
 
     def close(self) -> None:
         """See Counters."""
@@ -105,7 +85,7 @@ class MachineCounters:
         if row.clock == self._name:
             return row.offset, row.counter
         start = max(min(int(now * 1e6), LATEST // 2), row.counter + 1)
-        offset, bound = start - self._monotonic(), start + AHEAD
+        offset, bound = start - self._steady(), start + AHEAD
         found.execute(sa.update(counting).values(counter=bound, clock=self._name, offset=offset))
         return offset, bound
 

@@ -47,9 +47,14 @@ def words(what: str, text: str, most: int, *, empty: bool = True) -> str:
     return text
 
 
+def is_task(name: str) -> bool:
+    """Whether a task can have this name."""
+    return _TASK.match(name) is not None
+
+
 def task_name(name: str) -> str:
     """`name`, if a task can have it. Raises DeployError."""
-    if not isinstance(name, str) or not _TASK.match(name):
+    if not isinstance(name, str) or not is_task(name):
         raise DeployError(
             f"task {name!r:.100}: use 1 to 64 of a-z 0-9 _ -, the first and last a letter or digit"
         )

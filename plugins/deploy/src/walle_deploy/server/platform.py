@@ -24,6 +24,7 @@ from walle_deploy.server.loading import Loader
 from walle_deploy.server.queries import Queries
 from walle_deploy.server.refusals import BusyError
 from walle_deploy.server.releases import Releases
+from walle_deploy.server.steady import steady
 from walle_deploy.server.tasks import Tasks
 from walle_deploy.server.types import (
     AuditLine,
@@ -340,9 +341,10 @@ class Platform:
 
     def _everywhere(self) -> None:
         """Returns when no worker goes by an older epoch than that of now."""
-        until = time.monotonic() + self._lease
+        until = steady() + self._lease
         self.refresh()
-        time.sleep(max(0.0, until - time.monotonic()))
+        while (left := until - steady()) > 0:
+            time.sleep(left)
 
     def _forget(self) -> None:
         """Devices whose description was lost are to send it again."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from walle_deploy.server.database import Database
+from walle_deploy.server.inputs import is_task
 from walle_deploy.server.schema import devices, installed, tasks
 from walle_deploy.server.snapshot import number
 
@@ -138,7 +139,7 @@ def _difference(counts: Counter[tuple[str, int]], old: Mapping[str, str], new: M
 
 def _count(found: Connection, counts: Counter[tuple[str, int]], names: frozenset[str]) -> None:
     """Adds to the rows that `add_version` made; versions that nobody added are not counted."""
-    strange = sorted({task for task, _ in counts if task and task not in names and "\0" not in task})
+    strange = sorted({task for task, _ in counts if task not in names and is_task(task)})
     if strange:
         query = sa.select(tasks.c.name).where(tasks.c.name.in_(strange[:_UNKNOWN]))
         names |= set(found.execute(query).scalars())

@@ -36,7 +36,7 @@ class View:
         choice: of this release.
         offers: what answers say, by version; a revoked version is not in it.
         cost: bytes of the largest of its offers in an answer; `private`: how much longer the base of exclusive files is.
-        again: when a release whose budget was used up may have an admission, on the monotonic clock.
+        again: when a release whose budget was used up may have an admission, on the steady clock.
     """
 
     __slots__ = ("again", "choice", "cost", "name", "offers", "release", "salt", "stable")
@@ -69,7 +69,7 @@ class Snapshot:
         rules: what is in it.
         views: tasks by name.
         names: of all tasks, retired ones too.
-        valid_until: on the monotonic clock; later nothing may be offered.
+        valid_until: on the steady clock; later nothing may be offered.
         quiet: digests of profiles for which nothing is new.
         most: tasks that fit into one answer.
     """

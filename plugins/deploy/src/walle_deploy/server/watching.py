@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from walle_deploy.server.loading import Loader
 from walle_deploy.server.refusals import BusyError
 from walle_deploy.server.snapshot import Snapshot
+from walle_deploy.server.steady import steady
 
 FORGET_S = 6 * 3600.0  # after which quiet devices describe themselves again
 
@@ -32,7 +32,7 @@ class Watch:
         self._loader, self._poll, self._lease, self._also = loader, poll, lease, also
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._forgot = time.monotonic()
+        self._forgot = steady()
         self._looked = 0.0
         self.trouble = ""
         self.snapshot: Snapshot = loader.load(None)
@@ -45,7 +45,7 @@ class Watch:
     def refresh(self) -> Snapshot:
         """Looks at the epoch, and returns the snapshot of now. Raises DeployError."""
         with self._lock:
-            started = time.monotonic()
+            started = steady()
             found = self._loader.load(self.snapshot)
             found.valid_until = started + self._lease
             if started - self._forgot > FORGET_S:
@@ -56,20 +56,20 @@ class Watch:
     def current(self) -> Snapshot:
         """The snapshot, while something may be offered by it. Raises BusyError."""
         found = self.snapshot
-        if time.monotonic() >= found.valid_until:
+        if steady() >= found.valid_until:
             raise BusyError(self.stale())
         return found
 
     def stale(self) -> str:
         """Why nothing is offered; "" if something is."""
-        if time.monotonic() < self.snapshot.valid_until:
+        if steady() < self.snapshot.valid_until:
             return ""
         why = self.trouble or "the database did not answer in time"
         return f"what may be offered was last known {self.age():.1f} s ago: {why}; try again"
 
     def age(self) -> float:
         """Seconds since the last look."""
-        return time.monotonic() - self._looked
+        return steady() - self._looked
 
     def close(self) -> None:
         """Ends the thread."""
