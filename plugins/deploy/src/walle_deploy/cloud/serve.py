@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ def serve(
     try:
         import uvicorn
 
+        from walle_deploy.server.logs import set_up
         from walle_deploy.server.protocol import Http
     except ImportError as error:
         raise CloudError(f"this needs more packages ({error}): pip install 'walle-deploy[cloud]'") from error
@@ -41,11 +43,13 @@ def serve(
         raise CloudError(
             f"{text.host}:{text.port}: cannot be listened on: {error}; choose another --port"
         ) from error
+    set_up()
     config = uvicorn.Config(
         app,
         http=Http,
         ws="none",
         lifespan="on",
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -54,6 +58,8 @@ def serve(
         ssl_keyfile=str(folder / text.key) if text.key else None,
     )
     with taken:
+        # uvicorn raises the signal that ended it once more, when everything is closed
+        signal.signal(signal.SIGTERM, lambda *_: None)
         server = uvicorn.Server(config)
         host, bound = taken.getsockname()[:2]
         told(f"{'https' if text.cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}")

@@ -19,6 +19,7 @@ from walle_deploy.cloud.store import DAY_S, CloudStore, Key
 from walle_deploy.cloud.values import CloudAnswer
 from walle_deploy.cloud.work import CloudTask, Outcome, text
 from walle_deploy.errors import CloudError
+from walle_deploy.server.logs import Throttled
 from walle_deploy.server.refusals import BusyError
 
 TAKE_S = 1.0  # seconds that one look at a stream may wait
@@ -27,7 +28,7 @@ FORGET_S = 3600.0
 REPORTS = 1000  # at once
 LAST_TRIES = 5  # a sample that was alone with the model when the service died, this often, is set aside
 
-log = logging.getLogger(__name__)
+log, told = logging.getLogger(__name__), Throttled()
 
 
 class CloudService:
@@ -186,7 +187,7 @@ class CloudService:
         kept = {key: (made, len(by_key[key].payload), by_key[key].received) for key, made in outcomes.items()}
         for (device, seq), made in outcomes.items():
             if not made.ok:
-                log.warning("stream %s, device %s, sample %d is set aside: %s", stream, device, seq, made.why)
+                told("sample set aside", stream=stream, device=device, sample=seq, error=made.why)
         positions = _positions(records)
         await self._stored(stream, lambda: self.store.finish(stream, kept, positions))
         self._news.set()
