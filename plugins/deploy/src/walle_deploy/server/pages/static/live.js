@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const page = () => location.pathname + location.search;
+  let shown = page();
 
   // Replaces what is marked by what the server now says of it; what has not changed keeps its place, focus and voice.
   const swap = (html) => {
@@ -64,11 +65,12 @@
       const main = new DOMParser().parseFromString(html, "text/html").getElementById("main");
       if (!answer.ok || answer.redirected || !main) return location.assign(url);
       history.pushState(null, "", url);
+      shown = page();
       document.getElementById("main").replaceChildren(...main.childNodes);
       (document.getElementById("answer") || document.getElementById("main")).focus();
     } catch { location.assign(url); }
   });
-  addEventListener("popstate", () => location.reload());
+  addEventListener("popstate", () => { if (page() !== shown) location.reload(); }); // not for a place within the page
   document.addEventListener("visibilitychange", follow);
   addEventListener("pagehide", () => stream?.close());
   follow();
