@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -153,5 +154,36 @@ def root(folder: Path) -> None:
     click.echo(ImageRepository(folder / "images").root(), nl=False)
 
 
-for _each in (init, serve, token, root):
+@walle_command("walle deploy renew data\nwalle deploy renew data --role root")
+@click.argument("folder", type=_THERE)
+@click.option("--role", type=click.Choice(["root", "targets"]), default="targets", show_default=True)
+@click.option(
+    "--key", type=_FILE, metavar="FILE", help="Private key of the role; default: where init put it."
+)
+@json_option
+def renew(folder: Path, role: str, key: str | None, as_json: bool) -> None:
+    """Sign a role of the image metadata again, before it expires: its log, /healthz and /metrics say when.
+
+    The server may run meanwhile. The passphrase is that of WALLE_KEY_PASSPHRASE, or asked for.
+    """
+    from walle_deploy.server.folder import online_keys
+    from walle_deploy.server.images import Images
+    from walle_deploy.trust import load_key
+    from walle_deploy.trust.keys import PASSPHRASE_VARIABLE, from_environment, from_terminal
+
+    ask = from_environment() if os.environ.get(PASSPHRASE_VARIABLE) else from_terminal
+    signing = load_key(key or folder / "keys" / role, ask)
+    online = online_keys(folder)
+    images = Images(folder / "images", (online["snapshot"], online["timestamp"]))
+    proposal = images.renew(role)
+    images.sign(role, signing.public.tuf.keyid, signing.private.sign(proposal.metadata))
+    images.publish()
+    expires = images.expires()[role]
+    if as_json:
+        print_json({"role": role, "expires": expires})
+    else:
+        click.echo(f"{role} is signed again, until {datetime.fromtimestamp(expires, UTC):%Y-%m-%d}")
+
+
+for _each in (init, serve, token, root, renew):
     command.add_command(_each)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import time
+from pathlib import Path
 
 import pytest
 from walle_deploy.manifest import File, Manifest
@@ -503,3 +504,11 @@ def test_the_description_names_every_operation_and_every_type(world):
     text = str(got)
     for name in [part.split("'")[0] for part in text.split("#/components/schemas/")[1:]]:
         assert name in got["components"]["schemas"]
+
+
+def test_the_documentation_names_every_operation_and_its_right():
+    page = Path(__file__).resolve().parents[4] / "docs" / "deploy-server.md"
+    text = page.read_text("utf-8").partition("<!-- operations:")[2].partition("<!-- end of operations -->")[0]
+    assert [line for line in text.splitlines() if line.startswith("| `")] == [
+        f"| `{operation.method} {operation.path}` | {operation.right} |" for operation in OPERATIONS
+    ]

@@ -205,6 +205,20 @@ def test_init_says_what_it_made_once_and_token_makes_more(tmp_path, monkeypatch)
     load_key(tmp_path / "other" / "keys" / "root", lambda _: "chosen by me")
 
 
+def test_what_people_signed_is_signed_again_while_the_server_runs(server, phone):
+    def expires():
+        return server.call("GET", f"{PREFIX}/images", expect=200).json["expires"]
+
+    before = expires()
+    time.sleep(1.1)  # expiry is in whole seconds
+    done = CliRunner().invoke(
+        command, ["renew", str(server.folder)], env={"WALLE_KEY_PASSPHRASE": "a passphrase for tests"}
+    )
+    assert done.exit_code == 0, done.output
+    assert expires()["targets"] > before["targets"]
+    phone.gate.images.refresh()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
