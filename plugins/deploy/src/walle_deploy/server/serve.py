@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from walle_deploy.errors import DeployError
+from walle_deploy.memory import settle
 from walle_deploy.server import folder, tunnel
 from walle_deploy.server.asgi import App
 from walle_deploy.server.database import Database
@@ -99,7 +100,9 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
 
 def _opened(settings: Settings) -> Services:
     set_up()
-    return Services.open(settings)
+    made = Services.open(settings)
+    settle()
+    return made
 
 
 def _listen(settings: Settings) -> socket.socket:
