@@ -1,5 +1,6 @@
 """The index agrees with asking every rule, whatever comes and goes."""
 
+import random
 import threading
 
 import pytest
@@ -223,3 +224,20 @@ def test_large_answers_are_remembered_within_bounds():
     for number in range(100):
         assert len(matcher.match(Profile(f"d{number}"))) == 100
         assert sum(map(len, matcher._state[2].values())) <= 16 * 50 + 100
+
+
+def test_the_first_names_are_the_first_of_all():
+    rng = random.Random(5)
+    made = {}
+    for number in range(300):
+        share = {"uniform": {"salt": f"s{number % 40}", "percent": rng.choice([1, 30, 100])}}
+        kind = {"any": [{"device": {"os": rng.choice(["ios", "android"])}}, {"user": {"age": {"ge": 20}}}]}
+        made[f"p{number}"] = compile_policy({"all": [share, kind]} if number % 3 else kind)
+    index = Matcher(made).index
+    for number in range(50):
+        profile = Profile(
+            f"d{number}", {"os": rng.choice(["ios", "android"])}, {"age": rng.randrange(15, 40)}
+        )
+        every = index.match(profile)
+        for most in (1, 7, len(every), len(every) + 1, 1000):
+            assert index.match(profile, most) == every[:most]

@@ -18,13 +18,13 @@ from walle_deploy.server.types import DeviceReport
 ALL_STEPS = os.environ.get("WALLE_FULL", "") not in {"", "0"}
 EXAMPLES, STEPS = (220, 60) if ALL_STEPS else (12, 40)
 TASKS = ("t0", "t1")
-DEVICES = [f"d{number}" for number in range(24)]
+DEVICES = [f"d{number}" for number in range(48)]
 EVERYONE, ANDROID = {"everyone": True}, {"device": {"os": "android"}}
 PLAN = plan(
     {"kind": "simulation", "gates": [{"kind": "approval", "roles": ["lead"]}]},
-    {"kind": "beta", "devices": DEVICES[:6], "control": 0.3},
-    gray(40, {"kind": "time", "seconds": 20}, control=0.3),
-    gray(80, {"kind": "budget", "per_minute": 600}, control=0.3),
+    {"kind": "beta", "devices": DEVICES[:20], "control": 0.4},
+    gray(40, {"kind": "time", "seconds": 20}, control=0.4),
+    gray(80, {"kind": "budget", "per_minute": 600}, control=0.4),
     {"kind": "full", "control": 0.05},
     watch=30,
     alpha=0.3,  # a few dozen devices are to be enough
@@ -317,7 +317,7 @@ class Life(RuleBasedStateMachine):
                 self.everywhere()
 
     @rule(
-        count=st.sampled_from([1, 5, 24]), worker=workers, broken=st.sampled_from([False, False, False, True])
+        count=st.sampled_from([1, 5, 48]), worker=workers, broken=st.sampled_from([False, False, False, True])
     )
     def devices_run(self, count, worker, broken):
         self.did("run")
@@ -337,17 +337,20 @@ class Life(RuleBasedStateMachine):
             self.sent.append((device, mine))
             self.send(worker, device, mine)
 
-    @rule(worker=workers)
-    def most_devices_update_and_run(self, worker):
+    def most_devices_update(self, worker):
         for device in DEVICES:
             self.ask(device, worker, True)
-        self.devices_run(24, 1 - worker, False)
+
+    @rule(worker=workers)
+    def most_devices_update_and_run(self, worker):
+        self.most_devices_update(worker)
+        self.devices_run(48, 1 - worker, False)
 
     @rule(worker=workers, name=tasks)
     def a_broken_version_runs(self, worker, name):
         if name in self.tasks and self.tasks[name].release:
-            self.most_devices_update_and_run(worker)
-            self.devices_run(24, worker, True)
+            self.most_devices_update(worker)
+            self.devices_run(48, worker, True)
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data(), worker=workers)

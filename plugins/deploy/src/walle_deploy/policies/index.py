@@ -70,8 +70,8 @@ class Index:
         self.size, self.full = size, (1 << size) - 1
         self.shapes: dict[Any, tuple[int, list[tuple[str, Facet]], list[tuple[str, Facet]]]] = {}
 
-    def match(self, profile: Profile) -> tuple[str, ...]:
-        """The sorted names of the policies that match."""
+    def match(self, profile: Profile, most: int | None = None) -> tuple[str, ...]:
+        """The sorted names of the policies that match; only the first `most`, which takes less time, if that is given."""
         device, user = profile.device, profile.user
         shape = (*device, None, *user)
         left, of_device, of_user = self.shapes.get(shape) or self._shape(shape, profile)
@@ -86,6 +86,8 @@ class Index:
         encoded = profile.id.encode()
         for salt, facet in self.shares:
             left &= facet.allowed(mmh3_32_uintdigest(salt + encoded))
+        if most is not None:
+            return self._first(left, profile, encoded, most)
         salts, limits = self.salts, self.limits
         slots = [
             slot
@@ -97,6 +99,20 @@ class Index:
         owners = self.owners
         names = [owners[slot] for slot in slots]
         return tuple(dict.fromkeys(names) if self.several else names)
+
+    def _first(self, left: int, profile: Profile, encoded: bytes, most: int) -> tuple[str, ...]:
+        """The first names of what is left."""
+        salts, limits, asked, owners = self.salts, self.limits, self.asked, self.owners
+        found: dict[str, None] = {}
+        for slot in self._slots(left):
+            own = salts[slot]
+            if own is None or mmh3_32_uintdigest(own + encoded) < limits[slot]:
+                if slot in asked and not self._ask(slot, profile):
+                    continue
+                found[owners[slot]] = None
+                if len(found) >= most:
+                    break
+        return tuple(found)
 
     def _shape(self, shape: Any, profile: Profile) -> Any:
         """What the absence of attributes leaves, and the facets of those that are there."""

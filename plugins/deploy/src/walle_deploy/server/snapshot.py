@@ -74,7 +74,19 @@ class Snapshot:
         most: tasks that fit into one answer.
     """
 
-    __slots__ = ("_prefix", "epoch", "index", "most", "names", "quiet", "rules", "valid_until", "views")
+    __slots__ = (
+        "_enough",
+        "_prefix",
+        "_stable",
+        "epoch",
+        "index",
+        "most",
+        "names",
+        "quiet",
+        "rules",
+        "valid_until",
+        "views",
+    )
 
     def __init__(
         self,
@@ -91,37 +103,46 @@ class Snapshot:
         self._prefix = prefix
         largest = max((view.cost for view in views.values()), default=1)
         self.most = max(1, min(MAX_TASKS, (MAX_ANSWER - _ABOUT) // largest))
+        self._enough = self.most + sum(name[0] == SEGMENT for name in rules) + 16
+        self._stable = {n: v.stable for n, v in views.items() if v.choice is None and v.stable is not None}
 
     def wanted(self, profile: Profile) -> tuple[dict[str, str], list[View]]:
         """Task -> version that the device should run, and the tasks whose release has to be asked for an admission.
 
         Of more tasks than fit into an answer, a device gets those that come first by name.
         """
+        names = self.index.match(profile, self._enough)
+        made, asked = self._offered(profile, names)
+        if len(names) >= self._enough and len(made) < self.most:  # many of them offer nothing
+            made, asked = self._offered(profile, self.index.match(profile))
+        return made, asked
+
+    def _offered(self, profile: Profile, names: tuple[str, ...]) -> tuple[dict[str, str], list[View]]:
         made: dict[str, str] = {}
         asked: list[View] = []
-        views, most, installed, device = self.views, self.most, profile.installed, profile.id
+        views, stable, most, device = self.views, self._stable, self.most, profile.id
         betas: set[str] = set()
-        encoded = device.encode()
-        for name in self.index.match(profile):
-            view = views.get(name)
-            if view is None:
+        for name in names:
+            version: str | bool | None = stable.get(name)
+            if version is None:
                 if name[0] == SEGMENT:
                     betas.add(name[1:])
-                continue
-            choice = view.choice
-            if choice is None:
-                version: str | bool | None = view.stable
-            else:
-                bucket = mmh3_32_uintdigest(view.salt + encoded)
+                    continue
+                view = views[name]
+                choice = view.choice
+                if choice is None:
+                    continue
+                bucket = mmh3_32_uintdigest(view.salt + device.encode())
                 beta = bool(betas) and not choice.betas.isdisjoint(betas)
-                version = choice.pick(device, bucket, installed.get(name), beta=beta)
+                version = choice.pick(device, bucket, profile.installed.get(name), beta=beta)
                 if version is ASK:
                     asked.append(view)
                     version = choice.previous
-            if version is not None:
-                made[name] = version  # type: ignore[assignment]
-                if len(made) >= most:
-                    break
+                if version is None:
+                    continue
+            made[name] = version  # type: ignore[assignment]
+            if len(made) >= most:
+                break
         return made, asked
 
     def beta(self, profile: Profile, policies: frozenset[str]) -> bool:
