@@ -28,7 +28,7 @@ FORGET_S = 3600.0
 REPORTS = 1000  # at once
 LAST_TRIES = 5  # a sample that was alone with the model when the service died, this often, is set aside
 
-log, told = logging.getLogger(__name__), Throttled()
+log, noted = logging.getLogger(__name__), Throttled()
 
 
 class CloudService:
@@ -187,7 +187,7 @@ class CloudService:
         kept = {key: (made, len(by_key[key].payload), by_key[key].received) for key, made in outcomes.items()}
         for (device, seq), made in outcomes.items():
             if not made.ok:
-                told("sample set aside", stream=stream, device=device, sample=seq, error=made.why)
+                noted("sample set aside", stream=stream, device=device, sample=seq, error=made.why)
         positions = _positions(records)
         await self._stored(stream, lambda: self.store.finish(stream, kept, positions))
         self._news.set()
