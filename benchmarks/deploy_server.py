@@ -170,9 +170,7 @@ def rollback(name: str, url: str) -> Row:
         platform.add_task("digits", {"everyone": True}, "ada")
         for number in (1, 2):
             add_version(platform, "digits", number)
-        platform.create_release(
-            "digits", 1, {"stages": [{"kind": "full", "control": 0}], "watch": 0}, "ada"
-        )
+        platform.create_release("digits", 1, {"stages": [{"kind": "full", "control": 0}], "watch": 0}, "ada")
         platform.report("device-0", [DeviceReport(1, "digits", "v1", failed=False)])
         times = []
         for number in range(2, 12):
@@ -196,7 +194,11 @@ def rollback(name: str, url: str) -> Row:
                 time.sleep(0.001)
             times.append(time.perf_counter() - start)
         note = f"median of {len(times)}; at most {max(times) * 1000:.0f} ms; another worker"
-        return f"from the deciding report to rollback, {name}", f"{statistics.median(times) * 1e3:.0f} ms", note
+        return (
+            f"from the deciding report to rollback, {name}",
+            f"{statistics.median(times) * 1e3:.0f} ms",
+            note,
+        )
 
 
 def many(devices: int) -> list[Row]:
@@ -211,17 +213,19 @@ def fill(folder: Path, devices: int) -> list[Row]:
     """What `many` runs."""
     with opened(f"sqlite:///{folder}/walle.db") as platform:
         rng = random.Random(7)
-        stable(platform, [policy(rng, each) for each in range(200)])
-        live(platform, [f"task-{each}" for each in range(0, 200, 4)])
+        everyone: list[dict[str, Any]] = [{"everyone": True}] * 16  # what nearly every device has
+        stable(platform, [*everyone, *(policy(rng, each) for each in range(184))])
+        live(platform, [f"task-{each}" for each in range(0, 200, 200 // LIVE)])
         rng, size = random.Random(11), 0
         base = resident()
         start, used = time.perf_counter(), time.process_time()
         making = 0.0
         for number in range(devices):
             begun = time.process_time()
-            one = msgspec.structs.replace(profile(rng), id=f"device-{number:07}")
+            made = profile(rng)
+            one = Profile(f"device-{number:07}", made.device, made.user, {})
             wanted = platform._watch.snapshot.wanted(one)[0]
-            one = Profile(one.id, one.device, one.user, {**{f"kept-{n}": "v1" for n in ()}, **wanted})
+            one = Profile(one.id, one.device, one.user, wanted)
             size += len(one.canonical)
             making += time.process_time() - begun
             while platform._writer.waiting > 50_000:
