@@ -63,7 +63,7 @@ def command() -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
 @click.option(
-    "--reporting", type=_SHARE, help="Share of devices that report; default: 100,000 devices at most."
+    "--reporting", type=_SHARE, help="Share of devices that report; default: 50,000 devices at most."
 )
 @click.option("--verify", is_flag=True, help="All devices verify signatures, and not one in a hundred.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Draw coverage and failures over time.")

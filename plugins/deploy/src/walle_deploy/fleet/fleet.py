@@ -33,7 +33,8 @@ class Nature:
         failing: shares of runs that fail; see `Outcomes`.
         habits: when devices ask.
         post: how reports travel.
-        reporting: share of devices that report their runs.
+        reporting: share of devices that report their runs: the first one of what they have installed,
+        again: and this share of later ones.
         verify: share of devices that verify signatures.
         install_s: seconds from an answer to the check after its installation, between two bounds.
     """
@@ -44,6 +45,7 @@ class Nature:
     habits: Habits = attrs.field(factory=Habits)
     post: Post = attrs.field(factory=Post)
     reporting: float = 1.0
+    again: float = 0.1
     verify: float = 0.01
     install_s: tuple[float, float] = INSTALL_S
 
@@ -109,6 +111,7 @@ class Fleet:
         self._rng = np.random.default_rng([*seed, 4])
         self._reports = self._rng.random(size) < nature.reporting
         self._numbers = np.zeros(size, np.int64)
+        self._told = np.full(size, -1, np.int32)  # the set of tasks of which the device has reported a run
         self._changed: list[int] = []
 
     def begin(self, until: float) -> Numbers:
@@ -148,6 +151,9 @@ class Fleet:
         """Lets these devices run each task that they have, and report how it went."""
         some = devices[self._reports[devices]]
         has = self.devices.has[some]
+        wanted = (self._told[some] != has) | (self._rng.random(len(some)) < self.nature.again)
+        some, has = some[wanted], has[wanted]
+        self._told[some] = has
         for tasks in np.unique(has).tolist():
             those = some[has == tasks]
             for order, (task, version) in enumerate(self.devices.sets[tasks].items()):
@@ -184,7 +190,8 @@ class Fleet:
     @property
     def living(self) -> int:
         """Devices that have come and are not gone."""
-        return len(self.population) - self.calendar.gone
+        absent = self.calendar.late & (self.devices.has == 0) | np.isinf(self.calendar.due)
+        return len(self.population) - int(absent.sum())
 
 
 def add(tallies: list[Tally]) -> Tally:

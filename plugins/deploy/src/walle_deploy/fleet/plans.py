@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 LEAST = 20  # reports of an arm
-REPORTERS = 100_000  # of a large fleet, so many devices report
+REPORTERS = 50_000  # of a large fleet, so many devices report
 _GRAY = ((1.0, 0.5, 120.0), (10.0, 0.5, 120.0), (50.0, 0.2, 120.0))  # percent, control, seconds
 _MOST = 300  # reports of an arm
 CONTROL = 0.05  # of the full stage

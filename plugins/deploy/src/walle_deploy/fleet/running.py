@@ -44,6 +44,7 @@ def run_fleet(
     every: float = 1.0,
     start: Mapping[str, str] | None = None,
     reporting: float = 1.0,
+    again: float = 1.0,
     seed: int = 0,
     prefix: str = PREFIX,
 ) -> Now:
@@ -58,7 +59,8 @@ def run_fleet(
         on_progress: called twice a second, in this thread.
         every: seconds between two checks of a device, on average.
         start: task -> version that devices have at the beginning; nothing, if None.
-        reporting: share of devices that report.
+        reporting: share of devices that report the first run of what they have installed,
+        again: and this share of later ones.
         seed: which devices they are, and how their runs go.
         prefix: of their ids.
 
@@ -73,6 +75,7 @@ def run_fleet(
         habits=Habits.eager(every),
         post=Post(late=0.02, late_s=10.0 * every, twice=0.02),
         reporting=reporting,
+        again=again,
         install_s=(0.1 * every, 0.5 * every),
     )
     fleet = Fleet(Population(devices, seed, prefix), nature, step=STEP_S)

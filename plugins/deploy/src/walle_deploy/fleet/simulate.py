@@ -15,8 +15,9 @@ from walle_deploy.fleet.habits import HOUR
 from walle_deploy.fleet.own import NEW, TASK, Clock, moment, own_platform
 from walle_deploy.fleet.population import Population
 from walle_deploy.fleet.story import Scene, Story
+from walle_deploy.memory import settled
 
-STEP_S = 20.0  # of the simulated clock
+STEP_S = 30.0  # of the simulated clock
 BEGIN = 1_800_000_000.0
 
 
@@ -54,7 +55,7 @@ def simulate(
             return simulate(population, nature, plan, hours=hours, until=until, step=step, folder=Path(made),
                             on_scene=on_scene, asked=asked)  # fmt: skip
     clock, began = Clock(BEGIN), time.perf_counter()
-    with own_platform(folder, plan, clock, lease=60.0) as own:
+    with own_platform(folder, plan, clock, lease=60.0) as own, settled():
         court = Court(own.rules(population))
         fleet = Fleet(population, nature, own.director, court, step)
         direct, scenes, at = Direct(own.platform, clock, fleet), [], 0.0

@@ -6,7 +6,6 @@ ends. Each line that it writes is a Status.
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from typing import Any
@@ -22,6 +21,7 @@ from walle_deploy.fleet.load import Load, Way
 from walle_deploy.fleet.population import Population
 from walle_deploy.fleet.rules import Moment, Rules
 from walle_deploy.fleet.running import run_load
+from walle_deploy.memory import settle
 from walle_deploy.release.plan import plan_from
 from walle_deploy.trust.answer import Director
 from walle_deploy.trust.keys import PublicKey
@@ -160,9 +160,7 @@ def main() -> None:
 
     looks: list[tuple[float, Moment]] = []
     threading.Thread(target=listen, daemon=True).start()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+    settle()
     try:
         run_load(load, stop, tell)
     except (DeployError, OSError) as error:
