@@ -164,10 +164,13 @@ class Queries:
 
     def devices(self, prefix: str, after: str, limit: int) -> list[DeviceInfo]:
         """See Platform.devices."""
-        query = sa.select(devices).where(devices.c.id > plain(after), devices.c.digest != b"")
+        start, beyond = plain(prefix), plain(after)
+        first = (
+            devices.c.id > beyond if beyond >= start else devices.c.id >= start
+        )  # of two, SQLite takes any
+        query = sa.select(devices).where(first, devices.c.digest != b"")
         if prefix:
-            start = plain(prefix)
-            query = query.where(devices.c.id >= start, devices.c.id < start + "\U0010ffff")
+            query = query.where(devices.c.id < start + "\U0010ffff")
         with self._database.read() as found:
             rows = found.execute(query.order_by(devices.c.id).limit(_most(limit))).mappings()
             return [_device(row) for row in rows]

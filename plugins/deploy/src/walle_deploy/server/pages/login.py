@@ -37,21 +37,15 @@ async def enter(site: Site, request: Request) -> Response:
             return visit.refusal(error)
         return _form(site, visit, "/", "This page was open for too long. Please log in again.", status=403)
     then, token = safe(fields.get("next", "/")), fields.get("token", "").strip()
-    wait = site.tries.wait(request.client.host if request.client else "")
-    if wait:
-        text = f"Too many attempts from your address. Try again in {math.ceil(wait)} seconds."
+    fits = 0 < len(token) <= MAX_TOKEN and token.isascii() and token.isprintable()
+    if not fits or await run_in_threadpool(site.operator, token) is None:
+        if not (wait := site.tries.wait(request.client.host if request.client else "")):
+            text = "This token is unknown, expired or revoked, or may not see the pages."
+            return _form(site, visit, then, text, status=401)
+        text = f"Too many wrong tokens from your address. Try again in {math.ceil(wait)} seconds."
         made = _form(site, visit, then, text, status=429)
         made.headers["retry-after"] = str(math.ceil(wait))
         return made
-    fits = 0 < len(token) <= MAX_TOKEN and token.isascii() and token.isprintable()
-    if not fits or await run_in_threadpool(site.operator, token) is None:
-        return _form(
-            site,
-            visit,
-            then,
-            "This token is unknown, expired or revoked, or may not see the pages.",
-            status=401,
-        )
     made = visit.go(then)
     _set(made, request, site.sessions.issue(token), site.sessions.lifetime_s)
     return made

@@ -12,7 +12,7 @@ def fleet(ask: Ask) -> Page:
     """GET /."""
     platform = ask.platform
     counts = platform.counts()
-    latest = platform.releases(limit=60)
+    latest = platform.releases(limit=40)
     active = [one for one in latest if one.status in UNDER_WAY]
     under_way = sum(counts.releases.get(status, 0) for status in UNDER_WAY)
     values = {
