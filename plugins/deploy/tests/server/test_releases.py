@@ -4,7 +4,7 @@ import itertools
 
 import msgspec
 import pytest
-from core_world import AT_ONCE, FULL, answer, gray, plan
+from core_world import AT_ONCE, FULL, answer, gray, opened, plan
 from walle_deploy.errors import ReleaseError
 from walle_deploy.server.refusals import ConflictError
 from walle_deploy.server.types import DeviceReport
@@ -305,6 +305,29 @@ def test_ticks_are_wanted_when_something_is_due(started):
     assert platform.release(release).revision == before  # nothing was due
     world.wait(0.6)
     assert platform.release(release).revision == before + 1
+
+
+def test_a_release_that_cannot_be_stepped_does_not_keep_others_back(started, caplog):
+    import sqlalchemy as sa
+    from walle_deploy.server.schema import releases
+
+    world, platform = started, started.platform
+    timed = plan(gray(50, {"kind": "time", "seconds": 5}), FULL)
+    bad = platform.create_release("digits", 2, timed, "ada")
+    world.task("other")
+    world.stable("other")
+    good = platform.create_release("other", 2, timed, "ada")
+    world.run(good, itertools.islice(world.devices(0, 50, "other"), 20), task="other")
+    broken = sa.update(releases).where(releases.c.id == bad).values(state=b"nonsense")
+    platform.database.write(lambda found: found.execute(broken))
+    world.clock.now += 6
+    assert 0 < platform.tick() <= 1
+    assert platform.release(good).standing.title == "full"
+    assert f"release {bad} cannot go on" in caplog.text
+    with opened(world.url) as other:
+        assert other.health() == ""
+        assert other.check(world.profile("one", {"digits": "v2", "other": "v1"})) is not None
+    assert "the release of digits offers nothing" in caplog.text
 
 
 def test_metrics_decide_too(started):

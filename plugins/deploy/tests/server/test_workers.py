@@ -207,6 +207,8 @@ def test_a_policy_that_this_worker_cannot_compile_makes_it_useless_not_wrong(sql
     with pytest.raises(PolicyError, match="strange"):
         world.platform.refresh()
     assert world.check("one", {"digits": "v1"}) is None  # as before, until the lease ends
+    world.platform.add_task("other", {"everyone": True}, "ada")  # which is done, whatever this worker knows
+    assert [each.name for each in world.platform.tasks()] == ["digits", "other"]
 
 
 def test_a_write_that_cannot_be_done_harms_no_other(world, monkeypatch):
@@ -252,6 +254,39 @@ def test_a_database_that_refuses_loses_nothing_that_was_acknowledged(sqlite_worl
     assert world.platform.health() == ""
 
 
+def test_a_disk_that_is_full(tmp_path):
+    import sqlalchemy as sa
+
+    pages = [1 << 30]
+    with World(f"sqlite:///{tmp_path}/x.db") as world:
+        world.task()
+        world.stable()
+        release = world.platform.create_release("digits", 2, plan(SURE | {"gates": [WAIT]}, FULL), "ada")
+        engine = world.platform.database.engine
+
+        @sa.event.listens_for(engine, "begin")
+        def limited(connection):
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages[0]}")
+
+        def report(number):
+            why = "it crashed, and this is a long story" * 10
+            world.platform.report(f"w{number}", [DeviceReport(1, "digits", "v2", failed=True, why=why)])
+
+        report(0)
+        with engine.connect() as found:
+            pages[0] = found.exec_driver_sql("PRAGMA page_count").scalar_one() + 2
+        done = 1
+        with pytest.raises(BusyError, match="full"):
+            for number in range(1, 200):
+                report(number)
+                done += 1
+        assert "full" in world.platform.health()
+        pages[0] = 1 << 30
+        report(199)
+        assert world.platform.release(release).heard == done + 1
+        assert world.platform.health() == ""
+
+
 def test_too_much_that_waits_is_refused(sqlite_world, monkeypatch):
     from walle_deploy.server import writer as module
 
@@ -259,6 +294,7 @@ def test_too_much_that_waits_is_refused(sqlite_world, monkeypatch):
     world.task()
     world.stable()
     monkeypatch.setattr(module, "WAITING", 10)
+    monkeypatch.setattr(module, "DESCRIBED", 10)
     writer, real, go = world.platform._writer, world.platform._writer._write, threading.Event()
     monkeypatch.setattr(writer, "_write", lambda jobs: (go.wait(30), real(jobs))[1])
     report = DeviceReport(1, "digits", "v1", failed=False)

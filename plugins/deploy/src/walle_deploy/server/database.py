@@ -19,7 +19,8 @@ from walle_deploy.server.schema import SCHEMA, counting, installed, meta, metada
 
 WAIT_S = 10.0  # for another writer's transaction
 TRIES = 6
-CACHE_KIB = 16 << 10  # of SQLite's pages, per connection
+POOL = 6  # connections that are kept, and others beside them while they are needed
+CACHE_KIB = 4 << 10  # of SQLite's pages, per connection
 CHECKPOINT = 4000  # pages of SQLite's log
 LOCK = 0x57414C4C45  # of PostgreSQL's advisory locks: while tables are made, and the next one for `alone`
 _AGAIN = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout
@@ -108,8 +109,8 @@ def _engine(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
         return sa.create_engine(
             parsed,
-            pool_size=8,
-            max_overflow=16,
+            pool_size=POOL,
+            max_overflow=POOL,
             pool_pre_ping=True,
             connect_args={"options": f"-c lock_timeout={int(WAIT_S * 1000)}"},
         )
@@ -118,7 +119,10 @@ def _engine(url: str) -> Engine:
     if parsed.database in {None, "", ":memory:"}:
         raise DeployError(f"database {_shown(url)}: it needs a file, which several workers can open")
     engine = sa.create_engine(
-        parsed, pool_size=8, max_overflow=16, connect_args={"check_same_thread": False, "timeout": WAIT_S}
+        parsed,
+        pool_size=POOL,
+        max_overflow=POOL,
+        connect_args={"check_same_thread": False, "timeout": WAIT_S},
     )
 
     @event.listens_for(engine, "connect")

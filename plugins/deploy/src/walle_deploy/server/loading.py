@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from walle_deploy.errors import ReleaseError
 from walle_deploy.policies.compiling import Compiler
 from walle_deploy.policies.matcher import Matcher
 from walle_deploy.release.state import decode
@@ -19,6 +21,7 @@ from walle_deploy.server.snapshot import SEGMENT, Snapshot, View, text
 from walle_deploy.trust.answer import EXCLUSIVE, AnswerTask
 
 _EPOCH = sa.select(meta.c.epoch)
+_log = logging.getLogger(__name__)
 
 
 class Loader:
@@ -111,5 +114,10 @@ class Loader:
 
 
 def _view(row: RowMapping, offers: Mapping[str, AnswerTask], private: int) -> View:
-    choice = None if row["state"] is None else Choice(decode(row["state"]))
+    choice = None
+    if row["state"] is not None:
+        try:
+            choice = Choice(decode(row["state"]))
+        except ReleaseError as error:  # only this task stays with its stable version
+            _log.warning("the release of %s offers nothing: %s", row["name"], error)
     return View(row["name"], text(row["stable"]), offers, row["release"], choice, private)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -143,12 +144,12 @@ class Platform:
     def add_task(self, name: str, policy: Mapping[str, Any] = EVERYONE, who: str = "") -> None:
         """A new task for those whom `policy` means. Raises ConflictError if there is one of this name, PolicyError."""
         self._tasks.add(name, policy, who)
-        self.refresh()
+        self._taken_over()
 
     def set_policy(self, name: str, policy: Mapping[str, Any], who: str = "") -> None:
         """For whom a task is from now on."""
         self._tasks.set_policy(name, policy, who)
-        self.refresh()
+        self._taken_over()
 
     def retire(self, name: str, who: str = "") -> None:
         """Takes a task from all devices, and ends its release."""
@@ -158,7 +159,7 @@ class Platform:
     def set_segment(self, name: str, policy: Mapping[str, Any] | None, who: str = "") -> None:
         """Gives a policy a name; None takes it away. Raises ConflictError while it is used."""
         self._tasks.set_segment(name, policy, who)
-        self.refresh()
+        self._taken_over()
 
     def segments(self) -> dict[str, Any]:
         """Name -> policy."""
@@ -197,18 +198,18 @@ class Platform:
         Raises ConflictError if a release of the task goes on, or the version was revoked or rolled back.
         """
         made = self._releases.create(task, number, plan, who)
-        self.refresh()
+        self._taken_over()
         return made
 
     def simulated(self, release: int, passed: bool, why: str = "", who: str = "") -> None:
         """Tells how the simulation ended."""
         self._releases.simulated(release, passed, why, who)
-        self.refresh()
+        self._taken_over()
 
     def approve(self, release: int, who: str, role: str = "", why: str = "") -> None:
         """Approves what the current stage has shown."""
         self._releases.approve(release, who, role, why)
-        self.refresh()
+        self._taken_over()
 
     def pause(self, release: int, who: str, why: str = "") -> None:
         """Nobody new gets the version; holds for all workers when it returns."""
@@ -218,7 +219,7 @@ class Platform:
     def resume(self, release: int, who: str, why: str = "") -> None:
         """Ends a pause."""
         self._releases.resume(release, who, why)
-        self.refresh()
+        self._taken_over()
 
     def rollback(self, release: int, who: str, why: str = "") -> None:
         """Devices go back to the version before; no worker offers the version any more when it returns."""
@@ -339,10 +340,15 @@ class Platform:
             waiting=self._writer.waiting,
         )
 
+    def _taken_over(self) -> None:
+        """Lets this worker know what was changed. If it cannot, the change is made all the same, and `health` tells."""
+        with contextlib.suppress(DeployError):
+            self.refresh()
+
     def _everywhere(self) -> None:
         """Returns when no worker goes by an older epoch than that of now."""
         until = steady() + self._lease
-        self.refresh()
+        self._taken_over()
         while (left := until - steady()) > 0:
             time.sleep(left)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from walle_deploy.errors import ReleaseError
 from walle_deploy.release.events import (
     Approve,
     Created,
@@ -35,6 +37,8 @@ from walle_deploy.server.tasks import known_segments, locked, version_row
 
 TOGETHER = 50  # releases that one transaction ticks
 TURN_S = 60.0  # a release that is due so much later than it can be was given a time by a clock that was wrong
+
+_log = logging.getLogger(__name__)
 
 
 class Releases:
@@ -168,18 +172,30 @@ class Releases:
 
     def tick(self) -> float:
         """See Platform.tick."""
-        waits = releases.c.status.in_(ACTIVE)
+        failed: set[int] = set()
         while True:
             now = self._clock()
+            waits = releases.c.status.in_(ACTIVE) & releases.c.id.not_in(failed)
             is_due = (releases.c.due <= now) | (releases.c.due > now + TURN_S)
             with self._database.read() as found:
-                query = sa.select(releases.c.id).where(waits, is_due).order_by(releases.c.due).limit(TOGETHER)
-                some = sorted(found.execute(query).scalars())
+                query = sa.select(releases.c.id).where(waits, is_due).order_by(releases.c.due)
+                some = sorted(found.execute(query.limit(TOGETHER)).scalars())
                 if not some:
                     soon = found.execute(sa.select(sa.func.min(releases.c.due)).where(waits)).scalar()
                     return 1.0 if soon is None else min(1.0, max(0.01, soon - now))
+            try:
+                self._tick(releases.c.id.in_(some) & waits & is_due)
+            except ReleaseError:  # one that this program cannot step does not keep the others back
+                for each in some:
+                    failed |= self._tick_alone(each)
 
-            self._tick(releases.c.id.in_(some) & waits & is_due)
+    def _tick_alone(self, release: int) -> set[int]:
+        try:
+            self._tick(releases.c.id == release)
+        except ReleaseError as error:
+            _log.warning("release %d cannot go on: %s", release, error)
+            return {release}
+        return set()
 
     def _tick(self, where: sa.ColumnElement[bool]) -> None:
         def work(found: Connection) -> None:

@@ -15,6 +15,7 @@ from walle_deploy.server.refusals import BusyError
 LINGER_S = 0.05  # that descriptions, for which nobody waits, may wait for more
 ROWS = 2000  # of one transaction
 WAITING = 100_000  # rows that may wait; more are refused
+DESCRIBED = 10_000  # of them, if another description is to wait: these are large, and come again
 
 _log = logging.getLogger(__name__)
 
@@ -43,12 +44,12 @@ class Writer:
     def put(self, job: Job) -> bool:
         """Adds a job; False, and nothing is added, if too much waits or the writer was closed."""
         rows = len(job.reports) if isinstance(job, Reports) else 1
+        urgent = isinstance(job, Reports | Admission)
         with self._wake:
-            if self._closed or self._rows + rows > WAITING:
+            if self._closed or self._rows + rows > (WAITING if urgent else DESCRIBED):
                 return False
             self._jobs.append(job)
             self._rows += rows
-            urgent = isinstance(job, Reports | Admission)
             if self._idle or (urgent and not self._urgent) or self._rows >= ROWS:
                 self._urgent |= urgent
                 self._wake.notify_all()
