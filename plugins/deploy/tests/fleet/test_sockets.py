@@ -54,7 +54,7 @@ def follow(server, task, plan, failing, **options):
 
 
 def test_a_release_reaches_all(server, task):
-    gates = [{"kind": "sample", "reports": 5}]
+    gates = [{"kind": "sample", "reports": 5}, {"kind": "time", "seconds": 2}]
     plan = {
         "stages": [{"kind": "gray", "percent": 30, "gates": gates}, {"kind": "full", "control": 0.1}],
         "round": 1,

@@ -66,7 +66,7 @@ def simulate_at(
         nature: what they are like; what they have at the beginning is the task's stable version, if it says nothing.
         way: how they ask.
         workers: processes.
-        seconds: real ones, from when all processes have begun.
+        seconds: real ones, from when all processes are ready.
         until: share of the devices that shall have the version.
         step: seconds of the fleet between two arrivals of reports.
         prefix: of ids.
@@ -100,8 +100,9 @@ def simulate_at(
     parts = [msgspec.structs.replace(whole, first=first, last=last) for first, last in split(size, workers)]
     scenes: list[Scene] = []
     with Crowd(parts) as crowd:
-        crowd.look(time.time(), moment(release))
-        began = _begun(crowd)
+        _wait(crowd)
+        began = time.time()
+        crowd.look(began, moment(client.release(release.id)))
         while not scenes or (scenes[-1].took < seconds and not scenes[-1].done(until)):
             time.sleep(LOOK_S)
             asked, release = time.time(), client.release(release.id)
@@ -141,16 +142,15 @@ def names(client: DeployClient, aim: Aim) -> tuple[str, str]:
     return f"v{found.version}", f"v{found.previous}"
 
 
-def _begun(crowd: Crowd) -> float:
-    """When all processes had begun, in Unix seconds. Raises FleetError."""
-    end = time.time() + BEGIN_S
+def _wait(crowd: Crowd) -> None:
+    """Until all processes are ready to begin. Raises FleetError."""
+    end = time.monotonic() + BEGIN_S
     while crowd.status() is None:
-        if time.time() > end:
+        if time.monotonic() > end:
             raise FleetError(
-                f"the processes of the fleet did not begin within {BEGIN_S:.0f} s; take fewer devices"
+                f"the processes of the fleet were not ready within {BEGIN_S:.0f} s; take fewer devices"
             )
-        time.sleep(0.05)
-    return time.time()
+        time.sleep(0.02)
 
 
 def _release(client: DeployClient, aim: Aim) -> int:

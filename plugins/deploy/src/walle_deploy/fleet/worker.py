@@ -1,7 +1,7 @@
 """A process that is a part of a fleet: ``python -m walle_deploy.fleet.worker``; lines of JSON go in and out.
 
-The first line that comes is a Part; each later one says where the release stands (Look). When no more can come, the process
-ends. Each line that it writes is a Status.
+The first line that comes is a Part; each later one says where the release stands (Look), and with the first of these devices
+begin to ask. When no more can come, the process ends. Each line that it writes is a Status, the first one when it is ready.
 """
 
 from __future__ import annotations
@@ -146,8 +146,10 @@ def main() -> None:
             for line in source:
                 look = _look(line)
                 looks.append((look.at, look.moment))
+                begin.set()
         finally:
             stop.set()
+            begin.set()
 
     def tell(load: Load) -> None:
         while looks:
@@ -159,8 +161,11 @@ def main() -> None:
         sink.flush()
 
     looks: list[tuple[float, Moment]] = []
+    begin = threading.Event()
     threading.Thread(target=listen, daemon=True).start()
+    write(status(load, part))
     settle()
+    begin.wait()
     try:
         run_load(load, stop, tell)
     except (DeployError, OSError) as error:
