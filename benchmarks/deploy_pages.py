@@ -25,7 +25,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 import sqlalchemy as sa
 from deploy_policies import policy, profile
-from deploy_server import live, opened, stable
+from deploy_server import add_version, live, opened, stable
 from report import machine, write_section
 from walle_deploy.manifest import File, Manifest
 from walle_deploy.server import schema
@@ -89,6 +89,7 @@ def fill(platform: Platform, devices: int) -> None:
 
 def add_versions(platform: Platform, store: FileStore) -> None:
     """Two versions of a task that differ in scripts and in weights."""
+    add_version(platform, "task-1", 2)
     rng = random.Random(5)
     script = [f"    value = value * {number} + weights[{number % 7}]\n" for number in range(300)]
     weights = rng.randbytes(2_000_000)
@@ -172,7 +173,7 @@ def paths(devices: int) -> dict[str, Callable[[random.Random], str]]:
         f"release, {POINTS:,} points": lambda rng: "/releases/1",
         "release": lambda rng: f"/releases/{rng.randrange(2, LIVE)}",
         "confirmation": lambda rng: f"/releases/{rng.randrange(1, LIVE)}/rollback",
-        "start of a release": lambda rng: f"/tasks/task-{rng.randrange(LIVE) * 4 + 1}/release",
+        "start of a release": lambda rng: "/tasks/task-1/release",
         "devices": lambda rng: f"/devices?after={device(rng)}",
         "devices by prefix": lambda rng: f"/devices?prefix={device(rng)[:-3]}",
         "device": lambda rng: f"/devices/{device(rng)}",

@@ -123,13 +123,13 @@ class Queries:
 
     def curve(self, release: int) -> list[Point]:
         """See Platform.curve."""
-        columns = [points.c[name] for name in Point.__struct_fields__]
-        query = sa.select(*columns).where(points.c.release == _number(release))
+        names = Point.__struct_fields__
+        query = sa.select(*(points.c[name] for name in names)).where(points.c.release == _number(release))
         with self._database.read() as found:
             if not found.execute(sa.select(releases.c.id).where(releases.c.id == _number(release))).first():
                 raise MissingError(f"there is no release {release!r:.40}; see the releases")
-            rows = found.execute(query.order_by(points.c.number).limit(POINTS)).mappings()
-            return [Point(**row) for row in rows]
+            rows = found.execute(query.order_by(points.c.number).limit(POINTS))
+            return [Point(**dict(zip(names, row, strict=True))) for row in rows]
 
     def changed(self, known: Mapping[int, int]) -> list[Changed]:
         """See Platform.changed."""
