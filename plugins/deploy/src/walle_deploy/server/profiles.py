@@ -126,15 +126,10 @@ def _selected(found: Connection, wanted: Sequence[str]) -> dict[str, Known]:
 
 
 def _difference(counts: Counter[tuple[str, int]], old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    for task, version in new.items():
-        before = old.get(task)
-        if before != version:
-            counts[task, number(version)] += 1
-            if before is not None:
-                counts[task, number(before)] -= 1
-    for task, version in old.items():
-        if task not in new:
-            counts[task, number(version)] -= 1
+    came, gone = (new.items() - old.items(), old.items() - new.items()) if old else (new.items(), ())
+    counts.update([(task, number(version)) for task, version in came])
+    if gone:
+        counts.subtract([(task, number(version)) for task, version in gone])
 
 
 def _count(found: Connection, counts: Counter[tuple[str, int]], names: frozenset[str]) -> None:
