@@ -61,7 +61,7 @@ ACTIONS = (
 )  # fmt: skip
 REVOKE = Action(
     "revoke", "Revoke", "operate", (),
-    "The version must not run anywhere, ever: devices that have it remove it with their next check. This cannot be undone.",
+    "The version must not run anywhere, ever: devices that have it remove it with their next check. This cannot be undone. Its image stays published until walle task revoke revokes that too.",
     "danger", reason=True,
 )  # fmt: skip
 
