@@ -82,11 +82,20 @@ class Profile(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True
     @cached_property
     def digest(self) -> bytes:
         """Eight bytes of BLAKE2b of `canonical`."""
-        return blake2b(self.canonical, digest_size=DIGEST_BYTES).digest()
+        return digest_of(self.canonical)
+
+    def having(self, installed: dict[str, str]) -> bytes:
+        """`canonical` of the device when it has these tasks instead of those that it has."""
+        return self.canonical[: -len(_encode(self.installed))] + _encode(installed)
 
     def header(self) -> str:
         """The digest as text, for the header `HEADER`; the whole line has at most 64 bytes."""
         return urlsafe_b64encode(self.digest).rstrip(b"=").decode()
+
+
+def digest_of(canonical: bytes) -> bytes:
+    """`Profile.digest` of a profile with these bytes."""
+    return blake2b(canonical, digest_size=DIGEST_BYTES).digest()
 
 
 def _size(text: str, where: str) -> int:

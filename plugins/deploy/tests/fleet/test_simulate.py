@@ -39,7 +39,7 @@ def test_a_release_reaches_everybody_stage_by_stage():
         NATURE,
         PLAN,
         hours=6,
-        step=30,
+        step=60,
         on_scene=scenes.append,
         asked=lambda p: {"counts": p.counts()},
     )

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from walle_deploy.errors import DeployError
-from walle_deploy.profile import Profile
+from walle_deploy.profile import Profile, digest_of
 from walle_deploy.server.batch import Admission
 from walle_deploy.server.counters import Counters
 from walle_deploy.server.inputs import device_id
 from walle_deploy.server.profiles import Described
 from walle_deploy.server.refusals import BusyError
-from walle_deploy.server.snapshot import QUIET, Snapshot, View
+from walle_deploy.server.snapshot import EXPECTED, QUIET, Snapshot, View
 from walle_deploy.server.steady import steady, steady_us
 from walle_deploy.server.watching import Watch
 from walle_deploy.server.writer import Writer
@@ -51,7 +51,10 @@ class Checks:
     def digest(self, digest: bytes) -> bool:
         """See Platform.check_digest."""
         snapshot = self._watch.snapshot
-        return digest in snapshot.quiet or steady() >= snapshot.valid_until
+        if digest in snapshot.quiet or steady() >= snapshot.valid_until:
+            return True
+        described = snapshot.expected.pop(digest, None)
+        return described is not None and self._quiet(snapshot, described)
 
     def begin(self, profile: Profile, nonce: bytes = b"") -> bytes | Future[bytes | None] | None:
         """See Platform.begin_check."""
@@ -67,16 +70,34 @@ class Checks:
             ready = [view for view in asked if view.again <= now]
             if ready:
                 return self._ask(snapshot, profile, nonce, wanted, ready)
-        written = self._writer.put(
-            Described(profile.id, profile.digest, profile.canonical, profile.installed)
-        )
-        if wanted != profile.installed:
-            return self._signed(snapshot, profile, wanted, nonce)
-        if written and not asked:
-            if len(snapshot.quiet) >= QUIET:
-                snapshot.quiet = set()
-            snapshot.quiet.add(profile.digest)
-        return None
+        described = Described(profile.id, profile.digest, profile.canonical, profile.installed)
+        if wanted == profile.installed and not asked:
+            self._quiet(snapshot, described)
+            return None
+        self._writer.put(described)
+        if wanted == profile.installed:
+            return None
+        made = self._signed(snapshot, profile, wanted, nonce)
+        if not asked:
+            self._expect(snapshot, profile, wanted)
+        return made
+
+    def _quiet(self, snapshot: Snapshot, described: Described) -> bool:
+        """Writes the description of a device for which nothing is new, and remembers its digest; whether it will be written."""
+        if not self._writer.put(described):
+            return False
+        if len(snapshot.quiet) >= QUIET:
+            snapshot.quiet = set()
+        snapshot.quiet.add(described.digest)
+        return True
+
+    def _expect(self, snapshot: Snapshot, profile: Profile, wanted: dict[str, str]) -> None:
+        """Remembers how the device will describe itself when it has installed its answer: then nothing is new for it."""
+        canonical = profile.having(wanted)
+        digest = digest_of(canonical)
+        if len(snapshot.expected) >= EXPECTED:
+            snapshot.expected = {}
+        snapshot.expected[digest] = Described(profile.id, digest, canonical, wanted)
 
     def _ask(
         self,

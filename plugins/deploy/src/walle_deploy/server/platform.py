@@ -242,7 +242,10 @@ class Platform:
         return device_token(self._secret, device_id(device))
 
     def check_digest(self, digest: bytes) -> bool:
-        """Whether nothing is new for the profile with this digest. From memory; False: send the profile to `check`."""
+        """Whether nothing is new for the profile with this digest. From memory; False: send the profile to `check`.
+
+        The digest that a device must have when it has installed what this worker answered tells that it has.
+        """
         return self._checks.digest(digest)
 
     def check(self, profile: Profile, nonce: bytes = b"") -> bytes | None:

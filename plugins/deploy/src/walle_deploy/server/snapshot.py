@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 from mmh3 import mmh3_32_uintdigest
@@ -19,8 +20,12 @@ from walle_deploy.profile import Profile
 from walle_deploy.server.choice import ASK, Choice
 from walle_deploy.trust.answer import EXCLUSIVE, MAX_ANSWER, MAX_TASKS, ROLLBACK, AnswerTask
 
+if TYPE_CHECKING:
+    from walle_deploy.server.profiles import Described
+
 SEGMENT = "!"  # before the name of a segment among the names of tasks; sorts before all of these
 QUIET = 4_000_000  # digests that are remembered
+EXPECTED = 50_000  # devices that are expected to have installed an answer
 _ABOUT = 320  # bytes of an answer beside its tasks, at most
 _FIELDS = 56  # bytes of a task in an answer beside its name and base, at most
 
@@ -71,6 +76,7 @@ class Snapshot:
         names: of all tasks, retired ones too.
         valid_until: on the steady clock; later nothing may be offered.
         quiet: digests of profiles for which nothing is new.
+        expected: digest -> description of a device that will have installed its answer; then nothing is new for it.
         most: tasks that fit into one answer.
     """
 
@@ -79,6 +85,7 @@ class Snapshot:
         "_prefix",
         "_stable",
         "epoch",
+        "expected",
         "index",
         "most",
         "names",
@@ -100,6 +107,7 @@ class Snapshot:
         self.epoch, self.index, self.rules, self.views, self.names = epoch, index, rules, views, names
         self.valid_until = 0.0
         self.quiet: set[bytes] = set()
+        self.expected: dict[bytes, Described] = {}
         self._prefix = prefix
         largest = max((view.cost for view in views.values()), default=1)
         self.most = max(1, min(MAX_TASKS, (MAX_ANSWER - _ABOUT) // largest))
