@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ BACKLOG = 4096
 KEEP_ALIVE_S = 30
 SHUTDOWN_S = 5
 OPEN_FILES = 65_536
+SWITCH_S = 0.0005
 
 _EVERYWHERE = {"", "0.0.0.0", "::", "*"}  # noqa: S104 - compared with, not listened on
 
@@ -99,6 +101,8 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
 
 
 def _opened(settings: Settings) -> Services:
+    # The writer's thread computes for long; requests must not wait for it whenever they gave up the interpreter's lock.
+    sys.setswitchinterval(SWITCH_S)
     set_up()
     made = Services.open(settings)
     settle()
