@@ -247,7 +247,10 @@ class Life(RuleBasedStateMachine):
     def ask(self, device, worker, installs):
         self.did("check")
         platform, profile = self.workers[worker], self.profile(device)
+        expected = profile.digest in platform._watch.snapshot.expected
         if platform.check_digest(profile.digest):
+            if expected:  # its digest told what it has
+                self.described[device] = profile.installed
             if worker == 0:
                 self.may_run(device, self.installed[device], platform)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
@@ -95,9 +96,13 @@ class Checks:
         """Remembers how the device will describe itself when it has installed its answer: then nothing is new for it."""
         canonical = profile.having(wanted)
         digest = digest_of(canonical)
-        if len(snapshot.expected) >= EXPECTED:
-            snapshot.expected = {}
-        snapshot.expected[digest] = Described(profile.id, digest, canonical, wanted)
+        expected = snapshot.expected
+        if len(expected) >= EXPECTED:
+            with contextlib.suppress(
+                StopIteration, RuntimeError
+            ):  # another thread changes it at the same time
+                expected.pop(next(iter(expected)), None)
+        expected[digest] = Described(profile.id, digest, canonical)
 
     def _ask(
         self,

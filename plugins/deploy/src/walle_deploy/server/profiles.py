@@ -24,12 +24,17 @@ _bound = sa.bindparam
 
 
 class Described(msgspec.Struct, frozen=True):
-    """A device's profile as it is written."""
+    """A device's profile as it is written; `tasks`: those that are installed, if they are at hand."""
 
     id: str
     digest: bytes
     profile: bytes
-    installed: Mapping[str, str]
+    tasks: Mapping[str, str] | None = None
+
+    @property
+    def installed(self) -> Mapping[str, str]:
+        """Task -> version."""
+        return _parts(self.profile)[3] if self.tasks is None else self.tasks
 
 
 class Known(msgspec.Struct):
