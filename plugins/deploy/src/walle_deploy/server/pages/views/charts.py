@@ -27,7 +27,7 @@ def charts(release: ReleaseInfo, points: Sequence[Point]) -> list[Chart]:
     """Coverage, and failures of the new version and the control."""
     version = f"v{release.version}"
     marks = stage_marks(release)
-    return [_coverage(version, points, marks), _failures(version, points, marks)]
+    return [_coverage(release, version, points, marks), _failures(version, points, marks)]
 
 
 def stage_marks(release: ReleaseInfo) -> list[tuple[float, str]]:
@@ -40,13 +40,15 @@ def stage_marks(release: ReleaseInfo) -> list[tuple[float, str]]:
     return found
 
 
-def _coverage(version: str, points: Sequence[Point], marks: Sequence[tuple[float, str]]) -> Chart:
+def _coverage(
+    release: ReleaseInfo, version: str, points: Sequence[Point], marks: Sequence[tuple[float, str]]
+) -> Chart:
     reached = [(one.at, float(one.reached)) for one in points]
     told = f"No device has told yet that it has {version}."
     if points:
-        most, last = max(points, key=lambda one: one.reached), points[-1]
-        told = f"{words.count(last.reached)} devices have {version} now"
-        told += f"; at most {words.count(most.reached)} had it." if most.reached != last.reached else "."
+        most, now = max(one.reached for one in points), release.reached
+        told = f"{words.count(now)} devices have {version} now"
+        told += f"; at most {words.count(most)} had it." if most > now else "."
     line = Line(f"devices with {version}", "reach", reached, steps=True)
     return Chart("coverage", "Coverage, in devices", told, [line], marks, words.compact, _times(points))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import dedent
 from typing import Any
 
 import attrs
@@ -102,7 +103,7 @@ def _changed(
             read -= sum(sizes)
             text = "".join(change.text for change in compare(sides[0], sides[1]))
             text = (
-                text.partition("\n")[2] if text.startswith(f"{path}: ") else text
+                dedent(text.partition("\n")[2]) if text.startswith(f"{path}: ") else text
             )  # the table has the sizes
         except DeployError as error:
             note = f"Its content is not at hand here: {error}"

@@ -69,7 +69,9 @@ def _told(ask: Ask, found: Explanation) -> dict[str, Any]:
         )
     facts.append(("Runs", running if found.known else "unknown"))
     facts.append(("Should run", found.wanted or "nothing"))
-    if standing is not None:
+    if (
+        standing is not None and found.policy.verdict is True
+    ):  # it has no part in a release that is not for it
         facts.append(("Arm", ARMS[standing.offer.arm]))
         facts.append(("Stage", f"{standing.stage}. {standing.title}"))
         scales = _scales(standing)
@@ -80,7 +82,7 @@ def _told(ask: Ask, found: Explanation) -> dict[str, Any]:
     )
     policy, hidden = limited(found.policy, RULES)
     release = None
-    if found.release is not None:
+    if found.release is not None and found.policy.verdict is True:
         info = ask.platform.release(found.release)
         release = {"id": info.id, "name": f"{info.task} v{info.version}", "status": info.status}
     return {

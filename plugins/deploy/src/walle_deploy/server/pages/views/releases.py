@@ -62,7 +62,7 @@ def test(one: TestLine) -> dict[str, object]:
         "part": f"{_part(one.e_value, limit):.3f}",
         "reached": one.p_value <= one.alpha,
         "p_value": words.number(one.p_value, 2),
-        "interval": f"{low} to {high} {'times the odds' if rate else 'worse'}",
+        "interval": f"{low} to {high} times the odds" if rate else f"worse by {low} to {high}",
     }
 
 
