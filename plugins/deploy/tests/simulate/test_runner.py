@@ -115,15 +115,16 @@ def test_it_works_in_a_thread_that_ends_in_the_middle_of_a_simulation(platform, 
         assert platform.told.wait(30)
     platform.add(2, 2, task("import time; time.sleep(2)", time_ms=60_000))
     begun = threading.Event()
-    with Simulator(platform, platform.store, [folder], wait_s=0.01) as simulator:
-        look = simulator._look
+    simulator = Simulator(platform, platform.store, [folder], wait_s=0.01)
+    look = simulator._look
 
-        def looked(progress):
-            begun.set()
-            look(progress)
+    def looked(progress):
+        begun.set()
+        look(progress)
 
-        simulator._look = looked
-        assert begun.wait(30)
+    simulator._look = looked  # before its thread takes it
+    with simulator:
+        assert begun.wait(60)
     assert set(platform.verdicts) == {1}
 
 
