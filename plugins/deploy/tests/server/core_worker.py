@@ -53,5 +53,5 @@ def write(platform, stopped):
 if __name__ == "__main__":
     stopped = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), stopped.set()), daemon=True).start()
-    with opened(sys.argv[2], None, poll=0.1, lease=0.5) as platform:
+    with opened(sys.argv[2], None, poll=0.05, lease=0.25) as platform:
         {"offer": offer, "write": write}[sys.argv[1]](platform, stopped)

@@ -68,3 +68,14 @@ def test_few_are_expected_at_a_time(world, monkeypatch):
     assert known(world, "d9", {"digits": "v1"})
     assert not known(world, "d0", {"digits": "v1"})
     assert snapshot.EXPECTED > 1000
+
+
+def test_a_device_that_installs_again_is_written_again(world):
+    assert world.check("one") == {"digits": 1}
+    assert known(world, "one", {"digits": "v1"})
+    world.written()
+    assert world.check("one") == {"digits": 1}  # it lost everything, and is quick to have it again
+    assert known(world, "one", {"digits": "v1"})
+    world.written()
+    assert world.platform.device("one").installed == {"digits": "v1"}
+    assert {each.number: each.devices for each in world.platform.task("digits").versions}[1] == 1

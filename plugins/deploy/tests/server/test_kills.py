@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-KILLS = int(os.environ.get("WALLE_KILLS", "0") or 0) or 5
+KILLS = int(os.environ.get("WALLE_KILLS", "0") or 0) or 3
 
 
 def test_kills_at_random_points(url):

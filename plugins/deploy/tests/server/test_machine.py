@@ -16,7 +16,7 @@ from walle_deploy.server.refusals import ConflictError
 from walle_deploy.server.types import DeviceReport
 
 ALL_STEPS = os.environ.get("WALLE_FULL", "") not in {"", "0"}
-EXAMPLES, STEPS = (220, 60) if ALL_STEPS else (12, 40)
+EXAMPLES, STEPS = (220, 60) if ALL_STEPS else (8, 40)
 TASKS = ("t0", "t1")
 DEVICES = [f"d{number}" for number in range(48)]
 EVERYONE, ANDROID = {"everyone": True}, {"device": {"os": "android"}}

@@ -85,9 +85,10 @@ class Batch:
                     described[new.id] = new
         lives = self._locked(found, reported, asking)
         active = {live.task: live for live in lives if live.state.active}
-        known = lock_devices(found, database, {*described, *reports.devices_to_know(reported, active)})
+        judged = reports.devices_to_know(reported, active)
+        known = lock_devices(found, database, {*described, *judged})
         now = self._clock()
-        profiles = {device: each.profile for device, each in known.items() if each.profile}
+        profiles = {device: known[device].profile for device in judged if known[device].profile}
         reports.take(reported, active, profiles, snapshot, now)
         results, granted = self._admitted(jobs, lives, known, snapshot, now)
         replaced |= write_devices(found, database, known, described, granted, now, snapshot.names)

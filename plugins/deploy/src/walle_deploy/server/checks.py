@@ -21,9 +21,7 @@ from walle_deploy.trust.answer import AnswerSigner
 
 VALID_S = 7 * 86_400
 NONCE = 32  # bytes
-JUMP_S = (
-    86_400.0  # by which the clock may go ahead of what passed since the start, and be believed in answers
-)
+JUMP_S = 86_400.0  # by which the clock may go ahead of what passed, and answers believe it
 
 
 class Checks:
@@ -98,11 +96,10 @@ class Checks:
         digest = digest_of(canonical)
         expected = snapshot.expected
         if len(expected) >= EXPECTED:
-            with contextlib.suppress(
-                StopIteration, RuntimeError
-            ):  # another thread changes it at the same time
+            with contextlib.suppress(StopIteration, RuntimeError):  # another thread changes it just now
                 expected.pop(next(iter(expected)), None)
         expected[digest] = Described(profile.id, digest, canonical)
+        snapshot.quiet.discard(digest)  # it was so before: that it is so again has to be written again
 
     def _ask(
         self,
