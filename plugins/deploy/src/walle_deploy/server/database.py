@@ -107,13 +107,14 @@ def _engine(url: str) -> Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-        return sa.create_engine(
-            parsed,
-            pool_size=POOL,
-            max_overflow=POOL,
-            pool_pre_ping=True,
-            connect_args={"options": f"-c lock_timeout={int(WAIT_S * 1000)}"},
-        )
+        engine = sa.create_engine(parsed, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True)
+
+        @event.listens_for(engine, "connect")
+        def _patient(connection: Any, _record: Any) -> None:
+            connection.execute(f"SET lock_timeout = {int(WAIT_S * 1000)}")
+            connection.commit()
+
+        return engine
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
         raise DeployError(f"database {_shown(url)}: wanted sqlite:///path or postgresql://…")
     if parsed.database in {None, "", ":memory:"}:
