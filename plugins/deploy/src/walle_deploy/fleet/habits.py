@@ -34,6 +34,7 @@ class Habits:
         late: share of devices that come new, at any time within `late_hours`.
         late_hours: hours.
         leaving: share of checks after which a device is gone for ever.
+        first: hours in which all ask for the first time, evenly; None: as if they had asked before.
     """
 
     per_hour: float = 1.0
@@ -44,6 +45,7 @@ class Habits:
     late: float = 0.02
     late_hours: float = 4.0
     leaving: float = 0.0005
+    first: float | None = None
 
     @classmethod
     def eager(cls, seconds: float) -> Habits:
@@ -68,7 +70,8 @@ class Calendar:
         self._hours = np.arange(len(self._done), dtype=np.float64)
         everyone = np.arange(size)
         self.due: Times = np.zeros(size)
-        self.due[:] = self._wait(everyone, 0.0) * rng.random(size)
+        first = self._wait(everyone, 0.0) if habits.first is None else habits.first * HOUR
+        self.due[:] = first * rng.random(size)
         away = rng.random(size) < habits.away
         self.due[away] += rng.random(int(away.sum())) * 2 * habits.spell_hours * HOUR
         self.late: NDArray[np.bool_] = rng.random(size) < habits.late

@@ -19,10 +19,10 @@ Job = tuple[int, int, Any, float]  # kind, device, what the kind needs, when it 
 
 
 class Link(asyncio.Protocol):
-    """One connection. Requests wait in line for their answers; all of them may be sent twice."""
+    """One connection, with a number that the one after it keeps. Requests wait in line; all of them may be sent twice."""
 
-    def __init__(self, links: Links) -> None:
-        self._links = links
+    def __init__(self, links: Links, number: int) -> None:
+        self._links, self.number = links, number
         self._rest = b""
         self._transport: asyncio.Transport | None = None
         self.waiting: deque[Job] = deque()
@@ -79,7 +79,7 @@ class Links:
         address: of the server.
         number: of connections.
         depth: requests that wait for an answer on each.
-        take: gives the next request and its job, None if there is none.
+        take: gives the next request of the connection with this number, and its job; None if there is none.
         done: is called with a job, the status and the body of its answer.
         back: is called with a job whose connection was lost before its answer came.
     """
@@ -89,7 +89,7 @@ class Links:
         address: Address,
         number: int,
         depth: int,
-        take: Callable[[], tuple[bytes, Job] | None],
+        take: Callable[[int], tuple[bytes, Job] | None],
         done: Callable[[Job, bytes, bytes], None],
         back: Callable[[Job], None],
     ) -> None:
@@ -106,7 +106,7 @@ class Links:
     async def open(self) -> None:
         """Makes all connections. Raises FleetError if the server is not there."""
         try:
-            await asyncio.gather(*(self._connect() for _ in range(self._number)))
+            await asyncio.gather(*(self._connect(number) for number in range(self._number)))
         except OSError as error:
             self.close()
             raise FleetError(
@@ -126,14 +126,12 @@ class Links:
         for link in tuple(self._idle):
             self._idle.discard(link)
             self.fill(link)
-            if link in self._idle:
-                return
 
     def fill(self, link: Link) -> None:
         """Sends as many requests on a connection as it may have."""
         room, parts = self._depth - len(link.waiting), []
         try:
-            while room > 0 and (found := self._take()) is not None:
+            while room > 0 and (found := self._take(link.number)) is not None:
                 parts.append(found[0])
                 link.waiting.append(found[1])
                 room -= 1
@@ -156,7 +154,7 @@ class Links:
         link.waiting.clear()
         if not self._closing:
             self.broken += 1
-            task = asyncio.get_running_loop().create_task(self._again())
+            task = asyncio.get_running_loop().create_task(self._again(link.number))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -166,22 +164,22 @@ class Links:
         self.failed.set()
         self.close()
 
-    async def _connect(self) -> None:
+    async def _connect(self, number: int) -> None:
         context = ssl.create_default_context() if self._address.tls else None
         loop = asyncio.get_running_loop()
         _, link = await loop.create_connection(
-            lambda: Link(self), self._address.host, self._address.port, ssl=context
+            lambda: Link(self, number), self._address.host, self._address.port, ssl=context
         )
         if self._closing:
             link.close()
         self._links.add(link)
 
-    async def _again(self) -> None:
+    async def _again(self, number: int) -> None:
         end = asyncio.get_running_loop().time() + LOST_S
         while not self._closing:
             await asyncio.sleep(AGAIN_S)
             with contextlib.suppress(OSError):
-                await self._connect()
+                await self._connect(number)
                 return
             if asyncio.get_running_loop().time() > end:
                 self.fail(

@@ -65,8 +65,11 @@ class Load:
             )
         self.fleet, self._way = fleet, way
         self._requests = Requests(Address.of(way.url))
-        self._digests: deque[int] = deque()
-        self._profiles: deque[tuple[int, int, Any]] = deque()  # go before digests
+        lines = range(
+            way.connections
+        )  # a device keeps its connection, and so the process of the server behind it
+        self._digests: list[deque[int]] = [deque() for _ in lines]
+        self._profiles: list[deque[tuple[int, int, Any]]] = [deque() for _ in lines]  # go before digests
         self._reports: deque[tuple[int, int, Any]] = deque()
         self._later: list[tuple[float, int, int, int, Any]] = []
         self._registering: dict[int, list[tuple[int, Any]]] = {}
@@ -134,9 +137,10 @@ class Load:
             _, _, kind, number, more = heappop(self._later)
             self._put(kind, number, more)
         fleet.installed(now)
-        if len(self._digests) < len(fleet.population):
+        if sum(map(len, self._digests)) < len(fleet.population):
             asking = fleet.begin(now)
-            self._digests.extend(asking.tolist())
+            for number in asking.tolist():
+                self._put(DIGEST, number, None)
             fleet.run(asking, now)
         for letter in fleet.mail.arrived(now):
             task, version = fleet.task(letter)
@@ -146,26 +150,29 @@ class Load:
 
     def _put(self, kind: int, number: int, more: Any) -> None:
         if kind == DIGEST:
-            self._digests.append(number)
+            self._digests[number % self._way.connections].append(number)
+        elif kind == PROFILE:
+            self._profiles[number % self._way.connections].append((kind, number, more))
         else:
-            (self._profiles if kind == PROFILE else self._reports).append((kind, number, more))
+            self._reports.append((kind, number, more))
 
-    def _check(self) -> tuple[bytes, Job] | None:
+    def _check(self, line: int) -> tuple[bytes, Job] | None:
         """The next request with a digest or a profile."""
         devices, made = self.fleet.devices, self._requests
-        while self._profiles:
-            kind, number, more = self._profiles.popleft()
+        profiles, digests = self._profiles[line], self._digests[line]
+        while profiles:
+            kind, number, more = profiles.popleft()
             token = self._token(number)
             if token is None:
                 self._register(kind, number, more)
                 continue
             return made.profile(token, devices.canonical(number)), (kind, number, more, time.monotonic())
-        if not self._digests:
+        if not digests:
             return None
-        number = self._digests.popleft()
+        number = digests.popleft()
         return made.digest(devices.header(number)), (DIGEST, number, None, time.monotonic())
 
-    def _report(self) -> tuple[bytes, Job] | None:
+    def _report(self, _line: int) -> tuple[bytes, Job] | None:
         """The next request with a report, or for a token."""
         made, name = self._requests, self.fleet.population.id
         while self._reports:
