@@ -34,6 +34,7 @@ from walle_deploy.manifest import File, Manifest
 from walle_deploy.profile import Profile
 from walle_deploy.server.auditing import raise_epoch
 from walle_deploy.server.platform import Platform
+from walle_deploy.server.refusals import BusyError
 from walle_deploy.server.schema import installed, tasks, versions
 from walle_deploy.server.types import DeviceReport
 from walle_deploy.trust.answer import AnswerSigner
@@ -217,8 +218,17 @@ def many(devices: int) -> list[Row]:
     """A million devices in SQLite, in a process that does nothing else."""
     with tempfile.TemporaryDirectory(prefix="walle-bench-") as folder:
         command = [sys.executable, __file__, "--fill", folder, "--devices", str(devices)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         return msgspec.json.decode(done.stdout.splitlines()[-1], type=list[Row])
+
+
+def seen(platform: Platform, one: Profile) -> bool:
+    """Whether a check was answered; not on a machine so busy that a worker cannot look at the epoch in time."""
+    try:
+        platform.check(one)
+    except BusyError:
+        return False
+    return True
 
 
 def fill(folder: Path, devices: int) -> list[Row]:
@@ -240,9 +250,10 @@ def fill(folder: Path, devices: int) -> list[Row]:
             one = Profile(one.id, one.device, one.user, wanted)
             size += len(one.canonical)
             making += time.process_time() - begun
-            while platform._writer.waiting > 50_000:
+            while platform._writer.waiting > 8_000:
                 time.sleep(0.01)
-            platform.check(one)
+            while not seen(platform, one):
+                time.sleep(0.01)
         platform._writer.flush()
         took = time.perf_counter() - start
         used = time.process_time() - used - making
