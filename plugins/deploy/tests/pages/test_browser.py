@@ -227,6 +227,21 @@ def test_the_overview_is_live_too(browser, site):
         page.locator(f"#active a[href='/releases/{release}']").wait_for()
 
 
+def test_a_link_from_another_site_finds_who_has_logged_in(browser, site):
+    world, url = site
+    with opened(browser, url) as page:
+        log_in(page, world.tokens["viewer"])
+        page.goto(url.replace("127.0.0.1", "localhost") + "/login")
+        page.evaluate(
+            "url => { const one = document.createElement('a'); one.href = url; one.textContent = 'over there';"
+            " document.querySelector('main').append(one) }",
+            f"{url}/devices?prefix=device-0001",
+        )
+        page.get_by_role("link", name="over there").click()
+        page.get_by_role("heading", name="Devices whose id begins with").wait_for()
+        assert page.url == f"{url}/devices?prefix=device-0001"
+
+
 def test_two_people_at_once(browser, site):
     """One approves a stage while the other still looks at the stage before."""
     world, url = site

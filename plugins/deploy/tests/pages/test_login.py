@@ -2,7 +2,7 @@
 
 import pytest
 from pages_html import parsed
-from pages_world import Visitor
+from pages_world import SECRET, Visitor
 from walle_deploy.server.pages.login import safe
 
 PATHS = (
@@ -82,7 +82,7 @@ def test_one_address_cannot_go_on_guessing(world):
 def test_cookies_are_kept_from_scripts_and_other_sites(world):
     answer = world.ask("GET", "/login")
     cookie = answer.header("set-cookie")
-    assert cookie.startswith("walle_session=")
+    assert cookie.startswith("walle_login=")
     assert {"HttpOnly", "SameSite=strict", "Path=/", "Max-Age=43200"} <= set(cookie.split("; "))
     assert "Secure" not in cookie
 
@@ -95,16 +95,16 @@ def test_over_tls_cookies_stay_with_tls(world):
 
     world.app = tls
     visitor = world.visitor()
-    assert list(visitor.cookies) == ["__Host-walle_session"]
+    assert set(visitor.cookies) == {"__Host-walle_login", "__Host-walle_session"}
     assert "Secure" in world.ask("GET", "/login").header("set-cookie")
     assert visitor.get("/").status == 200
 
 
 def test_the_cookie_does_not_tell_the_token(world):
     visitor = world.visitor()
-    (cookie,) = visitor.cookies.values()
-    assert world.tokens["admin"] not in cookie
-    assert cookie not in visitor.get("/").text
+    for cookie in visitor.cookies.values():
+        assert world.tokens["admin"] not in cookie
+        assert cookie not in visitor.get("/").text
 
 
 def test_a_login_makes_another_session(world):
@@ -120,8 +120,10 @@ def test_a_login_makes_another_session(world):
 )
 def test_forged_cookies_are_none(world, change):
     visitor = world.visitor()
-    ((name, cookie),) = visitor.cookies.items()
-    assert world.ask("GET", "/", None, {name: change(cookie)}).status == 303
+    cookie = visitor.cookies["walle_session"]
+    assert world.ask("GET", "/", None, {"walle_session": cookie}).status == 200
+    assert world.ask("GET", "/", None, {"walle_session": change(cookie)}).status == 303
+    assert world.ask("GET", "/", None, {"walle_session": visitor.cookies["walle_login"]}).status == 303
 
 
 def test_sessions_end(world):
@@ -156,3 +158,45 @@ def test_a_login_form_that_is_too_old_can_be_sent_again(world):
     assert answer.status == 403
     assert "open for too long" in parsed(answer).text
     assert visitor.post("/login", {"token": world.tokens["admin"]}).status == 303
+
+
+def test_a_link_from_another_site_keeps_the_session(world):
+    """Such a request has no cookie: it neither ends the session nor asks for a login, but is made again from here."""
+    away = [(b"sec-fetch-site", b"cross-site")]
+    answer = world.ask("GET", "/devices/a%3Fb%22?x=1&y=2", None, None, away)
+    assert answer.status == 200 and answer.header("set-cookie") is None
+    page = parsed(answer)
+    (refresh,) = [one for one in page.all("meta") if one.get("http-equiv") == "refresh"]
+    assert refresh["content"] == "0; url=/devices/a%3Fb%22?x=1&y=2"
+    for path in ("//evil.example/x", "/\\evil.example"):
+        assert "evil" not in world.ask("GET", path, None, None, away).text
+    visitor = world.visitor()
+    assert visitor.get("/login").header("location") == "/"
+    before = visitor.cookies["walle_session"]
+    answer = world.ask("GET", "/login")
+    assert answer.header("set-cookie").startswith("walle_login=")
+    assert visitor.cookies["walle_session"] == before and visitor.get("/").status == 200
+
+
+def test_too_many_parameters(world):
+    visitor = world.visitor()
+    assert visitor.get("/devices?" + "&".join(f"p{number}=" for number in range(200))).status == 400
+
+
+class Broken:
+    def __init__(self, error):
+        self.error = error
+
+    def who(self, token):
+        raise self.error
+
+
+def test_a_database_that_is_away_is_told(world):
+    from walle_deploy.server.pages.app import pages
+    from walle_deploy.server.refusals import BusyError
+
+    visitor = world.visitor()
+    world.app = pages(world.platform, Broken(BusyError("the database is busy; try again")), secret=SECRET)
+    answer = visitor.get("/devices")
+    assert answer.status == 503
+    assert "The database is busy" in parsed(answer).text and "try again" in answer.text.lower()

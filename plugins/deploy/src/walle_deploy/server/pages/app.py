@@ -14,13 +14,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from walle_deploy.errors import DeployError
 from walle_deploy.release.gates import GateRegistry
 from walle_deploy.server.answers import ApiError
 from walle_deploy.server.auth import Tokens
 from walle_deploy.server.hub import Hub
 from walle_deploy.server.images import Images
+from walle_deploy.server.logs import event
 from walle_deploy.server.pages import live, login, rendering
-from walle_deploy.server.pages.asking import Answer, Ask, Go
+from walle_deploy.server.pages.asking import Answer, Ask, Go, Page
 from walle_deploy.server.pages.session import Sessions
 from walle_deploy.server.pages.site import MAX_FIELDS, Site, Visit
 from walle_deploy.server.pages.views import VIEWS
@@ -78,11 +80,9 @@ def pages(
         Route(path, _endpoint(site, view, section), methods=list(methods))
         for path, methods, view, section in VIEWS
     ]
-    return strict(
-        Starlette(
-            routes=routes, exception_handlers={404: partial(_missing, site), 405: partial(_missing, site)}
-        )
-    )
+    missing, refused = partial(_missing, site), partial(_refused, site)
+    handlers = {404: missing, 405: missing, DeployError: refused, Exception: refused}
+    return strict(Starlette(routes=routes, exception_handlers=handlers))
 
 
 def _endpoint(site: Site, view: Callable[[Ask], Answer], section: str) -> Endpoint:
@@ -90,8 +90,7 @@ def _endpoint(site: Site, view: Callable[[Ask], Answer], section: str) -> Endpoi
         visit = await site.visit(request)
         try:
             if visit.operator is None:
-                wanted = visit.here if request.method == "GET" else "/"
-                return visit.go("/login" if wanted == "/" else f"/login?next={quote(wanted, safe='')}")
+                return _unknown(visit)
             form = await site.form(visit) if request.method == "POST" else None
             return await run_in_threadpool(_answer, view, section, visit, form)
         except Exception as error:
@@ -100,12 +99,29 @@ def _endpoint(site: Site, view: Callable[[Ask], Answer], section: str) -> Endpoi
     return endpoint
 
 
+def _unknown(visit: Visit) -> Response:
+    """To the login, and from there to the page that was asked for."""
+    request = visit.request
+    if request.method != "GET":
+        return visit.go("/login")
+    if (
+        request.headers.get("sec-fetch-site") == "cross-site"
+    ):  # such requests have no cookie; the next one has it
+        return visit.page(Page("hop.html", {"path": login.safe(visit.here)}))
+    return visit.go("/login" if visit.here == "/" else f"/login?next={quote(visit.here, safe='')}")
+
+
 def _answer(
     view: Callable[[Ask], Answer], section: str, visit: Visit, form: Mapping[str, str] | None
 ) -> Response:
     assert visit.operator is not None
     site, request = visit.site, visit.request
-    query = dict(parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    try:
+        query = dict(parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError as error:
+        raise ApiError(
+            400, f"more than {MAX_FIELDS} parameters", "Open the page and use its forms."
+        ) from error
     ask = Ask(
         site.platform,
         site.files,
@@ -119,6 +135,7 @@ def _answer(
     )
     made = view(ask)
     if isinstance(made, Go):
+        event("changed", method=request.method, path=request.url.path, who=visit.operator.name, status=303)
         return visit.go(made.path)
     return visit.page(made, section, DONE.get(query.get("done", ""), ""))
 
@@ -140,6 +157,11 @@ async def _missing(site: Site, request: Request, error: Exception) -> Response:
     return visit.refusal(
         ApiError(404, "there is no such page", "See whether the address is written correctly.")
     )
+
+
+async def _refused(site: Site, request: Request, error: Exception) -> Response:
+    """When not even who asks can be found out."""
+    return Visit(site, request, None, None).refusal(error)
 
 
 def strict(inner: ASGIApp) -> ASGIApp:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from walle_deploy.server.answers import ApiError
 from walle_deploy.server.pages.asking import Page
-from walle_deploy.server.pages.session import MAX_TOKEN, cookie_name
+from walle_deploy.server.pages.session import ENTRY, MAX_TOKEN, SESSION, cookie_name
 from walle_deploy.server.pages.site import Site, Visit, is_secure
 
 
@@ -24,30 +24,30 @@ async def show(site: Site, request: Request) -> Response:
     """GET /login."""
     visit = await site.visit(request)
     then = safe(request.query_params.get("next", "/"))
-    return _form(site, visit, then) if visit.operator is None else visit.go(then)
+    return _form(visit, then) if visit.operator is None else visit.go(then)
 
 
 async def enter(site: Site, request: Request) -> Response:
     """POST /login."""
-    visit = await site.visit(request)
+    visit = Visit(site, request, _entry(site, request), None)
     try:
         fields = await site.form(visit)
     except ApiError as error:
         if error.status != 403:
             return visit.refusal(error)
-        return _form(site, visit, "/", "This page was open for too long. Please log in again.", status=403)
+        return _form(visit, "/", "This page was open for too long. Please log in again.", status=403)
     then, token = safe(fields.get("next", "/")), fields.get("token", "").strip()
     fits = 0 < len(token) <= MAX_TOKEN and token.isascii() and token.isprintable()
     if not fits or await run_in_threadpool(site.operator, token) is None:
         if not (wait := site.tries.wait(request.client.host if request.client else "")):
             text = "This token is unknown, expired or revoked, or may not see the pages."
-            return _form(site, visit, then, text, status=401)
+            return _form(visit, then, text, status=401)
         text = f"Too many wrong tokens from your address. Try again in {math.ceil(wait)} seconds."
-        made = _form(site, visit, then, text, status=429)
+        made = _form(visit, then, text, status=429)
         made.headers["retry-after"] = str(math.ceil(wait))
         return made
     made = visit.go(then)
-    _set(made, request, site.sessions.issue(token), site.sessions.lifetime_s)
+    _set(made, request, SESSION, site.sessions.issue(token), site.sessions.lifetime_s)
     return made
 
 
@@ -59,21 +59,36 @@ async def leave(site: Site, request: Request) -> Response:
     except ApiError as error:
         return visit.refusal(error)
     made = visit.go("/login")
-    _set(made, request, "", 0)
+    _set(made, request, SESSION, "", 0)
     return made
 
 
-def _form(site: Site, visit: Visit, then: str, trouble: str = "", status: int = 200) -> Response:
-    cookie = visit.cookie if visit.cookie and visit.operator is None else site.sessions.issue("")
-    shown = Visit(site, visit.request, cookie, None)
+def _entry(site: Site, request: Request) -> str | None:
+    """The cookie of somebody who is about to log in, if it is one of ours."""
+    cookie = request.cookies.get(cookie_name(ENTRY, is_secure(request)))
+    return cookie if site.sessions.token(cookie) == "" else None
+
+
+def _form(visit: Visit, then: str, trouble: str = "", status: int = 200) -> Response:
+    site, request = visit.site, visit.request
+    cookie = known = _entry(site, request)
+    if cookie is None:  # that of a session stays: links of other sites come without it, and must not end it
+        cookie = site.sessions.issue()
+    shown = Visit(site, request, cookie, None)
     made = shown.page(Page("login.html", {"problem": trouble, "next": then}, status=status))
-    if cookie != visit.cookie:
-        _set(made, visit.request, cookie, site.sessions.lifetime_s)
+    if known is None:
+        _set(made, request, ENTRY, cookie, site.sessions.lifetime_s)
     return made
 
 
-def _set(response: Response, request: Request, cookie: str, seconds: int) -> None:
+def _set(response: Response, request: Request, name: str, cookie: str, seconds: int) -> None:
     tls = is_secure(request)
     response.set_cookie(
-        cookie_name(tls), cookie, max_age=seconds, path="/", secure=tls, httponly=True, samesite="strict"
+        cookie_name(name, tls),
+        cookie,
+        max_age=seconds,
+        path="/",
+        secure=tls,
+        httponly=True,
+        samesite="strict",
     )

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from cryptography.fernet import Fernet, InvalidToken
 
 LIFETIME_S = 12 * 3600
-COOKIE = "walle_session"
+SESSION, ENTRY = (
+    "walle_session",
+    "walle_login",
+)  # cookies of those who have logged in, and of those who are about to
 MAX_TOKEN, MAX_COOKIE = 512, 2048  # characters
 
 
@@ -30,14 +33,14 @@ class Sessions:
         self._clock = clock
         self.lifetime_s = lifetime_s
 
-    def issue(self, token: str) -> str:
-        """The cookie of somebody who showed this operator token; without one, of somebody who has not logged in yet."""
+    def issue(self, token: str = "") -> str:
+        """The cookie of somebody who showed this operator token; without one, of somebody who is about to log in."""
         return self._fernet.encrypt_at_time(
             f"{secrets.token_hex(8)} {token}".encode(), int(self._clock())
         ).decode()
 
     def token(self, cookie: str | None) -> str | None:
-        """The operator token of a cookie; None if it is none of ours, or too old; "" before the login."""
+        """The operator token of a cookie; None if it is none of ours, or too old; "" of one that was issued without."""
         if not cookie or len(cookie) > MAX_COOKIE:
             return None
         try:
@@ -58,9 +61,9 @@ class Sessions:
         )
 
 
-def cookie_name(secure: bool) -> str:
-    """Browsers take a name with this prefix only over TLS, for one host and all of its paths."""
-    return f"__Host-{COOKIE}" if secure else COOKIE
+def cookie_name(name: str, secure: bool) -> str:
+    """As it is sent: with this prefix browsers take it only over TLS, for one host and all of its paths."""
+    return f"__Host-{name}" if secure else name
 
 
 def _derived(secret: bytes, what: bytes) -> bytes:

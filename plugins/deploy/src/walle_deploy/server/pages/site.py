@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import attrs
 from starlette.concurrency import run_in_threadpool
@@ -20,7 +20,7 @@ from walle_deploy.server.images import Images
 from walle_deploy.server.limits import Buckets
 from walle_deploy.server.pages import rendering
 from walle_deploy.server.pages.asking import Page
-from walle_deploy.server.pages.session import Sessions, cookie_name
+from walle_deploy.server.pages.session import SESSION, Sessions, cookie_name
 from walle_deploy.server.platform import Platform
 from walle_deploy.store.files import FileStore
 
@@ -63,10 +63,10 @@ class Site:
 
     async def visit(self, request: Request) -> Visit:
         """Whose request it is, as far as its cookie says."""
-        cookie = request.cookies.get(cookie_name(is_secure(request)))
+        cookie = request.cookies.get(cookie_name(SESSION, is_secure(request)))
         token = self.sessions.token(cookie)
         operator = await run_in_threadpool(self.operator, token) if token else None
-        return Visit(self, request, cookie if token is not None else None, operator)
+        return Visit(self, request, cookie if operator is not None else None, operator)
 
     def operator(self, token: str) -> Operator | None:
         """Whose token it is, if they may see the pages."""
@@ -96,7 +96,7 @@ class Visit:
     Attributes:
         site: that is visited.
         request: itself.
-        cookie: of the session, if it is one of ours.
+        cookie: that the page's forms belong to; None if they belong to none.
         operator: who has logged in; None if nobody has.
     """
 
@@ -113,7 +113,7 @@ class Visit:
     @property
     def here(self) -> str:
         """What was asked for, below `root`."""
-        path = self.request.url.path.removeprefix(self.root)
+        path = quote(self.request.scope["path"].removeprefix(self.root), safe="/:@!$&'()*+,;=-._~")
         return f"{path}?{self.request.url.query}" if self.request.url.query else path
 
     def page(self, page: Page, section: str = "", done: str = "") -> HTMLResponse:
