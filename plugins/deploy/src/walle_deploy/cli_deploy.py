@@ -162,7 +162,7 @@ def root(folder: Path) -> None:
 )
 @json_option
 def renew(folder: Path, role: str, key: str | None, as_json: bool) -> None:
-    """Sign a role of the image metadata again, before it expires: its log, /healthz and /metrics say when.
+    """Sign a role of the image metadata again, before it expires: the log and /metrics of the server say when.
 
     The server may run meanwhile. The passphrase is that of WALLE_KEY_PASSPHRASE, or asked for.
     """

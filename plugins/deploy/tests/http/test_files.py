@@ -164,3 +164,27 @@ def test_what_was_sent_is_counted(files):
     counts = files._metrics.counts["file_bytes"]
     assert counts["files"] == len(DATA)
     assert counts["images"] > 500
+
+
+def test_a_file_is_read_only_for_as_long_as_somebody_wants_it(files):
+    large = bytes(40 << 20)
+    files._store.put(large)
+    sent = []
+
+    async def leave_early():
+        left = asyncio.Event()
+
+        async def receive():
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(len(message.get("body", b"")))
+            left.set()
+            await asyncio.sleep(0)
+
+        scope = {"type": "http", "method": "GET", "path": f"/walle/{place(large)}", "headers": []}
+        await files(scope, receive, send)
+
+    asyncio.run(leave_early())
+    assert sum(sent) < len(large) // 2

@@ -187,3 +187,15 @@ def test_a_websocket_is_not_taken_for_a_request_that_does_not_come(port):
         socket.send("still here")
         assert socket.recv() == "still here"
     assert not protocol.Http._open - before
+
+
+def test_nothing_is_said_in_the_middle_of_another_answer(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(
+            b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET / HTTP/1.1\r\nA: " + b"x" * 40_000
+        )
+        got = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(1 << 20):
+                got += piece
+    assert got.count(b"HTTP/1.1") <= 1

@@ -149,6 +149,12 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         message = await receive()
 
 
+async def disconnected(receive: Receive) -> None:
+    """Ends when the client is gone; what it still sends is not read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def decoded(decode: Callable[[bytes], _T], body: bytes, what: str) -> _T:
     """What a msgspec decoder makes of a body. Raises ApiError."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import obstore
 
-from walle_deploy.server.answers import ApiError, Receive, Scope, Send, header, refuse, reply
+from walle_deploy.server.answers import ApiError, Receive, Scope, Send, disconnected, header, refuse, reply
 from walle_deploy.server.metrics import Metrics
 from walle_deploy.store.deltas_index import DeltaIndex
 from walle_deploy.store.files import CHUNK, FileStore
@@ -48,7 +49,7 @@ class Files:
             if scope["method"] not in {"GET", "HEAD"}:
                 raise ApiError(405, f"{scope['method']} is not allowed here", "use GET")
             if found := _OBJECT.fullmatch(path):
-                await self._object(scope, send, path, found[2] + found[3])
+                await self._object(scope, receive, send, path, found[2] + found[3])
             elif found := _IMAGE.fullmatch(path):
                 await self._image(scope, send, found[1])
             elif found := _DELTAS.fullmatch(path):
@@ -60,7 +61,7 @@ class Files:
         except Exception as error:  # obstore's errors have no common base
             await refuse(scope, send, error)
 
-    async def _object(self, scope: Scope, send: Send, key: str, digest: str) -> None:
+    async def _object(self, scope: Scope, receive: Receive, send: Send, key: str, digest: str) -> None:
         tag = b'"%s"' % digest.encode()
         headers = [(b"etag", tag), _FOREVER, (b"accept-ranges", b"bytes")]
         if header(scope, b"if-none-match") == tag:
@@ -86,10 +87,20 @@ class Files:
         headers += [(b"content-type", _OCTETS), (b"content-length", b"%d" % (end - start))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if scope["method"] == "GET":
-            async for chunk in found.stream(min_chunk_size=CHUNK):
-                await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+            await self._stream(found, receive, send)
             self._metrics.count("file_bytes", key.split("/", 1)[0], by=end - start)
         await send({"type": "http.response.body", "body": b""})
+
+    async def _stream(self, found: Any, receive: Receive, send: Send) -> None:
+        """Sends the content, for as long as somebody reads it."""
+        gone = asyncio.create_task(disconnected(receive))
+        try:
+            async for chunk in found.stream(min_chunk_size=CHUNK):
+                if gone.done():
+                    return
+                await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+        finally:
+            gone.cancel()
 
     async def _beyond(self, key: str, wanted: Any) -> bool:
         """Whether a range begins after the end of its file."""

@@ -113,6 +113,9 @@ class Http(HttpToolsProtocol):
         _log("connection refused", status=status, error=error, client=self.client and self.client[0])
         if self.transport.is_closing():
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()  # in the middle of another answer nothing can be said
+            return
         body = msgspec.json.encode({"error": error, "fix": fix})
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(
             body

@@ -25,6 +25,7 @@ from walle_deploy.server.settings import Settings
 BACKLOG = 4096
 KEEP_ALIVE_S = 30
 SHUTDOWN_S = 5
+START_S = 30  # in which a worker begins to answer its supervisor; one that does not is started anew
 OPEN_FILES = 65_536
 SWITCH_S = 0.0005
 
@@ -80,6 +81,7 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_worker_healthcheck=START_S,
         ssl_certfile=settings.cert or None,
         ssl_keyfile=settings.key or None,
     )

@@ -125,14 +125,9 @@ class Services:
         raise ApiError(401, what, "send `Authorization: Bearer <token>`; an administrator makes tokens")
 
     def check_health(self) -> None:
-        """Raises DeployError unless this worker can do its work."""
+        """Raises ApiError unless this worker can do its work; expired image metadata is no reason, for rollbacks go on."""
         if why := self.platform.health():
             raise ApiError(503, why, wait=1)
-        soon = min(self.images.expires().values(), default=0.0)
-        if soon < time.time():
-            raise ApiError(
-                503, "image metadata has expired", "sign it again: targets and root need their keys"
-            )
 
     def exposition(self) -> tuple[bytes, str]:
         """The metrics of all workers."""
@@ -147,7 +142,6 @@ class Services:
 
     async def start(self) -> None:
         """Begins what this worker does by itself."""
-        await self.apart(self._refresh)
         self._tasks = [
             asyncio.create_task(self._repeat(self._refresh, REFRESH_S), name="refresh"),
             asyncio.create_task(self._repeat(self._tick, LONGEST_TICK_S), name="tick"),

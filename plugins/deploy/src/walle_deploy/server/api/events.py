@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from walle_deploy.server.answers import Receive, Scope, Send
+from walle_deploy.server.answers import Receive, Scope, Send, disconnected
 from walle_deploy.server.api.routing import Call, Operations
 
 operations = Operations()
@@ -21,7 +21,7 @@ async def events(call: Call, scope: Scope, receive: Receive, send: Send) -> None
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),
     ]
-    gone = asyncio.create_task(_gone(receive))
+    gone = asyncio.create_task(disconnected(receive))
     changes = hub.changes()
     begun = False
     try:
@@ -45,8 +45,3 @@ async def events(call: Call, scope: Scope, receive: Receive, send: Send) -> None
         await changes.aclose()
     if begun:
         await send({"type": "http.response.body", "body": b""})
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
