@@ -1,4 +1,4 @@
-"""Who listens to changes of releases: one look at the database a second for all of them."""
+"""Who listens to changes of releases: one look at the database for all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from walle_deploy.server.answers import ApiError
 from walle_deploy.server.types import Changed
 
 LISTENERS = 256  # in one worker
-EVERY_S = 1.0
+LOOK_S = 0.25
+EVERY_S = 1.0  # between two changes of one release that are told
 SILENCE_S = 15.0  # after which a comment shows that the connection lives
 WAITING = 1000  # changes that a listener may be behind
 
@@ -49,6 +50,7 @@ class Hub:
 
     async def _look(self) -> None:
         known: dict[int, int] | None = None
+        told: dict[int, float] = {}
         while self._queues:
             try:
                 found = await self._changed(known or {})
@@ -56,9 +58,12 @@ class Hub:
                 logging.getLogger(__name__).warning("changes cannot be read: %s", error)
                 await asyncio.sleep(EVERY_S)
                 continue
-            for change in found if known is not None else ():
+            now = asyncio.get_running_loop().time()
+            due = [change for change in found if now - told.get(change.release, -EVERY_S) >= EVERY_S]
+            for change in due if known is not None else ():
+                told[change.release] = now
                 for queue in self._queues:
                     if not queue.full():
                         queue.put_nowait(change)
-            known = {**(known or {}), **{change.release: change.revision for change in found}}
-            await asyncio.sleep(EVERY_S)
+            known = {**(known or {}), **{change.release: change.revision for change in due}}
+            await asyncio.sleep(LOOK_S)
