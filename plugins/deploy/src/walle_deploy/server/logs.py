@@ -51,6 +51,8 @@ def set_up(level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("uvicorn.error").setLevel("WARNING")
+    access = logging.getLogger("uvicorn.access")  # it has queries
+    access.handlers[:], access.propagate = [], False
 
 
 def event(name: str, level: int = logging.INFO, **fields: Any) -> None:

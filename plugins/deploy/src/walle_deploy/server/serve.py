@@ -21,11 +21,11 @@ from walle_deploy.server.database import Database
 from walle_deploy.server.logs import set_up
 from walle_deploy.server.services import Services
 from walle_deploy.server.settings import Settings
+from walle_deploy.server.supervisor import Supervisor
 
 BACKLOG = 4096
 KEEP_ALIVE_S = 30
 SHUTDOWN_S = 5
-START_S = 30  # in which a worker begins to answer its supervisor; one that does not is started anew
 OPEN_FILES = 65_536
 SWITCH_S = 0.0005
 
@@ -42,7 +42,6 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
     try:
         import uvicorn
         from uvicorn.config import STARTUP_FAILURE
-        from uvicorn.supervisors import Multiprocess
 
         from walle_deploy.server.protocol import Http
     except ImportError as error:
@@ -81,16 +80,13 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
-        timeout_worker_healthcheck=START_S,
         ssl_certfile=settings.cert or None,
         ssl_keyfile=settings.key or None,
     )
     told(url)
     with taken:
         if settings.workers > 1:
-            supervisor = Multiprocess(config, [taken])
-            supervisor.run()
-            failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+            failed = not Supervisor(_work, (config, taken), settings.workers, STARTUP_FAILURE).run()
         else:
             # uvicorn raises the signal that ended it once more, when everything is closed
             signal.signal(signal.SIGTERM, lambda *_: None)
@@ -100,6 +96,14 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
             failed = not server.started
     if failed:
         raise DeployError("the server did not start; its log says why")
+
+
+def _work(config: Any, taken: socket.socket) -> None:
+    """What each of several processes does."""
+    import uvicorn
+
+    set_up()
+    uvicorn.Server(config).run([taken])
 
 
 def _opened(settings: Settings) -> Services:
