@@ -119,7 +119,8 @@ def _scales(standing: DeviceStanding) -> list[Scale]:
             f"({words.share(standing.share)} of all buckets)."
         )
         found.append(Scale("Does it belong to the stage?", told, standing.bucket, standing.threshold))
-    if standing.control_threshold:
+    outside = standing.offer.arm == "outside" and standing.bucket >= standing.threshold
+    if standing.control_threshold and not outside:
         side = "below" if standing.drawn_for_control else "not below"
         told = (
             f"Its second draw, {words.count(standing.control_draw)}, is {side} {words.count(standing.control_threshold)} "
