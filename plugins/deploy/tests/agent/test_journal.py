@@ -222,3 +222,22 @@ def test_the_database_is_durable(path):
     with pytest.raises(AgentError):
         journal.record("a", "v1", False)
     assert sqlite3.connect(path).execute("PRAGMA quick_check").fetchone() == ("ok",)
+
+
+def test_a_flush_is_not_told_of_a_try_that_began_before_it(delivering):
+    begun, go = threading.Event(), threading.Event()
+
+    class Slow(Far):
+        def report(self, outcomes, device, token):
+            if not begun.is_set():
+                begun.set()
+                assert go.wait(10)
+                raise AwayError("what was wrong before", 503, 60.0)
+            super().report(outcomes, device, token)
+
+    journal, delivery, missed = delivering(by_http(Slow(), "d", lambda: "t"))
+    journal.record("a", "v1", False)
+    assert begun.wait(10)
+    threading.Timer(0.1, go.set).start()
+    assert delivery.flush(10)
+    assert len(missed) == 1

@@ -148,3 +148,15 @@ def test_a_version_is_revoked_while_another_waits(repository):
         repository.sign(images.revoke("ipv", 1, "leaks"), key)
     images.publish()
     assert images.listed("ipv", 1).revoked == "leaks" and images.listed("ipv", 2) is None
+
+
+def test_an_image_that_others_published_is_noted(shops, world):
+    mine, theirs = shops[:2]
+    number, other = mine.version(), theirs.version()
+    with world.client() as client:
+        publish_images, client.publish_images = client.publish_images, lambda: None
+        mine.publish(client, number)  # signed; somebody stages beside it before it asks to publish
+        client.publish_images = publish_images
+        theirs.publish(client, other)
+        for shop in (mine, theirs):
+            assert client.task(shop.task).versions[0].published

@@ -90,9 +90,9 @@ class Delivery:
         self._journal, self._send, self._missed = journal, send, missed
         self._pause_s, self._first_s, self._longest_s = pause_s, first_s, longest_s
         self._changed = threading.Condition()
-        self._stopping = self._hurry = False
+        self._stopping = self._hurry = self._trying = False
         self._fresh = True
-        self._turn = 0  # how often a delivery ended, well or not
+        self._turn = 0  # how often a try failed
         self._thread = threading.Thread(target=self._work, name="walle-reports", daemon=True)
         journal.on_record(self._wake)
         self._thread.start()
@@ -105,7 +105,7 @@ class Delivery:
     def flush(self, timeout: float) -> bool:
         """Tries at once, and waits until no report waits or a try fails, at most `timeout` seconds; whether none waits."""
         with self._changed:
-            turn = self._turn
+            turn = self._turn + self._trying  # a try that has begun may fail for what was wrong before
             self._hurry = self._fresh = True
             self._changed.notify_all()
             self._changed.wait_for(
@@ -132,6 +132,7 @@ class Delivery:
                 wait = error.after_s if isinstance(error, AwayError) else None
                 self._missed(error)
                 with self._changed:
+                    self._trying = False
                     self._turn += 1
                     self._changed.notify_all()
                     pause = min(self._longest_s, self._first_s * 2.0 ** min(failures, 20))
@@ -146,6 +147,7 @@ class Delivery:
                 wait = max(LINGER_S, before + self._pause_s - time.monotonic())
                 self._changed.wait_for(lambda: self._stopping or self._hurry, wait)
             self._fresh = self._hurry = False
+            self._trying = True
             return not self._stopping
 
     def _deliver(self) -> None:
@@ -155,4 +157,5 @@ class Delivery:
                 raise AgentError("no report was taken")
             self._journal.delivered([one.number for one in outcomes[:count]])
         with self._changed:
+            self._trying = False
             self._changed.notify_all()

@@ -95,6 +95,10 @@ class Images:
         """What devices find for a version; None if it is not published."""
         return listed(self._repository, task, number)
 
+    def versions(self) -> set[tuple[str, int]]:
+        """All versions that devices find, revoked ones too."""
+        return versions(self._repository)
+
     def expires(self) -> dict[str, float]:
         """When each published role expires, in Unix seconds."""
         return expires(self._repository)

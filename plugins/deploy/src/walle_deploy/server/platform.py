@@ -186,6 +186,10 @@ class Platform:
         """The manifest that `add_version` was given."""
         return self._queries.manifest(task, number)
 
+    def unpublished(self) -> list[tuple[str, int]]:
+        """Versions, by task and number, whose image is not known to be published."""
+        return self._queries.unpublished()
+
     def published(self, task: str, number: int, who: str = "") -> None:
         """Notes that the version's image is published."""
         self._tasks.published(task, number, who)

@@ -77,6 +77,12 @@ class Queries:
         with self._database.read() as found:
             return _version(found.execute(query).mappings().one())
 
+    def unpublished(self) -> list[tuple[str, int]]:
+        """See Platform.unpublished."""
+        query = sa.select(versions.c.task, versions.c.number).where(~versions.c.published)
+        with self._database.read() as found:
+            return [(task, number) for task, number in found.execute(query)]
+
     def manifest(self, task: str, number: int) -> bytes:
         """See Platform.manifest."""
         with self._database.read() as found:

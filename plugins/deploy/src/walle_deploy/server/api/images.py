@@ -91,9 +91,10 @@ def sign(call: Call) -> Staged:
 @operations.add("POST", "/images/publish", "operate", returns=Published)
 def publish(call: Call) -> Published:
     """Shows devices what is staged and fully signed."""
-    if not call.services.images.staged():  # somebody else has just published it
-        return Published([])
-    made = call.services.images.publish()
+    if call.services.images.staged():  # else somebody has just published it
+        call.services.images.publish()
+    there = call.services.images.versions()  # another's too: staging beside it may have published it
+    made = sorted(each for each in call.services.platform.unpublished() if each in there)
     for name, number in made:
         call.services.platform.published(name, number, call.who)
     call.services.platform.note(call.who, "publish images", "image/targets", f"{len(made)} new versions")
