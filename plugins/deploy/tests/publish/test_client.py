@@ -78,6 +78,12 @@ def test_a_post_is_not_repeated(answers, first):
         assert "may or may not have been done" in str(told.value)
 
 
+def test_a_post_that_came_too_soon_is_repeated(answers):
+    answers.given = [(429, {"Retry-After": "0"}, b""), OK]
+    assert connection(answers).request("POST", "/x", value={"a": 1}) == b"{}"
+    assert [body for _, _, body in answers.asked] == [b'{"a": 1}'] * 2
+
+
 def test_it_gives_up(answers):
     answers.given = [BUSY]
     with pytest.raises(ServerError) as told:

@@ -42,7 +42,11 @@ class ServerError(DeployError):
 
 
 class _Retries(Retry):
-    """Does not wait for as long as a server may say."""
+    """Repeats whatever came too often, as nothing of it was done, and does not wait for as long as a server may say."""
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        too_often = status_code == 429 and has_retry_after and bool(self.total)
+        return too_often or super().is_retry(method, status_code, has_retry_after)
 
     def get_retry_after(self, response: Any) -> float | None:
         wait = super().get_retry_after(response)
@@ -144,7 +148,7 @@ class Connection:
         """The body of the answer. Raises ServerError for any but a 2xx.
 
         Args:
-            method: GET and such; POST is not repeated once it was sent.
+            method: GET and such; POST is not repeated once it was sent, unless the server says that it came too soon.
             path: below the URL, with ``/`` in front.
             query: parameters; those that are None are left out.
             body: to send as it is.
