@@ -98,9 +98,7 @@ def test_a_device_gets_what_is_released_and_trusts_it(server, phone):
         with urllib.request.urlopen(f"{approved.base}/files/{file.sha256[:2]}/{file.sha256[2:]}") as got:
             assert len(got.read()) == file.size
     phone.installed["rank"] = Installed(1, approved.manifest)
-    assert until(
-        lambda: phone.check().status == 204
-    )  # the other worker sees the release a tenth of a second later
+    assert phone.check().status == 204
     assert until(lambda: phone.digest().status == 204)
 
 
