@@ -323,12 +323,11 @@ class NatsConsumer:
 
     async def take(self, wait: float) -> Sequence[Record]:
         """See `contract.Consumer`."""
-        from nats.errors import TimeoutError as NothingCame
 
         async def fetch() -> list[Any]:
             try:
                 return list(await self._pull.fetch(PAGE, timeout=max(wait, 0.01)))
-            except NothingCame:
+            except TimeoutError:  # nats-py's own is one of these; fetch raises both
                 return []
 
         messages = await self._sink._request(fetch)
