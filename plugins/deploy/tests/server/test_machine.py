@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import sqlalchemy as sa
 from core_world import AT_ONCE, Clock, answer, gray, manifest, opened, plan
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from walle_deploy.profile import Profile
 from walle_deploy.server.refusals import ConflictError
+from walle_deploy.server.schema import meta
 from walle_deploy.server.types import DeviceReport
 
 ALL_STEPS = os.environ.get("WALLE_FULL", "") not in {"", "0"}
@@ -29,6 +31,7 @@ PLAN = plan(
     watch=30,
     alpha=0.3,  # a few dozen devices are to be enough
 )
+EPOCH = sa.select(meta.c.epoch)
 devices, tasks, workers = st.sampled_from(DEVICES), st.sampled_from(TASKS), st.sampled_from([0, 1])
 
 
@@ -264,6 +267,7 @@ class Life(RuleBasedStateMachine):
         self.counters[device] = made.counter
         now = {task.name: f"v{task.version}" for task in made.tasks}
         self.may_run(device, now, platform)
+        self.may_go_back(device, now, platform)
         self.wanted[device] = now
         if installs:
             self.installed[device] = now
@@ -284,6 +288,14 @@ class Life(RuleBasedStateMachine):
                 assert number in task.finished, "never finished"
             if platform is self.platform and task.policy is ANDROID:
                 assert DEVICES.index(device) % 2, "not meant"
+
+    def may_go_back(self, device, now, platform):
+        """Another worker may have told it to install what this one had not seen."""
+        had = self.installed[device].items()
+        if any(name not in now or int(now[name][1:]) < int(version[1:]) for name, version in had):
+            Life.seen["goes back"] += 1
+            with platform.database.read() as found:
+                assert platform._watch.snapshot.epoch == found.execute(EPOCH).scalar_one(), "not looked at"
 
     @rule(device=devices)
     def a_device_loses_all(self, device):
@@ -426,6 +438,7 @@ def test_no_life_of_a_platform_breaks_a_rule():
         print(Life.steps, dict(Life.seen))
         assert Life.seen["finished"]
         assert Life.seen["rolled back"]
+        assert Life.seen["goes back"]
 
 
 def test_nor_on_postgresql(postgres):

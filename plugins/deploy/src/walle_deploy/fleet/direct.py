@@ -76,6 +76,8 @@ class Direct:
             else:
                 down += len(wire)
                 fleet.answered(number, wire, now, clock)
+        if waiting:
+            self._platform.refresh()  # those that are told to go back wait for a look
         for number, future in waiting:
             if (found := future.result()) is not None:
                 down += len(found)

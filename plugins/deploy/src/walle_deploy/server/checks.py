@@ -13,7 +13,7 @@ from walle_deploy.server.counters import Counters
 from walle_deploy.server.inputs import device_id
 from walle_deploy.server.profiles import Described
 from walle_deploy.server.refusals import BusyError
-from walle_deploy.server.snapshot import EXPECTED, QUIET, Snapshot, View
+from walle_deploy.server.snapshot import EXPECTED, QUIET, Snapshot, View, number
 from walle_deploy.server.steady import steady, steady_us
 from walle_deploy.server.watching import Watch
 from walle_deploy.server.writer import Writer
@@ -64,6 +64,42 @@ class Checks:
         if profile.digest in snapshot.quiet:
             return None
         wanted, asked = snapshot.wanted(profile)
+        if not _goes_back(profile.installed, wanted):
+            return self._answer(snapshot, profile, nonce, wanted, asked)
+        # Another worker may have offered what this one has not seen yet: only what is read from now on may take it away.
+        fresh = self._watch.fresh()
+        if isinstance(fresh, Future):
+            return self._later(fresh, profile, nonce)
+        return self._answer(fresh, profile, nonce, *fresh.wanted(profile))
+
+    def _later(self, fresh: Future[Snapshot], profile: Profile, nonce: bytes) -> Future[bytes | None]:
+        """The answer by a snapshot that is still to come."""
+        made: Future[bytes | None] = Future()
+
+        def looked(done: Future[Snapshot]) -> None:
+            try:
+                snapshot = done.result()
+                answer = self._answer(snapshot, profile, nonce, *snapshot.wanted(profile))
+            except Exception as error:
+                made.set_exception(error)
+                return
+            if isinstance(answer, Future):
+                answer.add_done_callback(lambda admitted: _hand_over(admitted, made))
+            else:
+                made.set_result(answer)
+
+        made.set_running_or_notify_cancel()
+        fresh.add_done_callback(looked)
+        return made
+
+    def _answer(
+        self,
+        snapshot: Snapshot,
+        profile: Profile,
+        nonce: bytes,
+        wanted: dict[str, str],
+        asked: list[View],
+    ) -> bytes | Future[bytes | None] | None:
         if asked:
             now = steady()
             ready = [view for view in asked if view.again <= now]
@@ -143,3 +179,20 @@ class Checks:
         if steady() >= snapshot.valid_until:
             raise BusyError(self._watch.stale() or "what may be offered changed just now; try again")
         return made
+
+
+def _goes_back(installed: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether a device is to remove a task, or to run an older version of it than it has."""
+    for name, running in installed.items():
+        version = wanted.get(name)
+        if version != running and (version is None or number(version) < number(running)):
+            return True
+    return False
+
+
+def _hand_over(done: Future[bytes | None], made: Future[bytes | None]) -> None:
+    error = done.exception()
+    if error is not None:
+        made.set_exception(error)
+    else:
+        made.set_result(done.result())

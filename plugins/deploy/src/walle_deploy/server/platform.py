@@ -261,7 +261,10 @@ class Platform:
         return made.result() if isinstance(made, Future) else made
 
     def begin_check(self, profile: Profile, nonce: bytes = b"") -> bytes | Future[bytes | None] | None:
-        """As `check`, without waiting: a Future where an admission under a budget has to be committed first."""
+        """As `check`, without waiting: a Future where an admission has to be committed, or the epoch looked at, first.
+
+        Only by an epoch that was read after the call is a device told to remove a task, or to run an older version of it.
+        """
         return self._checks.begin(profile, nonce)
 
     def report(self, device: str, reports: Sequence[DeviceReport]) -> None:

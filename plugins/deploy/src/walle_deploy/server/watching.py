@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from walle_deploy.server.loading import Loader
 from walle_deploy.server.refusals import BusyError
@@ -13,6 +14,7 @@ from walle_deploy.server.steady import steady
 
 FORGET_S = 6 * 3600.0  # after which quiet devices describe themselves again
 
+_CLOSED = "this worker ends; try again"
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +34,8 @@ class Watch:
         self._loader, self._poll, self._lease, self._also = loader, poll, lease, also
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._gate = threading.Lock()
+        self._waiting: list[Future[Snapshot]] = []
         self._forgot = steady()
         self._looked = 0.0
         self.trouble = ""
@@ -45,13 +49,34 @@ class Watch:
     def refresh(self) -> Snapshot:
         """Looks at the epoch, and returns the snapshot of now. Raises DeployError."""
         with self._lock:
+            waiting = self._taken()  # those that came before this look
             started = steady()
-            found = self._loader.load(self.snapshot)
+            try:
+                found = self._loader.load(self.snapshot)
+            except Exception:
+                _ended(waiting, "the epoch cannot be read now; try again")
+                raise
             found.valid_until = started + self._lease
             if started - self._forgot > FORGET_S:
                 self._forgot, found.quiet = started, set()
             self.snapshot, self._looked, self.trouble = found, started, ""
-            return found
+        if waiting:  # what they do with it must not keep the next look back
+            threading.Thread(target=_told, args=(waiting, found), name="walle-fresh", daemon=True).start()
+        return found
+
+    def fresh(self) -> Snapshot | Future[Snapshot]:
+        """A snapshot by a look that begins after this call: the next one of the thread, or one at once if there is none.
+
+        Raises DeployError.
+        """
+        if self._thread is None:
+            return self.refresh()
+        made: Future[Snapshot] = Future()
+        with self._gate:
+            if self._stop.is_set():
+                raise BusyError(_CLOSED)
+            self._waiting.append(made)
+        return made
 
     def current(self) -> Snapshot:
         """The snapshot, while something may be offered by it. Raises BusyError."""
@@ -73,9 +98,16 @@ class Watch:
 
     def close(self) -> None:
         """Ends the thread."""
-        self._stop.set()
+        with self._gate:
+            self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        _ended(self._taken(), _CLOSED)
+
+    def _taken(self) -> list[Future[Snapshot]]:
+        with self._gate:
+            waiting, self._waiting = self._waiting, []
+        return waiting
 
     def _run(self) -> None:
         while not self._stop.wait(self._poll):
@@ -86,3 +118,15 @@ class Watch:
                 if not self.trouble:
                     _log.warning("the epoch cannot be read: %s", error)
                 self.trouble = str(error)[:300] or type(error).__name__
+
+
+def _told(waiting: list[Future[Snapshot]], found: Snapshot) -> None:
+    for each in waiting:
+        if each.set_running_or_notify_cancel():
+            each.set_result(found)
+
+
+def _ended(waiting: list[Future[Snapshot]], why: str) -> None:
+    for each in waiting:
+        if each.set_running_or_notify_cancel():
+            each.set_exception(BusyError(why))
