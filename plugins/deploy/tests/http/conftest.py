@@ -25,3 +25,19 @@ def postgres():
 
     with postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def shop(world):
+    """What operations of the API need."""
+    from api_shop import Shop
+
+    return Shop(world)
+
+
+@pytest.fixture
+def no_limits(monkeypatch):
+    """Tests ask more often than anybody may."""
+    from walle_deploy.server.limits import Buckets
+
+    monkeypatch.setattr(Buckets, "wait", lambda self, key: 0.0)
