@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 from walle_deploy.agent.agent import Agent
+from walle_deploy.cloud.config import price_of, read, store_of
 from walle_deploy.cloud.service import CloudService
-from walle_deploy.cloud.store import CloudStore
 from walle_deploy.cloud.work import CloudTask
 from walle_pipeline.log import EventLog
 from walle_pipeline.tunnel.sinks.sqlite import SqliteSink
 
 from fleet.task import NAME, STREAM, drawn
+from fleet.world import CLOUD
 
 EVERY_S, BLANK = 0.2, 4  # seconds between drawings; one in so many is empty
 
@@ -68,8 +69,9 @@ class Large:
 @contextmanager
 def cloud(folder: Path, model: Large) -> Iterator[CloudService]:
     """The cloud's side of drawings of which a device is not sure, until the end of the context."""
-    store = CloudStore.open(f"sqlite:///{folder / 'cloud.db'}")
-    service = CloudService(SqliteSink(folder / "tunnel.db"), [CloudTask(NAME, STREAM, model)], store)
+    text = read(folder / CLOUD)
+    store, tasks = store_of(text, folder), [CloudTask(NAME, STREAM, model)]
+    service = CloudService(SqliteSink(folder / "tunnel.db"), tasks, store, price=price_of(text.price))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="cloud")
     thread.start()

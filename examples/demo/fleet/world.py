@@ -23,6 +23,19 @@ from walle_deploy.task.sshsig import Signers
 from walle_deploy.task.sshsig import SigningKey as TagKey
 from walle_deploy.trust import SigningKey, load_key
 
+from fleet.task import NAME, STREAM
+
+CLOUD = "cloud.toml"
+_CLOUD = f"""\
+database = "sqlite:///cloud.db"
+[[task]]
+model = "large"                        # a network in the demonstration's own process
+name = "{NAME}"
+stream = "{STREAM}"
+[price]
+cpu_hour = 0.04
+gb = 0.08
+"""
 _LISTENING = re.compile(r"listening on (\S+)")
 
 
@@ -73,7 +86,8 @@ class World:
 def world(place: Path) -> Iterator[World]:
     """Makes all of it in an empty folder; the server has ended when the context has."""
     folder, passphrase = place / "server", secrets.token_urlsafe(18)
-    settings = server_folder.make(folder, passphrase)
+    settings = server_folder.make(folder, passphrase, cloud=CLOUD)
+    (folder / CLOUD).write_text(_CLOUD, "utf-8")
     tag_key = TagKey.generate()
     (folder / "allowed_signers").write_text(f"demo {tag_key.public}\n", "utf-8")
     database = Database.open(settings.database_url)

@@ -52,21 +52,15 @@ def serve(file: Path, port: int | None) -> None:
 @json_option
 def costs(file: Path, days: int | None, as_json: bool) -> None:
     """Show what samples cost, by task and version: how many, what share of the runs, bytes, time and money."""
-    import time
-
     import msgspec
 
-    from walle_deploy.cloud.config import price_of, read, store_of
-    from walle_deploy.cloud.costs import costs as table
-    from walle_deploy.cloud.store import DAY_S
+    from walle_deploy.cloud.shown import Shown
 
-    text = read(file)
-    store = store_of(text, file.parent)
+    shown = Shown(file)
     try:
-        first = 0 if days is None else int(time.time() // DAY_S) - days + 1
-        rows = table(store.counted(first), price_of(text.price))
+        rows = shown.costs(days)
     finally:
-        store.close()
+        shown.close()
     if as_json:
         print_json([msgspec.structs.asdict(row) for row in rows])
         return

@@ -15,6 +15,7 @@ from walle_core.cli.common import json_option, print_json, walle_command
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False)
+_PATH = click.Path(exists=True)
 
 ADMIN_DAYS, ENROL_DAYS = 365, 3650
 
@@ -94,6 +95,7 @@ def init(folder: Path, as_json: bool, **options: Any) -> None:
 
 @walle_command(
     "walle deploy serve data\n"
+    "walle deploy serve data --simulate logs/ --cloud cloud.toml\n"
     "walle deploy serve data --workers 4 --host 0.0.0.0 --base-url https://deploy.example/walle --cert c.pem --key k.pem"
 )
 @click.argument("folder", type=_THERE)
@@ -105,14 +107,26 @@ def init(folder: Path, as_json: bool, **options: Any) -> None:
     "--tunnel", metavar="WHERE", help="What devices stream is stored in this file or URL; `none`: no tunnel."
 )
 @click.option("--proxies", metavar="ADDRESSES", help="Proxies whose X-Forwarded-For is believed.")
+@click.option(
+    "--simulate",
+    multiple=True,
+    type=_PATH,
+    help="Recorded events: releases in their simulation stage are judged by them.",
+)
+@click.option("--simulate-limits", type=_FILE, help="What a simulation must show, as TOML.")
+@click.option("--simulate-schema", metavar="MODULE:NAME", help="The kinds of the application's events.")
+@click.option(
+    "--cloud", type=_FILE, help="File of `walle cloud serve`: the dashboard shows what samples cost."
+)
 def serve(folder: Path, **options: Any) -> None:
     """Serve the FOLDER that init made, until SIGINT or SIGTERM."""
     from walle_deploy.server.serve import serve as start
     from walle_deploy.server.settings import Settings
 
-    for name in ("allowed_signers", "cert", "key"):
+    for name in ("allowed_signers", "cert", "key", "simulate_limits", "cloud"):
         if options[name] is not None:
             options[name] = str(Path(options[name]).absolute())
+    options["simulate"] = tuple(str(Path(each).absolute()) for each in options["simulate"])
     settings = Settings.load(folder, **options)
     start(settings, lambda url: click.echo(f"listening on {url} with {settings.workers} workers"))
 

@@ -43,6 +43,7 @@ def plan(
     as_json: bool,
 ) -> None:
     """Print the standard plan, to be edited; or check a plan's FILE and say what it comes to."""
+    from walle_deploy.offered import installed_gates
     from walle_deploy.release import standard
     from walle_deploy.release.plan import plan_from
 
@@ -58,7 +59,7 @@ def plan(
             click.echo(standard.to_toml(values), nl=False)
         return
     values = read_plan(file)
-    found = plan_from(values)
+    found = plan_from(values, installed_gates())
     rows = [_stage_row(found, number, fleet) for number in range(len(found.stages))]
     if as_json:
         print_json(

@@ -21,6 +21,7 @@ FAILED = 1  # exit status of a release that did not finish
 
 def read_plan(path: str) -> dict[str, Any]:
     """The plan in a TOML file, checked. Raises ReleaseError."""
+    from walle_deploy.offered import installed_gates
     from walle_deploy.release.plan import plan_from
 
     try:
@@ -29,7 +30,7 @@ def read_plan(path: str) -> dict[str, Any]:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ReleaseError(f"{path}: no release plan: {error}; `walle task plan` prints one") from error
     try:
-        plan_from(values)
+        plan_from(values, installed_gates())
     except ReleaseError as error:
         raise ReleaseError(f"{path}: {error}") from error
     return values

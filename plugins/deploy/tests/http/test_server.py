@@ -226,6 +226,8 @@ def test_what_people_signed_is_signed_again_while_the_server_runs(server, phone)
         (["--host", "203.0.113.1"], "cannot be listened on"),
         (["--cert", "secret"], "--cert FILE --key FILE"),
         (["--cert", "secret", "--key", "secret"], "PEM"),
+        (["--cloud", "server.toml"], "task"),
+        (["--simulate", ".", "--simulate-schema", "nonsense"], "module:attribute"),
         (["--database", "mysql://x"], "sqlite:///path or postgresql"),
         (["--database", "sqlite:////nowhere/x.db"], "unable to open"),
     ],

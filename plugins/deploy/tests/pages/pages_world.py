@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from walle_deploy.cloud.costs import Cost
 from walle_deploy.manifest import File, Manifest
 from walle_deploy.profile import Profile
 from walle_deploy.server.auth import Tokens
@@ -30,6 +31,14 @@ PLAN = {
     ],
     "watch": 60,
 }
+COSTS = [
+    Cost(
+        task=task, version=version, runs=runs, unsure=6 * samples // 5, samples=samples, aside=2,
+        share=samples / runs if runs else None, bytes_up=1500 * samples, bytes_down=90 * samples, ms=18.0 * samples,
+        cpu_ms=34.0 * samples, money=0.004 * samples, currency="EUR",
+    )
+    for task, version, runs, samples in (("digits", "v1", 4000, 50), ("digits", "v2", 800, 4), (HTML, "v7", 0, 1))
+]  # fmt: skip
 SCRIPT = "def run(inputs):\n    return {'digit': int(inputs['image'].argmax())}\n"
 ROLES = ("viewer", "operator", "approver", "admin", "enrol")
 
@@ -50,7 +59,7 @@ class World:
         )
         self.operators = Tokens(self.platform.database, self.clock)
         self.tokens = {role: self.operators.make(f"{role}'s <b>", role, 1)[1] for role in ROLES}
-        self.app = pages(self.platform, self.operators, secret=SECRET, files=self.store, clock=self.clock)
+        self.app = self.pages()
         self.number = 0
 
     def __enter__(self):
@@ -59,8 +68,16 @@ class World:
     def __exit__(self, *_error):
         self.platform.close()
 
+    def pages(self, **options):
+        given = {"secret": SECRET, "files": self.store, "costs": self.costs, "clock": self.clock, **options}
+        return pages(self.platform, self.operators, **given)
+
     def clock(self):
         return time.time() + self.ahead
+
+    def costs(self, days):
+        """Of samples that devices sent to the cloud; none today."""
+        return [] if days == 1 else COSTS
 
     def version(self, task, number, files, message="a version", signer="ada@example.org"):
         kept = []

@@ -21,7 +21,7 @@ def test_pages_are_accessible_and_fit(browser, site, scheme, width):
     size = dict(zip(("width", "height"), WIDTHS[width], strict=True))
     with opened(browser, url, viewport=size, color_scheme=scheme, reduced_motion="reduce") as page:
         log_in(page, world.tokens["admin"])
-        paths = ["/", "/tasks", "/tasks/digits", "/tasks/digits/policy", f"/releases/{release}", f"/releases/{release}/rollback", "/devices", "/devices/device-00003", "/explain?device=device-00003&task=digits", "/audit", "/diff/digits", "/nope"]  # fmt: skip
+        paths = ["/", "/tasks", "/tasks/digits", "/tasks/digits/policy", f"/releases/{release}", f"/releases/{release}/rollback", "/devices", "/devices/device-00003", "/explain?device=device-00003&task=digits", "/audit", "/diff/digits", "/cloud", "/nope"]  # fmt: skip
         for path in paths:
             page.goto(path)
             found = Axe().run(
@@ -58,6 +58,7 @@ def test_pictures(browser, site, tmp_path):
         "device",
         "explain",
         "audit",
+        "cloud",
         "diff",
     }
     assert all(path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 2000 for path in made)

@@ -24,7 +24,8 @@ def paths(release):
         "/", "/tasks", "/tasks/digits", "/tasks/digits/policy", "/tasks/digits/release", f"/releases/{release}",
         f"/releases/{release}/approve", f"/releases/{release}/pause", f"/releases/{release}/rollback",
         "/tasks/digits/versions/2/revoke", "/diff/digits", "/diff/digits?old=1&new=2", "/devices", "/devices?prefix=device-0001",
-        "/devices/device-00003", "/explain", "/explain?device=device-00003&task=digits", "/audit", "/audit?text=add",
+        "/devices/device-00003", "/explain", "/explain?device=device-00003&task=digits", "/audit", "/audit?text=add", "/cloud",
+        "/cloud?days=7",
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -13,6 +14,7 @@ from walle_deploy.manifest import MAX_FILE, check_digest
 
 MAX_DELTA_FILE = 256 << 20  # bytes of an old or new file that deltas are made of: both are held in memory
 FULL = "full"  # the codec that needs no old file
+_log = logging.getLogger(__name__)
 
 
 class Delta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,11 +64,17 @@ class Codec(Protocol):
 
 
 def codecs() -> Registry[Codec]:
-    """A registry with the codecs of this package."""
+    """The codecs of this package, then those of installed plugins."""
     from walle_deploy.deltas import register_codecs
+    from walle_deploy.offered import offered
 
     registry: Registry[Codec] = Registry("delta codec", Codec, "walle_deploy")
     register_codecs(registry)
+    for name, made in offered("codec").items():
+        try:
+            registry.add(made())
+        except Exception as error:  # codecs are plugins; the others are there
+            _log.warning("codec %s is left out: %s", name, error)
     return registry
 
 

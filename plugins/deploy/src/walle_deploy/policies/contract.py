@@ -73,7 +73,8 @@ class PolicyKind:
     Attributes:
         name: how policies call it: ``{name = parameters}``.
         target: ``module:attribute`` of an object as `Policy` describes; imported when first used.
-        kind: ``policy``; the registry also has release gates and delta codecs.
+        kind: ``policy``; ``gate`` for a class of release gates, as `release.gates.Gate` describes, whose `kind` is `name`;
+            ``codec`` for a class of delta codecs, as `deltas.contract.Codec` describes.
         summary: one line.
     """
 

@@ -192,7 +192,7 @@ def register_gates(registry: GateRegistry) -> None:
 
 @cache
 def default_gates() -> GateRegistry:
-    """The kinds of this package; plugins' are in the registry that the platform fills."""
+    """The kinds of this package; those of plugins too are in `offered.installed_gates`."""
     registry = GateRegistry()
     register_gates(registry)
     return registry

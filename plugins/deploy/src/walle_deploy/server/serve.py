@@ -21,6 +21,8 @@ from walle_deploy.server.database import Database
 from walle_deploy.server.logs import set_up
 from walle_deploy.server.services import Services
 from walle_deploy.server.settings import Settings
+from walle_deploy.server.simulating import Simulating
+from walle_deploy.server.simulating import check as check_simulation
 from walle_deploy.server.supervisor import Supervisor
 
 BACKLOG = 4096
@@ -84,7 +86,7 @@ def serve(settings: Settings, told: Callable[[str], Any] = lambda url: None) -> 
         ssl_keyfile=settings.key or None,
     )
     told(url)
-    with taken:
+    with taken, Simulating(settings) if settings.simulate else contextlib.nullcontext():
         if settings.workers > 1:
             failed = not Supervisor(_work, (config, taken), settings.workers, STARTUP_FAILURE).run()
         else:
@@ -151,6 +153,12 @@ def _check(settings: Settings) -> None:
     folder.secret(settings.path())
     folder.online_keys(settings.path())
     Database.open(settings.database_url).close()
+    if settings.simulate:
+        check_simulation(settings)
+    if settings.cloud:
+        from walle_deploy.cloud.shown import Shown
+
+        Shown(settings.path(settings.cloud)).close()
     if not settings.cert:
         return
     try:

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from walle_deploy.offered import installed_gates
+from walle_deploy.release.gates import GateRegistry
 from walle_deploy.server import folder
 from walle_deploy.server.answers import ApiError
 from walle_deploy.server.auth import Operator, Tokens
@@ -26,6 +28,9 @@ from walle_deploy.server.platform import Platform
 from walle_deploy.server.settings import Settings
 from walle_deploy.store.files import FileStore
 from walle_deploy.trust import AnswerSigner
+
+if TYPE_CHECKING:
+    from walle_deploy.cloud.shown import Shown
 
 CALLERS = 8  # threads that wait for the database or a disk, for operators and in the background
 REFRESH_S = 30.0  # between looks at the image metadata's expiry
@@ -53,6 +58,8 @@ class Services:
         metrics: of this worker.
         hub: of those who listen to changes.
         uploads: that go on now.
+        gates: kinds that plans may have.
+        cloud: what the cloud's service has counted; None: this server is told of none.
     """
 
     def __init__(
@@ -64,9 +71,12 @@ class Services:
         secret: bytes,
         settings: Settings,
         metrics: Metrics | None = None,
+        gates: GateRegistry | None = None,
+        cloud: Shown | None = None,
     ) -> None:
         self.platform, self.tokens, self.images, self.store = platform, tokens, images, store
         self.secret, self.settings, self.metrics = secret, settings, metrics or Metrics()
+        self.gates, self.cloud = gates, cloud
         self.uploads = 0
         self.hub = Hub(lambda known: self.apart(platform.changed, known))
         self._callers = ThreadPoolExecutor(CALLERS, "call")
@@ -81,20 +91,23 @@ class Services:
         base = Path(settings.folder)
         secret, keys = folder.secret(base), folder.online_keys(base)
         images = Images(base / "images", (keys["snapshot"], keys["timestamp"]))
-        store = FileStore.open(settings.store_url, secret)
+        store, gates = FileStore.open(settings.store_url, secret), installed_gates()
         platform = Platform.open(
             settings.database_url,
             secret=secret,
             signer=AnswerSigner(keys["director"]),
             base_url=settings.base_url,
             prefix=store.prefix,
+            gates=gates,
         )
-        metrics = Metrics(settings.path("workers"))
-        return cls(platform, Tokens(platform.database), images, store, secret, settings, metrics)
+        metrics, tokens = Metrics(settings.path("workers")), Tokens(platform.database)
+        return cls(platform, tokens, images, store, secret, settings, metrics, gates, _costs(settings))
 
     def close(self) -> None:
         """Ends threads and connections."""
         self._callers.shutdown(wait=True, cancel_futures=True)
+        if self.cloud is not None:
+            self.cloud.close()
         self.platform.close()
 
     async def apart(self, function: Callable[..., _T], *arguments: Any) -> _T:
@@ -192,3 +205,11 @@ class Services:
                 with contextlib.suppress(OSError):
                     os.kill(os.getpid(), signal.SIGTERM)
                 return
+
+
+def _costs(settings: Settings) -> Shown | None:
+    if not settings.cloud:
+        return None
+    from walle_deploy.cloud.shown import Shown
+
+    return Shown(settings.path(settings.cloud))

@@ -32,6 +32,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tunnel: where the tunnel stores what devices send beside their reports: a file, ``nats://`` or ``postgresql://``; by
             default a file in the folder if walle-pipeline is installed; ``none`` for no tunnel.
         proxies: addresses of proxies whose X-Forwarded-For and -Proto are believed, divided by commas.
+        simulate: files and folders of recorded events, by which this server judges releases that are in their simulation stage.
+        simulate_limits: TOML file of what a simulation must show.
+        simulate_schema: the kinds of the application's events, ``module:attribute``.
+        cloud: file of `walle cloud serve`, whose costs the dashboard shows.
     """
 
     folder: str
@@ -46,6 +50,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key: str = ""
     tunnel: str = ""
     proxies: str = ""
+    simulate: tuple[str, ...] = ()
+    simulate_limits: str = ""
+    simulate_schema: str = ""
+    cloud: str = ""
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], **options: Any) -> Self:
@@ -59,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ) from error
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise DeployError(f"{path}: cannot be read: {error}") from error
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: value for name, value in options.items() if value not in (None, ())}
         try:
             made = msgspec.convert({**said, **given, "folder": str(Path(folder).absolute())}, cls)
         except msgspec.ValidationError as error:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
+
+from walle_deploy.simulate.errors import SimulationError
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Level = Annotated[float, msgspec.Meta(gt=0, lt=0.5)]
@@ -34,3 +38,11 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     disagree: Share = 1.0
     unstable: Share = 1.0
     patience: Annotated[int, msgspec.Meta(ge=1)] = 10
+
+
+def read_limits(file: str | Path) -> Limits:
+    """Those of a TOML file. Raises SimulationError."""
+    try:
+        return msgspec.convert(tomllib.loads(Path(file).read_text("utf-8")), Limits)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise SimulationError(f"{file}: no limits of a simulation: {error}") from error

@@ -175,6 +175,8 @@ class Simulator:
         while not self._ending.is_set():
             try:
                 self.step()
+            except DeployError as error:  # a database that is away for now
+                _log.warning("the releases cannot be simulated: %s", error)
             except Exception:  # a fault of one look must not end those after it
                 _log.exception("a simulation could not be made")
             self._ending.wait(self._wait_s)

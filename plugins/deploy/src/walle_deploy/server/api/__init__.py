@@ -192,6 +192,8 @@ def _pages(services: Services) -> list[BaseRoute]:
         files=services.store,
         images=services.images,
         hub=services.hub,
+        gates=services.gates,
+        costs=None if services.cloud is None else services.cloud.costs,
     )
     return [Mount("/", made)]
 

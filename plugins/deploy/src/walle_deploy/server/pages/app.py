@@ -22,7 +22,7 @@ from walle_deploy.server.hub import Hub
 from walle_deploy.server.images import Images
 from walle_deploy.server.logs import event
 from walle_deploy.server.pages import live, login, rendering
-from walle_deploy.server.pages.asking import Answer, Ask, Go, Page
+from walle_deploy.server.pages.asking import Answer, Ask, Costs, Go, Page
 from walle_deploy.server.pages.session import Sessions
 from walle_deploy.server.pages.site import MAX_FIELDS, Site, Visit
 from walle_deploy.server.pages.views import VIEWS
@@ -53,6 +53,7 @@ def pages(
     images: Images | None = None,
     hub: Hub | None = None,
     gates: GateRegistry | None = None,
+    costs: Costs | None = None,
     clock: Callable[[], float] = time.time,
 ) -> ASGIApp:
     """The dashboard, to be mounted at "/" or below a path.
@@ -65,10 +66,11 @@ def pages(
         images: that devices get, so that only what is published is released; without them that is not asked.
         hub: of those who listen to changes, shared with the API; one of its own if None.
         gates: kinds that plans may have; this package's if None.
+        costs: what samples cost that devices send to the cloud, of so many days; None: nothing is known of a cloud.
         clock: seconds since 1970.
     """
     hub = hub or Hub(lambda known: run_in_threadpool(platform.changed, known))
-    site = Site(platform, tokens, Sessions(secret, clock), hub, files, images, gates, clock)
+    site = Site(platform, tokens, Sessions(secret, clock), hub, files, images, gates, costs, clock)
     routes = [
         Route("/login", partial(login.show, site), methods=["GET"]),
         Route("/login", partial(login.enter, site), methods=["POST"]),
@@ -127,6 +129,7 @@ def _answer(
         site.files,
         site.images,
         site.gates,
+        site.costs,
         visit.operator,
         request.path_params,
         query,

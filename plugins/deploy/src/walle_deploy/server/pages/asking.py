@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from walle_deploy.cloud.costs import Cost
 from walle_deploy.release.gates import GateRegistry
 from walle_deploy.server.answers import ApiError
 from walle_deploy.server.auth import Operator
@@ -15,6 +16,7 @@ from walle_deploy.server.platform import Platform
 from walle_deploy.store.files import FileStore
 
 MAX_ID = 1 << 53
+Costs = Callable[[int | None], Sequence[Cost]]
 
 
 @attrs.frozen
@@ -26,6 +28,7 @@ class Ask:
         files: of the versions; None if this server cannot read them.
         images: that devices get; None if this server does not keep them.
         gates: kinds that plans may have; this package's if None.
+        costs: of samples that devices send to the cloud; None: nothing is known of a cloud.
         operator: who asks.
         path: parameters in the path.
         query: parameters after it.
@@ -37,6 +40,7 @@ class Ask:
     files: FileStore | None
     images: Images | None
     gates: GateRegistry | None
+    costs: Costs | None
     operator: Operator
     path: Mapping[str, str]
     query: Mapping[str, str]

@@ -33,7 +33,7 @@ def environment() -> jinja2.Environment:
         finalize=_shown,
     )
     for function in (
-        words.count, words.share, words.size, words.number, words.span, words.moment, words.machine, words.ago, words.brief,
+        words.count, words.share, words.size, words.money, words.number, words.span, words.moment, words.machine, words.ago, words.brief,
         gate_words,
     ):  # fmt: skip
         made.filters[function.__name__] = function

@@ -113,6 +113,9 @@ def _visited(page: Any, base: str, token: str) -> Iterator[str]:
         page.click("main form button.primary")
         page.locator("#verdict").wait_for()
         yield "explain"
+    if page.locator('nav a[href="/cloud"]').count():
+        page.goto(f"{base}/cloud")
+        yield "cloud"
     page.goto(f"{base}/audit")
     yield "audit"
 

@@ -19,7 +19,7 @@ from walle_deploy.server.hub import Hub
 from walle_deploy.server.images import Images
 from walle_deploy.server.limits import Buckets
 from walle_deploy.server.pages import rendering
-from walle_deploy.server.pages.asking import Page
+from walle_deploy.server.pages.asking import Costs, Page
 from walle_deploy.server.pages.session import SESSION, Sessions, cookie_name
 from walle_deploy.server.platform import Platform
 from walle_deploy.store.files import FileStore
@@ -29,6 +29,9 @@ MAX_FIELDS = 100
 TRIES = 10  # wrong tokens of one address at once; then one every TRY_S
 TRY_S = 5.0
 RIGHTS = ("operate", "approve", "admin")
+SECTIONS = (
+    ("/", "Overview"), ("/tasks", "Tasks"), ("/devices", "Devices"), ("/explain", "Explain"), ("/cloud", "Cloud"), ("/audit", "Audit"),
+)  # fmt: skip
 TITLES = {
     403: "Not allowed", 404: "Not found", 405: "Not possible", 409: "Not possible now", 413: "Too large", 429: "Too often",
     503: "Not possible now",
@@ -47,6 +50,7 @@ class Site:
         files: of the versions, for differences; None if this server cannot read them.
         images: that devices get; None: whether a version is published is not asked.
         gates: kinds that plans may have; this package's if None.
+        costs: of samples that devices send to the cloud; None: nothing is known of a cloud.
         clock: seconds since 1970.
         tries: how often an address may log in.
     """
@@ -58,6 +62,7 @@ class Site:
     files: FileStore | None
     images: Images | None
     gates: GateRegistry | None
+    costs: Costs | None
     clock: Callable[[], float]
     tries: Buckets = attrs.field(factory=lambda: Buckets(1 / TRY_S, TRIES, places=1 << 12))
 
@@ -127,6 +132,7 @@ class Visit:
             "now": self.site.clock(),
             "live": page.live,
             "section": section,
+            "sections": [each for each in SECTIONS if each[0] != "/cloud" or self.site.costs is not None],
             "done": done,
         }
         return HTMLResponse(rendering.render(page.template, {**shared, **page.values}), page.status)

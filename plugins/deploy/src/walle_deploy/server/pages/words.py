@@ -38,6 +38,13 @@ def size(number: float) -> str:
     return f"{_plain(number / 1000**power, 3)} {units[power - 1]}"
 
 
+def money(value: float) -> str:
+    """0.01234 -> "0.0123"; what is less than can be shown, so."""
+    if value >= 1 or not value:
+        return f"{value:,.2f}"
+    return f"{value:.4f}" if value >= 1e-4 else "< 0.0001"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Any measured value; None, which stands for infinity, too."""
     if value is None or math.isinf(value):

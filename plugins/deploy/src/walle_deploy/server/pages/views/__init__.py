@@ -8,6 +8,7 @@ from walle_deploy.server.pages.asking import Answer, Ask
 from walle_deploy.server.pages.views import (
     acting,
     audit,
+    cloud,
     devices,
     diff,
     explaining,
@@ -32,6 +33,7 @@ VIEWS: Sequence[tuple[str, Sequence[str], Callable[[Ask], Answer], str]] = (
     ("/devices", READ, devices.devices, "Devices"),
     ("/devices/{device:path}", READ, devices.device, "Devices"),
     ("/explain", READ, explaining.explain, "Explain"),
+    ("/cloud", READ, cloud.cloud, "Cloud"),
     ("/audit", READ, audit.audit, "Audit"),
 )
 """Path, methods, view, and the part of the dashboard that it belongs to."""

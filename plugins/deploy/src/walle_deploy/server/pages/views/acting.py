@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import attrs
 
 from walle_deploy.errors import DeployError
 from walle_deploy.server.answers import ApiError
+from walle_deploy.server.logs import event
 from walle_deploy.server.pages.asking import Answer, Ask, Go, Page, whole
 from walle_deploy.server.pages.site import sentence
 from walle_deploy.server.pages.views.rows import line
@@ -61,7 +63,7 @@ ACTIONS = (
 )  # fmt: skip
 REVOKE = Action(
     "revoke", "Revoke", "operate", (),
-    "The version must not run anywhere, ever: devices that have it remove it with their next check. This cannot be undone. Its image stays published until walle task revoke revokes that too.",
+    "The version must not run anywhere, ever: devices that have it remove it with their next check. This cannot be undone. The revocation of its image is prepared, and holds once walle task revoke has signed it where the key is.",
     "danger", reason=True,
 )  # fmt: skip
 
@@ -71,6 +73,7 @@ DONE = {
     "resume": "The release goes on.",
     "rollback": "The release was rolled back.",
     "revoke": "The version was revoked.",
+    "revoke-image": "The version was revoked. Its image is revoked, too, once walle task revoke has signed that where its key is.",
     "policy": "The policy was set.",
     "start": "The release has begun.",
 }
@@ -153,7 +156,7 @@ def revoke(ask: Ask) -> Answer:
         except DeployError as error:
             trouble = sentence(str(error))
         else:
-            return Go(f"{back}?done=revoke")
+            return Go(f"{back}?done={_stage_revocation(ask, task.name, number, why)}")
     runs = (
         f"{version.devices:,} devices have v{number}: {version.message}"
         if version.message
@@ -169,6 +172,25 @@ def revoke(ask: Ask) -> Answer:
         runs,
         0,
     )
+
+
+def _stage_revocation(ask: Ask, task: str, number: int, why: str) -> str:
+    """Prepares the image's revocation, which only its key makes good; what was done, as DONE calls it."""
+    try:
+        if ask.images is None or ask.images.listed(task, number) is None:
+            return "revoke"
+        role = ask.images.revoke(task, number, why).role
+    except DeployError as error:  # the server offers it no more, whatever is with its image
+        event(
+            "the revocation of an image cannot be prepared",
+            logging.WARNING,
+            task=task,
+            version=number,
+            error=str(error),
+        )
+    else:
+        ask.platform.note(ask.operator.name, "stage revocation", f"version/{task}/{number}", f"role {role}")
+    return "revoke-image"
 
 
 def _confirm(

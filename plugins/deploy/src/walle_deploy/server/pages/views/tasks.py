@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from walle_deploy.server.pages import words
 from walle_deploy.server.pages.asking import Answer, Ask, Go, Page
 from walle_deploy.server.pages.site import sentence
 from walle_deploy.server.pages.views.rows import UNDER_WAY, Row, row, rows
-from walle_deploy.server.types import TaskInfo
+from walle_deploy.server.types import TaskInfo, VersionInfo
 
 TASKS, VERSIONS, RELEASES = 50, 25, 10  # on a page
 SHORT, LONG, EDITED = 90, 8000, 40_000  # characters of a policy: in a list, by itself, and in a form
@@ -60,8 +61,18 @@ def task(ask: Ask) -> Page:
         "before": before,
         "under_way": next((one for one in releases if one.status in UNDER_WAY), None),
         "policy": words.brief(_written(info.policy), LONG),
+        "unrevoked": _unrevoked(ask, info.name, shown),
+        "costs": [row for row in ask.costs(None) if row.task == info.name] if ask.costs is not None else [],
     }
     return Page("task.html", values, live=True)
+
+
+def _unrevoked(ask: Ask, task: str, versions: Sequence[VersionInfo]) -> set[int]:
+    """Revoked versions whose image devices could still take from another server."""
+    if ask.images is None:
+        return set()
+    found = {one.number: ask.images.listed(task, one.number) for one in versions if one.revoked}
+    return {number for number, image in found.items() if image is not None and not image.revoked}
 
 
 def policy(ask: Ask) -> Answer:
