@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import click
 
 from walle_core.cli.common import json_option, print_json, progress, walle_command
-from walle_deploy.errors import DeployError
-
-if TYPE_CHECKING:
-    from walle_deploy.simulate import Limits
 
 FAILED = 1
 
@@ -31,7 +23,14 @@ FAILED = 1
 )
 @click.option("--baseline", metavar="REVISION", help="Compare with this one; default: with nothing.")
 @click.option("--schema", metavar="MODULE:NAME", help="The kinds of the application's events.")
-@click.option("--workers", type=click.IntRange(1), help="Threads; default: one for each processor.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Threads or processes; default: one for each processor."
+)
+@click.option(
+    "--processes",
+    is_flag=True,
+    help="Processes instead of threads, for tasks that run for less than a millisecond.",
+)
 @click.option("--ray", is_flag=True, help="On a Ray cluster instead.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the runs that are made twice.")
 @click.option(
@@ -50,6 +49,7 @@ def simulate(
     baseline: str | None,
     schema: str | None,
     workers: int | None,
+    processes: bool,
     ray: bool,
     seed: int,
     limits: str | None,
@@ -63,8 +63,11 @@ def simulate(
     from walle_deploy.publish import asking
     from walle_deploy.simulate import Limits
     from walle_deploy.simulate import simulate as replay
+    from walle_deploy.simulate.limits import read_limits
     from walle_deploy.task.worktree import WorkTree
 
+    if processes and ray:
+        raise click.UsageError("--processes and --ray: choose one")
     tree = WorkTree()
     files = tree.scenario.files(tree.task, revision) if revision else tree.files()
     old = tree.scenario.files(tree.task, baseline) if baseline else None
@@ -73,9 +76,9 @@ def simulate(
             files,
             logs,
             baseline=old,
-            executor="ray" if ray else None,
+            executor="ray" if ray else "processes" if processes else None,
             workers=workers,
-            limits=_read_limits(limits) if limits else Limits(),
+            limits=read_limits(limits) if limits else Limits(),
             progress=lambda done: step(str(done)),
             seed=seed,
             schema=schema,
@@ -94,17 +97,6 @@ def simulate(
             )
     if not found.passed:
         raise click.exceptions.Exit(FAILED)
-
-
-def _read_limits(file: str) -> Limits:
-    import msgspec
-
-    from walle_deploy.simulate import Limits
-
-    try:
-        return msgspec.convert(tomllib.loads(Path(file).read_text("utf-8")), Limits)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise DeployError(f"{file}: no limits of a simulation: {error}") from error
 
 
 COMMANDS = {"simulate": simulate}

@@ -1,22 +1,36 @@
-"""What runs the parts of a simulation: threads of this process, any concurrent.futures.Executor, or Ray.
+"""What runs the parts of a simulation: threads, processes, any concurrent.futures.Executor, or Ray.
 
 The contract is that of concurrent.futures: `submit` returns a Future at once. Parts are independent, and each starts processes of
-its own for the task, so threads keep as many cores busy as there are workers; reading the logs, which one process does in one
-thread at a time, is the smaller part of the work.
+its own for the task. Threads are enough for tasks whose runs take milliseconds; logs of light tasks are read faster by processes, as
+Python reads in one thread at a time.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from importlib import import_module
+from multiprocessing.connection import Connection
 from typing import Any
 
 import attrs
+from walle_pipeline.events import Schema
 
 from walle_deploy.simulate.errors import SimulationError
+from walle_deploy.simulate.recorded import SchemaName
 from walle_deploy.simulate.running import Stop
 from walle_deploy.simulate.work import Job, Part, work
 
@@ -59,27 +73,70 @@ class RayExecutor(Executor):
             self._ray.shutdown()
 
 
+class Workers(ProcessPoolExecutor):
+    """Processes that end at once with `kill` and with this process, however it ends; Ctrl-C is this process's to handle.
+
+    As always with processes, the program's main module must be one that may be imported: it begins what it does under
+    ``if __name__ == "__main__"``.
+    """
+
+    def __init__(self, workers: int | None) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        theirs, self._lifeline = spawn.Pipe(duplex=False)
+        super().__init__(workers, mp_context=spawn, initializer=_begin, initargs=(theirs,))
+
+    def kill(self) -> None:
+        """Ends all processes and, with them, those of the tasks."""
+        self._lifeline.close()
+
+
+def _begin(lifeline: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+
+
+def _end_with(lifeline: Connection) -> None:
+    lifeline.poll(None)
+    os._exit(1)
+
+
 @contextmanager
-def opened(executor: Executor | str | None, workers: int | None) -> Iterator[tuple[Executor, bool]]:
-    """The executor, and whether it is threads of this process. One that was given is not shut down."""
-    if isinstance(executor, Executor):
-        yield executor, isinstance(executor, ThreadPoolExecutor)
-        return
-    if executor not in (None, "threads", "ray"):
+def opened(executor: Executor | str | None, workers: int | None, schema: SchemaName) -> Iterator[Executor]:
+    """The executor; one that was given is not shut down.
+
+    Raises SimulationError if there is none of that name, or the schema cannot be sent to its processes.
+    """
+    if isinstance(schema, Schema) and not (
+        executor in (None, "threads") or isinstance(executor, ThreadPoolExecutor)
+    ):
         raise SimulationError(
-            f"executor {executor!r}: wanted 'threads', 'ray', or a concurrent.futures.Executor"
+            "a schema is not sent to other processes; say where it is, as 'module:attribute'"
         )
+    if isinstance(executor, Executor):
+        yield executor
+        return
     made: Executor
     if executor == "ray":
         made = RayExecutor()
-    else:
+    elif executor == "processes":
+        made = Workers(workers)
+    elif executor in (None, "threads"):
         made = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="walle-simulate")
+    else:
+        raise SimulationError(
+            f"executor {executor!r}: wanted 'threads', 'processes', 'ray', or a concurrent.futures.Executor"
+        )
     try:
-        yield made, executor != "ray"
-    except BaseException:
+        yield made
+    finally:
+        if isinstance(made, Workers):
+            made.kill()
         made.shutdown(cancel_futures=True)
-        raise
-    made.shutdown()
+
+
+def near(executor: Executor) -> bool:
+    """Whether what it runs sees the files of this machine."""
+    return isinstance(executor, (ThreadPoolExecutor, ProcessPoolExecutor))
 
 
 @attrs.frozen
@@ -88,7 +145,7 @@ class Progress:
 
     Attributes:
         done, parts: parts that have ended, and all.
-        runs: of the version and of the baseline, as far as threads of this process make them.
+        runs: of the version and of the baseline; where other processes make them, in parts that have ended.
     """
 
     done: int
@@ -99,32 +156,35 @@ class Progress:
         return f"{self.done} of {self.parts} parts, {self.runs:,} runs"
 
 
-def run_all(
-    executor: Executor, jobs: Sequence[Job], here: bool, tell: Callable[[Progress], None]
-) -> list[Part]:
+def run_all(executor: Executor, jobs: Sequence[Job], tell: Callable[[Progress], None]) -> list[Part]:
     """Runs all jobs; the parts in their order, up to the first that gave up.
 
     Args:
-        executor: runs them.
+        executor: runs them. Those that run in other processes than this are ended by who owns it.
         jobs: in order.
-        here: whether they run in threads of this process: only these can be ended before their time.
         tell: called again and again; what it raises ends the simulation.
     """
+    here = isinstance(executor, ThreadPoolExecutor)
     stops = [Stop() for _ in jobs]
-    futures = [
-        executor.submit(work, job, stop) if here else executor.submit(work, job)
-        for job, stop in zip(jobs, stops, strict=True)
-    ]
-    wanted, open_ = list(futures), set(futures)
+    futures: list[Future[Part]] = []
     try:
+        for job, stop in zip(jobs, stops, strict=True):
+            futures.append(executor.submit(work, job, stop) if here else executor.submit(work, job))
+        wanted, open_, runs = list(futures), set(futures), 0
         while open_:
             done, open_ = wait(open_, LOOK_S, FIRST_COMPLETED)
-            for future in done:
-                if future in wanted and future.result().given_up:
+            for future in done & set(wanted):
+                part = future.result()
+                runs += part.new.runs + part.old.runs
+                if part.given_up and future in wanted:
                     wanted = wanted[: wanted.index(future) + 1]
             open_ &= set(wanted)
-            tell(Progress(len(wanted) - len(open_), len(jobs), sum(stop.runs for stop in stops)))
+            made = sum(stop.runs for stop in stops) if here else runs
+            tell(Progress(len(wanted) - len(open_), len(jobs), made))
         return [future.result() for future in wanted]
+    except BrokenExecutor as error:
+        fix = 'is the main module guarded by `if __name__ == "__main__"`, and is there enough memory?'
+        raise SimulationError(f"a process of the simulation ended by itself ({error}): {fix}") from error
     finally:
         left = [future for future in futures if not future.done() and not future.cancel()]
         while here and left:

@@ -1,8 +1,7 @@
-"""A version made ready for runs in this process's machine: its files in a folder, its trigger, and its further inputs."""
+"""A version made ready for runs on this machine: its files in a folder, its walle.toml, and its inputs that are no events."""
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import msgspec
 from walle_deploy.agent.loaded import Loaded
 from walle_deploy.errors import TaskError
 from walle_deploy.install.versions import Version
-from walle_deploy.manifest import File, Manifest
+from walle_deploy.manifest import Manifest
 from walle_deploy.task.config import FILE, TaskConfig, parse
 from walle_deploy.task.inside import inputs_of
 from walle_deploy.task.tree import check_paths
@@ -48,37 +47,45 @@ class Prepared:
         declared = self.config.inputs.items()
         return {**self.others, **{name: events for name, value in declared if value.dtype == EVENTS}}
 
+    @property
+    def folder(self) -> Path:
+        """Of its files."""
+        return self.loaded.version.folder
+
 
 @contextmanager
 def prepared(side: str, files: Mapping[str, bytes]) -> Iterator[Prepared]:
     """Writes a version into a folder that lasts as long as the context. Raises TaskError if the files make no task."""
+    check_paths(files)
     with tempfile.TemporaryDirectory(prefix="walle-simulate-") as made:
         folder = Path(made).resolve()
-        check_paths(files)
-        if FILE not in files:
-            raise TaskError(f"{FILE} is missing; `walle task init NAME` writes an example")
-        config = parse(files[FILE])
         for path, data in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
-        yield Prepared(side, _loaded(side, files, folder, config), _others(files, config))
+        yield in_folder(side, folder)
 
 
-def _loaded(side: str, files: Mapping[str, bytes], folder: Path, config: TaskConfig) -> Loaded:
-    listed = (File(path, hashlib.sha256(data).hexdigest(), len(data)) for path, data in files.items())
-    manifest = Manifest.of(config.task.name, side, listed)
-    return Loaded(config.task.name, 0, Version(manifest, manifest.digest, folder), config)
+def in_folder(side: str, folder: Path) -> Prepared:
+    """A version whose files lie there. Raises TaskError if they make no task."""
+    if not (folder / FILE).is_file():
+        raise TaskError(f"{FILE} is missing; `walle task init NAME` writes an example")
+    config = parse((folder / FILE).read_bytes())
+    manifest = Manifest.of(config.task.name, side, ())
+    loaded = Loaded(config.task.name, 0, Version(manifest, manifest.digest, folder), config)
+    return Prepared(side, loaded, _others(folder, config))
 
 
-def _others(files: Mapping[str, bytes], config: TaskConfig) -> dict[str, Any]:
+def _others(folder: Path, config: TaskConfig) -> dict[str, Any]:
     path = config.task.sample
     sample: dict[str, Any] = {}
     if path is not None:
-        if path not in files:
-            raise TaskError(f"{FILE}, task.sample: there is no file {path!r}; add it, or correct the path")
         try:
-            sample = msgspec.json.decode(files[path], type=dict[str, Any])
+            sample = msgspec.json.decode((folder / path).read_bytes(), type=dict[str, Any])
+        except OSError as error:  # no file, or a folder
+            raise TaskError(
+                f"{FILE}, task.sample: there is no file {path!r}; add it, or correct the path"
+            ) from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise TaskError(f"{path}: no JSON object: {error}; write inputs by name") from error
     declared = msgspec.to_builtins(config.inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from walle_deploy.simulate.compared import Pairs
 from walle_deploy.simulate.counts import Arm, Example, packed
 from walle_deploy.simulate.limits import Limits
 from walle_deploy.simulate.matches import Replay, kinds_of
-from walle_deploy.simulate.prepared import NEW, OLD, Prepared, prepared
+from walle_deploy.simulate.prepared import NEW, OLD, Prepared, in_folder, prepared
 from walle_deploy.simulate.recorded import Damages, Log, SchemaName, schema_named, schema_of
 from walle_deploy.simulate.running import COSTLY, Runs, Stop
 from walle_deploy.task.dryrun import START_S
@@ -33,7 +34,7 @@ class Job:
     Attributes:
         number: of the part.
         logs: that it replays.
-        new: the version, ready on this machine, or its files.
+        new: the version's files, or their folder on this machine.
         old: the baseline, likewise; None: there is none.
         schema: of the events.
         limits: of which the patience counts.
@@ -43,8 +44,8 @@ class Job:
 
     number: int
     logs: tuple[Log, ...]
-    new: Prepared | Files
-    old: Prepared | Files | None
+    new: Files | Path
+    old: Files | Path | None
     schema: SchemaName
     limits: Limits
     seed: int = 0
@@ -185,5 +186,5 @@ def work(job: Job, stop: Stop | None = None) -> Part:
     return Worker(job, stop or Stop()).work()
 
 
-def _ready(side: str, version: Prepared | Files) -> AbstractContextManager[Prepared]:
-    return nullcontext(version) if isinstance(version, Prepared) else prepared(side, version)
+def _ready(side: str, version: Files | Path) -> AbstractContextManager[Prepared]:
+    return nullcontext(in_folder(side, version)) if isinstance(version, Path) else prepared(side, version)
