@@ -60,7 +60,7 @@ def _print(findings: list[Finding]) -> None:
         if finding.fix:
             click.echo(f"{'':8}  -> {finding.fix}")
     errors = sum(f.level == "error" for f in findings)
-    click.echo(f"{errors} errors" if errors else "everything fits")
+    click.echo(f"{errors} error{'s' if errors > 1 else ''}" if errors else "everything fits")
 
 
 @walle_command("walle task check\nwalle task check v3\nwalle task check --no-run --json")

@@ -47,10 +47,19 @@ class Database:
         """
         try:
             made = cls(_engine(url))
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
+        except ImportError as error:
+            raise DeployError(
+                f"database {_shown(url)}: needs more packages ({error}): pip install 'walle-deploy[postgres]'"
+            ) from error
+        except sa.exc.SQLAlchemyError as error:
             raise DeployError(f"database {_shown(url)}: {_first_line(error)}; see its address") from error
         try:
             made.write(lambda found: _create(found, postgres=made.postgres))
+        except sa.exc.DatabaseError as error:
+            made.close()
+            raise DeployError(
+                f"database {_shown(url)}: {_first_line(error)}; take it from a backup, or name another one"
+            ) from error
         except BusyError as error:
             made.close()
             raise DeployError(

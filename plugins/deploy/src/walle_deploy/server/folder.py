@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -37,24 +38,33 @@ def make(folder: Path, passphrase: str, **options: str | int) -> Settings:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise DeployError(f"{folder}: is not empty; a server's folder is made in a new or empty one")
-        folder.chmod(0o700)
-        for name in ("keys", "objects", "uploads", "workers"):
-            (folder / name).mkdir(mode=0o700)
-        write_durably(folder / SECRET, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")
-        write_durably(folder / "keys" / PASSPHRASE, secrets.token_urlsafe(24).encode() + b"\n")
-        (folder / "allowed_signers").write_text(
-            "# who may sign versions of tasks, a line each: name ssh-ed25519 AAAA...\n", "utf-8"
-        )
-        online = {name: make_key(folder / "keys" / name, _online(folder)) for name in ONLINE}
-        offline = {name: make_key(folder / "keys" / name, lambda _: passphrase) for name in OFFLINE}
-        _publish_first(folder / "images", online, offline)
-        lines = "\n".join(
-            f"{name} = {msgspec.json.encode(value).decode()}" for name, value in options.items()
-        )
-        write_durably(folder / FILE, _TOML.format(lines=lines).encode())
     except OSError as error:
         raise DeployError(f"{folder}: cannot be made: {error}") from error
+    try:
+        _fill(folder, passphrase, options)
+    except BaseException as error:
+        for path in folder.iterdir():  # nothing is left that would hinder the next try
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if isinstance(error, OSError):
+            raise DeployError(f"{folder}: cannot be made: {error}") from error
+        raise
     return Settings.load(folder)
+
+
+def _fill(folder: Path, passphrase: str, options: Mapping[str, str | int]) -> None:
+    folder.chmod(0o700)
+    for name in ("keys", "objects", "uploads", "workers"):
+        (folder / name).mkdir(mode=0o700)
+    write_durably(folder / SECRET, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")
+    write_durably(folder / "keys" / PASSPHRASE, secrets.token_urlsafe(24).encode() + b"\n")
+    (folder / "allowed_signers").write_text(
+        "# who may sign versions of tasks, a line each: name ssh-ed25519 AAAA...\n", "utf-8"
+    )
+    online = {name: make_key(folder / "keys" / name, _online(folder)) for name in ONLINE}
+    offline = {name: make_key(folder / "keys" / name, lambda _: passphrase) for name in OFFLINE}
+    _publish_first(folder / "images", online, offline)
+    lines = "\n".join(f"{name} = {msgspec.json.encode(value).decode()}" for name, value in options.items())
+    write_durably(folder / FILE, _TOML.format(lines=lines).encode())
 
 
 def _publish_first(folder: Path, online: dict[str, SigningKey], offline: dict[str, SigningKey]) -> None:

@@ -24,6 +24,7 @@ from walle_deploy.server.settings import Settings
 from walle_deploy.server.simulating import Simulating
 from walle_deploy.server.simulating import check as check_simulation
 from walle_deploy.server.supervisor import Supervisor
+from walle_deploy.store.files import FileStore
 
 BACKLOG = 4096
 KEEP_ALIVE_S = 30
@@ -152,6 +153,7 @@ def _check(settings: Settings) -> None:
     """Raises DeployError for what every worker would find out by itself."""
     folder.secret(settings.path())
     folder.online_keys(settings.path())
+    FileStore.open(settings.store_url)
     Database.open(settings.database_url).close()
     if settings.simulate:
         check_simulation(settings)

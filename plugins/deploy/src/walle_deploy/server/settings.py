@@ -71,7 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         try:
             made = msgspec.convert({**said, **given, "folder": str(Path(folder).absolute())}, cls)
         except msgspec.ValidationError as error:
-            raise DeployError(f"{path}: {error}") from error
+            raise DeployError(f"{path}: {error}; correct it, or leave it out") from error
         if bool(made.cert) != bool(made.key):
             raise DeployError("TLS needs both a certificate and its key: --cert FILE --key FILE")
         return made

@@ -77,7 +77,8 @@ class FileStore:
                 return cls(LocalStore(Path(text).absolute(), mkdir=True), secret, base_url)
             objects = MemoryStore() if text.startswith("memory:") else from_url(text, **options)
         except Exception as error:  # obstore's errors have no common base
-            raise StoreError(f"store {where}: cannot be opened: {error}") from error
+            why = str(error).splitlines()[0].strip() if str(error) else type(error).__name__
+            raise StoreError(f"store {where}: cannot be opened: {why}; see its address") from error
         return cls(objects, secret, base_url)
 
     def key(self, sha256: Digest, device: str = "") -> str:

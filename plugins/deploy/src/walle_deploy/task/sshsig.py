@@ -55,7 +55,7 @@ class SigningKey:
             key = load_ssh_private_key(data, password.encode() if password else None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise TaskError(
-                f"{path}: no private key in OpenSSH's form, or its password is missing or wrong: {error}"
+                f"{path}: no private key in OpenSSH's form, or its password, WALLE_KEY_PASSWORD, is missing or wrong: {error}"
             ) from error
         if not isinstance(key, Ed25519PrivateKey):
             raise TaskError(f"{path}: wanted an Ed25519 key; make one with ssh-keygen -t ed25519")

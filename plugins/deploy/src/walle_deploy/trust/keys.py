@@ -7,6 +7,7 @@ import getpass
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cached_property
@@ -108,7 +109,11 @@ def from_environment(name: str = PASSPHRASE_VARIABLE) -> Passphrase:
 
 
 def from_terminal(path: Path) -> str:
-    """Ask the person at the terminal."""
+    """Ask the person at the terminal. Raises TrustError if there is none."""
+    if not sys.stdin.isatty():
+        raise TrustError(
+            f"{path}: needs its passphrase: set {PASSPHRASE_VARIABLE}, or run this at a terminal"
+        )
     return getpass.getpass(f"Passphrase of {path}: ")
 
 

@@ -58,7 +58,7 @@ class ImageRepository:
         self._clock = clock
         self._shelf = Shelf(folder, lifetimes, clock)
         if not (folder / "metadata").is_dir() or not (folder / "staged").is_dir():
-            raise TrustError(f"{folder}: no image repository; make one with ImageRepository.create")
+            raise TrustError(f"{folder}: no image repository; `walle deploy init` makes one")
 
     @classmethod
     def create(
