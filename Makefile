@@ -28,6 +28,7 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd plugins/deploy && $(abspath $(BIN))/mypy
 
 matrix: .venv/dev.stamp
 	$(BIN)/python tests/plugin_matrix.py $(MATRIX)
