@@ -129,6 +129,8 @@ def si(value: float | None, unit: str) -> str:
         return ""
     if value in (float("inf"), float("-inf")):
         return "unlimited"
+    if not value:
+        return f"0 {unit}"
     for factor, prefix in (
         (1e12, "T"),
         (1e9, "G"),

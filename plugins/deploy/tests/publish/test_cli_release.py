@@ -153,7 +153,8 @@ def test_what_is_missing_is_said(configured, world, monkeypatch):
     walle("release", "v1", "--publish-only")
     token = os.environ["WALLE_TOKEN"]
     monkeypatch.setenv("WALLE_TOKEN", "bad")
-    assert "token is unknown" in failed("status")
+    told = failed("status")
+    assert "token is unknown" in told and "set WALLE_TOKEN" in told
     monkeypatch.delenv("WALLE_TOKEN")
     monkeypatch.setenv("WALLE_SERVER", "http://127.0.0.1:9")
     assert "cannot be reached" in failed("status")

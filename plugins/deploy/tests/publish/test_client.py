@@ -112,6 +112,15 @@ def test_what_to_do_about_a_status(answers, status):
         connection(answers).request("GET", "/x")
 
 
+def test_somebody_without_a_token_is_told_how_to_give_one_here(answers):
+    said = {"error": "a token is missing", "fix": "send `Authorization: Bearer <token>`"}
+    answers.given = [(401, {}, json.dumps(said).encode())]
+    with pytest.raises(
+        ServerError, match="a token is missing; log in: `walle task login`, or set WALLE_TOKEN"
+    ):
+        connection(answers).request("GET", "/x")
+
+
 def test_a_redirection_is_not_followed(answers):
     answers.given = [(302, {"Location": "http://127.0.0.1:9/"}, b"")]
     with pytest.raises(ServerError, match="302"):

@@ -263,7 +263,7 @@ def _refused(method: str, target: str, status: int, data: bytes) -> ServerError:
         error, fix = printable(str(said["error"])), printable(str(said.get("fix") or ""))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         error, fix = f"{target}: {method} was answered with {status}", ""
-    fix = fix or _HINTS.get(status, "")
+    fix = _HINTS[401] if status == 401 else fix or _HINTS.get(status, "")  # the server speaks to programs
     return ServerError(f"{error}; {fix}" if fix else error, status)
 
 
