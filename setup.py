@@ -1,4 +1,4 @@
-"""Compiles walle_core/_native; every other fact is in pyproject.toml."""
+"""Compiles the .pyx files of walle_core; every other fact is in pyproject.toml."""
 
 import os
 import sys
@@ -13,13 +13,19 @@ FLAGS = ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-
 HEADERS = [str(p) for p in sorted(Path("walle_core").rglob("*.hpp"))] + ["walle_core/include/walle/abi.h"]
 
 
-def extension(name: str, *sources: str) -> Extension:
+# Without them the compiler must assume that each root and each comparison of floats has a side effect.
+LOOPS = ["-fno-math-errno", "-fno-trapping-math"]
+
+
+def extension(name: str, *sources: str, flags: tuple[str, ...] | list[str] = ()) -> Extension:
+    """`name` is of a module in walle_core/_native, or dotted, from walle_core on."""
+    module = f"walle_core.{name}" if "." in name else f"walle_core._native.{name}"
     return Extension(
-        f"walle_core._native.{name}",
-        [f"walle_core/_native/{name}.pyx", *sources],
+        module,
+        [f"{module.replace('.', '/')}.pyx", *sources],
         include_dirs=["walle_core/include", "walle_core/_native"],
         define_macros=MACROS,
-        extra_compile_args=FLAGS,
+        extra_compile_args=[*FLAGS, *flags],
         extra_link_args=["-pthread"] if sys.platform == "linux" else [],
         depends=HEADERS,
         language="c++",
@@ -28,7 +34,12 @@ def extension(name: str, *sources: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension("tensor"), extension("program", "walle_core/_native/isa_scalar.cpp")],
+        [
+            extension("tensor"),
+            extension("program", "walle_core/_native/isa_scalar.cpp"),
+            extension("cv._structure"),
+            extension("matrix._array", "walle_core/matrix/elementwise.cpp", flags=LOOPS),
+        ],
         build_dir="build/cython",
         language_level=3,
     ),

@@ -27,3 +27,4 @@ cdef class Tensor:
     cdef object kind
     cdef object _format
     cdef int set_shape(self, object shape, object dtype) except -1
+    cdef int allocate(self, int rank, const Py_ssize_t* sizes, object kind, object format, Py_ssize_t itemsize) except -1

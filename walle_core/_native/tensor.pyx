@@ -150,6 +150,22 @@ cdef class Tensor:
         self.count = count
         return 0
 
+    cdef int allocate(self, int rank, const Py_ssize_t* sizes, object kind, object format, Py_ssize_t itemsize) except -1:
+        """Own memory for a Tensor that `Tensor.__new__` made; the caller has checked what `set_shape` would check."""
+        cdef Py_ssize_t count = 1
+        cdef int i
+        self.kind, self._format, self.itemsize, self.rank = kind, format, itemsize, rank
+        for i in range(rank - 1, -1, -1):
+            self.sizes[i] = sizes[i]
+            self.strides[i] = count * itemsize
+            count *= sizes[i]
+        self.count = count
+        self.storage = walle_storage_new(count * itemsize)
+        if self.storage == NULL:
+            raise MemoryError(f"cannot allocate a tensor of {count * itemsize} bytes")
+        self.data = walle_storage_data(self.storage)
+        return 0
+
     @staticmethod
     def of(value, dtype=None):
         """Copies a number, nested list, Tensor or any buffer into a new Tensor (dtype default: float32 for numbers)."""
