@@ -1,0 +1,149 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: subinterpreters_compatible=own_gil, freethreading_compatible=True
+# distutils: language = c++
+"""Linear algebra, transforms and orders on Tensors; the callers check shapes and dtypes and allocate the results."""
+
+from libc.stdint cimport int64_t, uint8_t
+
+from walle_core._native.tensor cimport Tensor
+
+cdef extern from "walle/matrix/batches.hpp" namespace "walle::matrix" nogil:
+    int64_t cpp_solve "walle::matrix::solve"(int, const void*, const void*, void*, int64_t, int64_t, int64_t)
+    int64_t cpp_det "walle::matrix::det"(int, const void*, void*, void*, void*, int64_t, int64_t)
+    int64_t cpp_cholesky "walle::matrix::cholesky"(int, const void*, void*, int64_t, int64_t, bint)
+    int64_t cpp_qr "walle::matrix::qr"(int, const void*, void*, void*, int64_t, int64_t, int64_t, bint)
+    int64_t cpp_eigh "walle::matrix::eigh"(int, const void*, void*, void*, int64_t, int64_t, bint)
+    int64_t cpp_svd "walle::matrix::svd"(int, const void*, void*, void*, void*, int64_t, int64_t, int64_t, bint)
+    int64_t cpp_transform "walle::matrix::transform"(int, bint, const void*, void*, int64_t, int64_t, int64_t, int64_t,
+                                                  bint, double)
+    int64_t cpp_sort "walle::matrix::sort"(int, const void*, int64_t*, void*, int64_t, int64_t, int64_t, bint)
+    int64_t cpp_search "walle::matrix::search"(int, const void*, const int64_t*, int64_t, const void*, int64_t, bint,
+                                            int64_t*)
+    int64_t cpp_starts "walle::matrix::starts"(int, const void*, const int64_t*, int64_t, uint8_t*, bint)
+
+
+cdef inline void* _at(Tensor tensor) noexcept:
+    return tensor.data if tensor is not None else NULL
+
+
+cdef int64_t _checked(int64_t bad) except -2:
+    if bad == -2:
+        raise MemoryError("not enough memory for the work space of a matrix algorithm")
+    return bad
+
+
+def solve(int code, Tensor a not None, Tensor b, Tensor x not None, int64_t batch, int64_t n, int64_t m):
+    """x = a^-1 b, or a^-1 if b is None; index of the first singular matrix, or -1."""
+    cdef void* pa = a.data
+    cdef void* pb = _at(b)
+    cdef void* px = x.data
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_solve(code, pa, pb, px, batch, n, m)
+    return _checked(bad)
+
+
+def det(int code, Tensor a not None, Tensor out, Tensor sign, Tensor log, int64_t batch, int64_t n):
+    """Determinants into `out`, or into `sign` and `log` if that is None."""
+    cdef void* pa = a.data
+    cdef void* po = _at(out)
+    cdef void* ps = _at(sign)
+    cdef void* pl = _at(log)
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_det(code, pa, po, ps, pl, batch, n)
+    _checked(bad)
+
+
+def cholesky(int code, Tensor a not None, Tensor out not None, int64_t batch, int64_t n, bint upper):
+    """Triangular factors; index of the first matrix that is not positive definite, or -1."""
+    cdef void* pa = a.data
+    cdef void* po = out.data
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_cholesky(code, pa, po, batch, n, upper)
+    return _checked(bad)
+
+
+def qr(int code, Tensor a not None, Tensor q, Tensor r not None, int64_t batch, int64_t m, int64_t n, bint complete):
+    """Q (unless None) and R."""
+    cdef void* pa = a.data
+    cdef void* pq = _at(q)
+    cdef void* pr = r.data
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_qr(code, pa, pq, pr, batch, m, n, complete)
+    _checked(bad)
+
+
+def eigh(int code, Tensor a not None, Tensor w not None, Tensor v, int64_t batch, int64_t n, bint upper):
+    """Eigenvalues and, unless None, eigenvectors; index of the first matrix without convergence, or -1."""
+    cdef void* pa = a.data
+    cdef void* pw = w.data
+    cdef void* pv = _at(v)
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_eigh(code, pa, pw, pv, batch, n, upper)
+    return _checked(bad)
+
+
+def svd(int code, Tensor a not None, Tensor u, Tensor s not None, Tensor vh, int64_t batch, int64_t m, int64_t n,
+        bint full):
+    """Singular values and, unless None, both factors; index of the first matrix without convergence, or -1."""
+    cdef void* pa = a.data
+    cdef void* pu = _at(u)
+    cdef void* ps = s.data
+    cdef void* pv = _at(vh)
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_svd(code, pa, pu, ps, pv, batch, m, n, full)
+    return _checked(bad)
+
+
+def transform(int kind, bint wide, Tensor a not None, Tensor out not None, int64_t outer, int64_t length, int64_t n,
+              int64_t inner, bint flag, double factor):
+    """Fourier transforms along the middle axis. kind: 0 complex (flag: inverse), 1 real to complex, 2 complex to real
+    (flag: conjugate the complex side)."""
+    cdef void* pa = a.data
+    cdef void* po = out.data
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_transform(kind, wide, pa, po, outer, length, n, inner, flag, factor)
+    _checked(bad)
+
+
+def sort(int code, Tensor a not None, Tensor order, Tensor values, int64_t outer, int64_t n, int64_t inner,
+         bint descending):
+    """Stable sort along the middle axis: int64 positions into `order`, elements into `values`, each unless None."""
+    cdef void* pa = a.data
+    cdef int64_t* po = <int64_t*>_at(order)
+    cdef void* pv = _at(values)
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_sort(code, pa, po, pv, outer, n, inner, descending)
+    _checked(bad)
+
+
+def search(int code, Tensor x not None, Tensor sorter, Tensor v not None, Tensor out not None, bint right):
+    """Positions in the sorted x where the elements of v would go in."""
+    cdef void* px = x.data
+    cdef int64_t* ps = <int64_t*>_at(sorter)
+    cdef void* pv = v.data
+    cdef int64_t* po = <int64_t*>out.data
+    cdef int64_t n = x.count, m = v.count
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_search(code, px, ps, n, pv, m, right, po)
+    _checked(bad)
+
+
+def starts(int code, Tensor x not None, Tensor order not None, Tensor out not None, bint add):
+    """out[i] = True where x[order[i]] differs from its predecessor; with `add`, or was True."""
+    cdef void* px = x.data
+    cdef int64_t* po = <int64_t*>order.data
+    cdef uint8_t* ps = <uint8_t*>out.data
+    cdef int64_t n = order.count
+    cdef int64_t bad
+    with nogil:
+        bad = cpp_starts(code, px, po, n, ps, add)
+    _checked(bad)
