@@ -20,6 +20,8 @@ cdef extern from "walle/matrix/batches.hpp" namespace "walle::matrix" nogil:
     int64_t cpp_search "walle::matrix::search"(int, const void*, const int64_t*, int64_t, const void*, int64_t, bint,
                                             int64_t*)
     int64_t cpp_starts "walle::matrix::starts"(int, const void*, const int64_t*, int64_t, uint8_t*, bint)
+    void cpp_dots "walle::matrix::dots"(int, const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t, bint)
+    void cpp_expand "walle::matrix::expand"(bint, const void*, void*, int64_t, int64_t)
 
 
 cdef inline void* _at(Tensor tensor) noexcept:
@@ -147,3 +149,21 @@ def starts(int code, Tensor x not None, Tensor order not None, Tensor out not No
     with nogil:
         bad = cpp_starts(code, px, po, n, ps, add)
     _checked(bad)
+
+
+def dots(int code, Tensor a not None, Tensor b not None, Tensor out not None, int64_t count, int64_t k, int64_t a_step,
+         int64_t b_step, bint conjugate):
+    """out[i] = sum of a[i * a_step + j] * b[i * b_step + j], j < k; with `conjugate`, of a's conjugates."""
+    cdef void* pa = a.data
+    cdef void* pb = b.data
+    cdef void* po = out.data
+    with nogil:
+        cpp_dots(code, pa, pb, po, count, k, a_step, b_step, conjugate)
+
+
+def expand(bint wide, Tensor b not None, Tensor out not None, int64_t rows, int64_t columns):
+    """The real form [2 rows][2 columns] of complex rows."""
+    cdef void* pb = b.data
+    cdef void* po = out.data
+    with nogil:
+        cpp_expand(wide, pb, po, rows, columns)

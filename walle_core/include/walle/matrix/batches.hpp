@@ -7,12 +7,12 @@
 #include <stdexcept>
 #include "walle/matrix/factor.hpp"
 #include "walle/matrix/fft.hpp"
+#include "walle/matrix/product.hpp"
 #include "walle/matrix/sort.hpp"
 #include "walle/matrix/svd.hpp"
+#include "walle/matrix/types.hpp"
 
 namespace walle { namespace matrix { namespace {
-
-enum Code { kBool, kInt8, kInt16, kInt32, kInt64, kUint8, kUint16, kUint32, kUint64, kFloat32, kFloat64, kComplex64, kComplex128 };
 
 template <class S> struct Traits;
 template <> struct Traits<float> { using Wide = double; using Real = float; };
@@ -169,9 +169,9 @@ inline int64_t guarded(Call call) {
 
 #define WALLE_BY_FLOAT(code, call)                       \
   return guarded([&]() -> int64_t { switch (code) {                                        \
-    case kFloat32: { using S = float; return call; }     \
-    case kFloat64: { using S = double; return call; }    \
-    case kComplex64: { using S = Complex<float>; return call; } \
+    case kF32: { using S = float; return call; }     \
+    case kF64: { using S = double; return call; }    \
+    case kC64: { using S = Complex<float>; return call; } \
     default: { using S = Z; return call; }               \
   } });
 
@@ -213,15 +213,15 @@ template <class K, Kind k> struct Keys { using Bits = K; static constexpr Kind k
 template <class Call>
 inline void by_keys(int code, Call call) {
   switch (code) {
-    case kBool: case kUint8: return call(Keys<uint8_t, Kind::Unsigned>());
-    case kInt8: return call(Keys<uint8_t, Kind::Signed>());
-    case kUint16: return call(Keys<uint16_t, Kind::Unsigned>());
-    case kInt16: return call(Keys<uint16_t, Kind::Signed>());
-    case kUint32: return call(Keys<uint32_t, Kind::Unsigned>());
-    case kInt32: return call(Keys<uint32_t, Kind::Signed>());
-    case kUint64: return call(Keys<uint64_t, Kind::Unsigned>());
-    case kInt64: return call(Keys<uint64_t, Kind::Signed>());
-    case kFloat32: return call(Keys<uint32_t, Kind::Float>());
+    case kBool: case kU8: return call(Keys<uint8_t, Kind::Unsigned>());
+    case kI8: return call(Keys<uint8_t, Kind::Signed>());
+    case kU16: return call(Keys<uint16_t, Kind::Unsigned>());
+    case kI16: return call(Keys<uint16_t, Kind::Signed>());
+    case kU32: return call(Keys<uint32_t, Kind::Unsigned>());
+    case kI32: return call(Keys<uint32_t, Kind::Signed>());
+    case kU64: return call(Keys<uint64_t, Kind::Unsigned>());
+    case kI64: return call(Keys<uint64_t, Kind::Signed>());
+    case kF32: return call(Keys<uint32_t, Kind::Float>());
     default: return call(Keys<uint64_t, Kind::Float>());
   }
 }
@@ -243,6 +243,31 @@ inline int64_t starts(int code, const void* x, const int64_t* order, int64_t n, 
     using K = typename decltype(keys)::Bits;
     mark_starts<K, decltype(keys)::kind>(static_cast<const K*>(x), order, n, out, add);
   }), -1; });
+}
+
+// Rows of a by rows of b.
+inline void dots(int code, const void* a, const void* b, void* out, int64_t count, int64_t k, int64_t a_step,
+                 int64_t b_step, bool conj_a) {
+  const auto run = [&](auto zero) {
+    using T = decltype(zero);
+    const T *x = static_cast<const T*>(a), *y = static_cast<const T*>(b);
+    conj_a ? row_dots<T, true>(x, y, static_cast<T*>(out), count, k, a_step, b_step)
+           : row_dots<T, false>(x, y, static_cast<T*>(out), count, k, a_step, b_step);
+  };
+  switch (code) {
+    case kI8: case kU8: return run(uint8_t());
+    case kI16: case kU16: return run(uint16_t());
+    case kI32: case kU32: return run(uint32_t());
+    case kI64: case kU64: return run(uint64_t());
+    case kF32: return run(0.0f);
+    case kF64: return run(0.0);
+    case kC64: return run(Complex<float>(0));
+    default: return run(Z(0));
+  }
+}
+inline void expand(bool wide, const void* b, void* out, int64_t rows, int64_t columns) {
+  if (wide) real_form(static_cast<const Z*>(b), static_cast<double*>(out), rows, columns);
+  else real_form(static_cast<const Complex<float>*>(b), static_cast<float*>(out), rows, columns);
 }
 
 }}}  // namespace walle::matrix::(anonymous)
