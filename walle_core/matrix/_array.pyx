@@ -43,6 +43,8 @@ cdef extern from "walle/matrix/walk.hpp" namespace "walle::matrix" nogil:
                const int64_t* sa, const int64_t* sb, int64_t item_dst, int64_t item)
     void copy_strided(char* d, const int64_t* sd, const char* s, const int64_t* ss, int rank, const int64_t* sizes,
                       int64_t item)
+    void walle_select "walle::matrix::select"(char* d, const uint8_t* c, const char* p, const char* q, int64_t n,
+                                              int64_t item)
     bint gather(char* dst, const char* src, const int64_t* index, int64_t outer, int64_t count, int64_t size,
                 int64_t bytes)
     bint scatter(char* dst, const char* src, const int64_t* index, int64_t count, int64_t size, int64_t bytes,
@@ -539,3 +541,4 @@ def astype_core(Array x, int code, bint copy):
 include "object.pxi"
 include "moves.pxi"
 include "indexing.pxi"
+include "reduce.pxi"

@@ -16,7 +16,9 @@ NAMES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float32", "float64", "complex64", "complex128",
 )  # fmt: skip
-TYPES: tuple[DType, ...] = tuple(DTYPES[name] for name in NAMES)  # by number, as walle/matrix/types.hpp has them
+TYPES: tuple[DType, ...] = tuple(
+    DTYPES[name] for name in NAMES
+)  # by number, as walle/matrix/types.hpp has them
 CODES: dict[str, int] = {name: code for code, name in enumerate(NAMES)}
 BOOL, INT64, UINT64, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128 = 0, 4, 8, 9, 10, 11, 12
 
@@ -53,7 +55,9 @@ def code_of(dtype: Any) -> int:
     if isinstance(dtype, DType):
         code = CODES.get(dtype.name)
     elif isinstance(dtype, type):
-        name = {"bool": "bool", "int": "int64", "float": "float64", "complex": "complex128"}.get(dtype.__name__)
+        name = {"bool": "bool", "int": "int64", "float": "float64", "complex": "complex128"}.get(
+            dtype.__name__
+        )
         code = CODES.get(name or dtype.__name__)
     else:
         code = CODES.get(str(dtype))

@@ -20,7 +20,8 @@ def _parts(x: Array, key: Any) -> list[Any]:
                 part = _array.astype_core(part, 4, False)
         parts.append(part)
     used = sum(
-        p.ndim if isinstance(p, Array) and p.dtype.kind == "b" else p is not None and p is not Ellipsis for p in parts
+        p.ndim if isinstance(p, Array) and p.dtype.kind == "b" else p is not None and p is not Ellipsis
+        for p in parts
     )
     if used > x.ndim:
         raise ArrayIndexError(f"{used} indices for an array of {x.ndim} dimensions")
@@ -51,8 +52,10 @@ def _linear(x: Array, key: Any) -> Array:
     """Row-major positions of the elements that the key selects, in the shape of the result."""
     if isinstance(key, tuple) and len(key) == 1:
         key = key[0]
-    if isinstance(key, (bool, Array)) and getattr(key, "ndim", 0) == 0 and (
-        isinstance(key, bool) or key.dtype.kind == "b"
+    if (
+        isinstance(key, (bool, Array))
+        and getattr(key, "ndim", 0) == 0
+        and (isinstance(key, bool) or key.dtype.kind == "b")
     ):
         picked = _array.arange_core(0, x.size, 1, 4)
         return _array.reshape_core(picked if key else picked[:0], (int(bool(key)), *x.shape))

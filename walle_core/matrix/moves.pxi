@@ -193,3 +193,11 @@ def bounds_core(Array x):
         if i == 0 or p[i] > high:
             high = p[i]
     return low, high
+
+
+def beside_core(value, int code):
+    """Number of the dtype that a Python number beside an array of dtype number `code` leads to."""
+    cdef int own = scalar_code(value)
+    if own == kI64 and code == kBool or own == kF64 and code < kF32 or own == kC128 and code < kF32:
+        return own
+    return code + 2 if own == kC128 and code < kC64 else code

@@ -193,5 +193,23 @@ inline bool gather_along(char* dst, const char* src, const int64_t* index, int64
   return true;
 }
 
+template <class T> inline void select_of(char* d, const uint8_t* c, const char* p, const char* q, int64_t n) {
+  T* to = reinterpret_cast<T*>(d);
+  const T *x = reinterpret_cast<const T*>(p), *y = reinterpret_cast<const T*>(q);
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) to[i] = c[i] ? x[i] : y[i];
+}
+// dst = c ? p : q, dense, elements of `item` bytes.
+inline void select(char* d, const uint8_t* c, const char* p, const char* q, int64_t n, int64_t item) {
+  switch (item) {
+    case 1: return select_of<uint8_t>(d, c, p, q, n);
+    case 2: return select_of<uint16_t>(d, c, p, q, n);
+    case 4: return select_of<uint32_t>(d, c, p, q, n);
+    case 8: return select_of<uint64_t>(d, c, p, q, n);
+    default:
+      for (int64_t i = 0; i < n; ++i) memcpy(d + i * item, (c[i] ? p : q) + i * item, size_t(item));
+  }
+}
+
 }}  // namespace walle::matrix
 #endif
