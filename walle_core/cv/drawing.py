@@ -94,7 +94,7 @@ def circle(
     if radius < 0:
         raise InputError(f"radius is {radius}; it must not be negative")
     fx, fy, size = brush.fixed(x), brush.fixed(y), brush.fixed(int(radius))
-    if thickness > 1 or lineType != LINE_8 or shift > 0:
+    if thickness > 1 or brush.line != LINE_8 or shift > 0:
         kernels.draw_ellipse(
             brush.image, brush.color, (fx, fy), size, size, 0, 0, 360, brush.thickness, brush.line
         )

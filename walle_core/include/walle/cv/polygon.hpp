@@ -133,13 +133,17 @@ template <class T> std::vector<P2<T>> simplified(const P2<T>* p, int n, double e
 }
 
 // Positive inside, negative outside, zero on the edge; the distance to it if `measure`, else 1 or -1.
+// Differences of floats are rounded to floats.
 template <class T> double point_in_polygon(const P2<T>* p, int n, double x, double y, bool measure) {
+    using Part = typename std::conditional<std::is_integral<T>::value, double, float>::type;
+    auto minus = [](double a, double b) { return double(Part(a - b)); };
     if (n == 0) return measure ? -DBL_MAX : -1;
     double best = FLT_MAX, scale = 1;
     int crossings = 0;
     for (int i = 0; i < n; i++) {
         const double ax = p[(i + n - 1) % n].x, ay = p[(i + n - 1) % n].y, bx = p[i].x, by = p[i].y;
-        const double dx = bx - ax, dy = by - ay, x1 = x - ax, y1 = y - ay, x2 = x - bx, y2 = y - by;
+        const double dx = minus(bx, ax), dy = minus(by, ay), x1 = minus(x, ax), y1 = minus(y, ay);
+        const double x2 = minus(x, bx), y2 = minus(y, by);
         const double cross = y1 * dx - x1 * dy;
         if (measure) {
             double d, of = 1;
