@@ -20,6 +20,7 @@ cdef extern from "walle/matrix/batches.hpp" namespace "walle::matrix" nogil:
     int64_t cpp_search "walle::matrix::search"(int, const void*, const int64_t*, int64_t, const void*, int64_t, bint,
                                             int64_t*)
     int64_t cpp_starts "walle::matrix::starts"(int, const void*, const int64_t*, int64_t, uint8_t*, bint)
+    void cpp_extreme "walle::matrix::extreme"(int, const void*, int64_t*, int64_t, int64_t, int64_t, bint)
     void cpp_dots "walle::matrix::dots"(int, const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t, bint)
     void cpp_expand "walle::matrix::expand"(bint, const void*, void*, int64_t, int64_t)
 
@@ -167,3 +168,11 @@ def expand(bint wide, Tensor b not None, Tensor out not None, int64_t rows, int6
     cdef void* po = out.data
     with nogil:
         cpp_expand(wide, pb, po, rows, columns)
+
+
+def extreme(int code, Tensor a not None, Tensor out not None, int64_t outer, int64_t n, int64_t inner, bint smallest):
+    """Positions (int64) of the first largest or smallest elements along the middle axis."""
+    cdef void* pa = a.data
+    cdef int64_t* po = <int64_t*>out.data
+    with nogil:
+        cpp_extreme(code, pa, po, outer, n, inner, smallest)

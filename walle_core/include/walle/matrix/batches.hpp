@@ -245,6 +245,13 @@ inline int64_t starts(int code, const void* x, const int64_t* order, int64_t n, 
   }), -1; });
 }
 
+inline void extreme(int code, const void* in, int64_t* out, int64_t outer, int64_t n, int64_t inner, bool smallest) {
+  by_keys(code, [&](auto keys) {
+    using K = typename decltype(keys)::Bits;
+    extreme_axis<K, decltype(keys)::kind>(static_cast<const K*>(in), out, outer, n, inner, smallest);
+  });
+}
+
 // Rows of a by rows of b.
 inline void dots(int code, const void* a, const void* b, void* out, int64_t count, int64_t k, int64_t a_step,
                  int64_t b_step, bool conj_a) {

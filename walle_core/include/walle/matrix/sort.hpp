@@ -102,5 +102,27 @@ inline void mark_starts(const K* x, const int64_t* order, int64_t n, uint8_t* st
   }
 }
 
+// Position of the first largest (or smallest) element of [outer][n][inner] along the middle axis, n >= 1; the first NaN
+// where there is one.
+template <class K, Kind kind>
+inline void extreme_axis(const K* in, int64_t* out, int64_t outer, int64_t n, int64_t inner, bool smallest) {
+  const K flip = smallest ? K(~K(0)) : K(0);
+  const auto rank = [&](K bits) {  // NaN above all, either way
+    const K key = sort_key<K, kind>(bits);
+    return kind == Kind::Float && key == K(~K(0)) ? key : K(key ^ flip);
+  };
+  for (int64_t o = 0; o < outer; ++o)
+    for (int64_t i = 0; i < inner; ++i) {
+      const K* x = in + o * n * inner + i;
+      int64_t at = 0;
+      K best = rank(x[0]);
+      for (int64_t k = 1; k < n; ++k) {
+        const K here = rank(x[k * inner]);
+        if (here > best) best = here, at = k;
+      }
+      out[o * inner + i] = at;
+    }
+}
+
 }}}  // namespace walle::matrix::(anonymous)
 #endif
