@@ -41,6 +41,7 @@ setup(
             extension("cv._pixels", *[f"walle_core/cv/level_{name}.cpp" for name in ("base", "v3", "v4")]),
             extension("matrix._array", "walle_core/matrix/elementwise.cpp", "walle_core/matrix/reduce.cpp", flags=LOOPS),
             extension("matrix._algorithms"),
+            extension("vm._system"),
             extension("vm._interpreter"),
         ],
         build_dir="build/cython",
