@@ -40,7 +40,7 @@ setup(
             extension("cv._structure"),
             extension("cv._pixels", *[f"walle_core/cv/level_{name}.cpp" for name in ("base", "v3", "v4")]),
             extension("matrix._array", "walle_core/matrix/elementwise.cpp", "walle_core/matrix/reduce.cpp", flags=LOOPS),
-            extension("matrix._algorithms"),
+            extension("matrix._algorithms", *[f"walle_core/matrix/product_{name}.cpp" for name in ("base", "v3", "v4")]),
             extension("vm._system"),
             extension("vm._interpreter"),
         ],

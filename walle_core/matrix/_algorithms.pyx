@@ -20,9 +20,11 @@ cdef extern from "walle/matrix/batches.hpp" namespace "walle::matrix" nogil:
     int64_t cpp_search "walle::matrix::search"(int, const void*, const int64_t*, int64_t, const void*, int64_t, bint,
                                             int64_t*)
     int64_t cpp_starts "walle::matrix::starts"(int, const void*, const int64_t*, int64_t, uint8_t*, bint)
+    int64_t cpp_product "walle::matrix::product"(int, const void*, const void*, void*, int64_t, int64_t, int64_t,
+                                                 const int64_t*, int64_t)
     void cpp_extreme "walle::matrix::extreme"(int, const void*, int64_t*, int64_t, int64_t, int64_t, bint)
-    void cpp_dots "walle::matrix::dots"(int, const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t, bint)
-    void cpp_expand "walle::matrix::expand"(bint, const void*, void*, int64_t, int64_t)
+    int64_t cpp_dots "walle::matrix::dots"(int, const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t, bint)
+    void cpp_reform "walle::matrix::reform"(int, bint, const void*, void*, int64_t, int64_t)
 
 
 cdef inline void* _at(Tensor tensor) noexcept:
@@ -158,16 +160,18 @@ def dots(int code, Tensor a not None, Tensor b not None, Tensor out not None, in
     cdef void* pa = a.data
     cdef void* pb = b.data
     cdef void* po = out.data
+    cdef int64_t bad
     with nogil:
-        cpp_dots(code, pa, pb, po, count, k, a_step, b_step, conjugate)
+        bad = cpp_dots(code, pa, pb, po, count, k, a_step, b_step, conjugate)
+    _checked(bad)
 
 
-def expand(bint wide, Tensor b not None, Tensor out not None, int64_t rows, int64_t columns):
-    """The real form [2 rows][2 columns] of complex rows."""
-    cdef void* pb = b.data
+def reform(int form, bint wide, Tensor a not None, Tensor out not None, int64_t rows, int64_t columns):
+    """Complex rows in real form [2 rows][2 columns] (0) or parted [2 rows][columns] (1), or joined from [2 rows][2 columns] (2)."""
+    cdef void* pa = a.data
     cdef void* po = out.data
     with nogil:
-        cpp_expand(wide, pb, po, rows, columns)
+        cpp_reform(form, wide, pa, po, rows, columns)
 
 
 def extreme(int code, Tensor a not None, Tensor out not None, int64_t outer, int64_t n, int64_t inner, bint smallest):
@@ -176,3 +180,21 @@ def extreme(int code, Tensor a not None, Tensor out not None, int64_t outer, int
     cdef int64_t* po = <int64_t*>out.data
     with nogil:
         cpp_extreme(code, pa, po, outer, n, inner, smallest)
+
+
+def product(int code, Tensor a not None, Tensor b not None, Tensor out not None, int64_t m, int64_t n, int64_t k, dims):
+    """out [batch, m, n] = a b, not complex; dims: (size, step of a, step of b) per batch dimension."""
+    cdef int64_t sizes[36]
+    cdef int i, rank = len(dims)
+    for i in range(rank):
+        sizes[3 * i], sizes[3 * i + 1], sizes[3 * i + 2] = dims[i]
+    cdef void* pa = a.data
+    cdef void* pb = b.data
+    cdef void* po = out.data
+    cdef int64_t bad
+    if m * n * k < 4096 and rank == 0:
+        bad = cpp_product(code, pa, pb, po, m, n, k, sizes, rank)
+    else:
+        with nogil:
+            bad = cpp_product(code, pa, pb, po, m, n, k, sizes, rank)
+    _checked(bad)

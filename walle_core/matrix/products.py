@@ -1,7 +1,7 @@
 """Products of arrays: matmul, tensordot, vecdot and NumPy's dot, inner, outer and vdot.
 
-Large products run on the packed kernels of an installed engine. A complex product is a real one: its left rows are read
-as twice as many real numbers, its right matrix is written in real form.
+Large float32 products run on the packed kernels of an installed engine, if there is one with vectors; float64 ones and the
+others on those of walle/matrix/packed_product.hpp. A complex product is made of real ones.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from walle_core.matrix import _algorithms, _array
 from walle_core.matrix._array import Array
 from walle_core.matrix.dtypes import COMPLEX64, COMPLEX128, FLOAT32, FLOAT64, PROMOTED, TYPES
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
+from walle_core.matrix.manipulation import broadcast_shapes, matrix_transpose
 
-PACKED_FROM = 16**3  # multiply-adds from which packing pays
-INT32 = 3
+ENGINE_FROM, ENGINE_ROWS, ENGINE_LANES = 96**3, 8, 4  # multiply-adds, rows and lanes from which an engine's product pays
 
 
 def fresh(code: int, shape: Sequence[int], zero: bool = False) -> Array:
@@ -33,18 +33,6 @@ def operands(name: str, x1: Any, x2: Any) -> tuple[Array, Array, int]:
     if code == 0:
         raise ArrayTypeError(f"{name}() takes numbers, not bool; use astype() first")
     return _array.astype_core(a, code, False), _array.astype_core(b, code, False), code
-
-
-def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """The common shape. Raises ArrayValueError if there is none."""
-    rank = max(map(len, shapes), default=0)
-    out = [1] * rank
-    for shape in shapes:
-        for i, size in enumerate(shape, rank - len(shape)):
-            if size != 1 and out[i] not in (1, size):
-                raise ArrayValueError(f"shapes {' and '.join(str(tuple(s)) for s in shapes)} do not broadcast")
-            out[i] = size if size != 1 else out[i]
-    return tuple(out)
 
 
 @cache
@@ -74,50 +62,60 @@ def matmul(x1: Array, x2: Array, /) -> Array:
         ArrayTypeError: bool.
     """
     a, b, code = operands("matmul", x1, x2)
-    if a.ndim == 0 or b.ndim == 0:
+    left, right = a.shape, b.shape
+    if not left or not right:
         raise ArrayValueError("matmul() needs at least one dimension; multiply by a number with *")
-    k = a.shape[-1]
-    if k != b.shape[-2 if b.ndim > 1 else 0]:
-        raise ArrayValueError(f"matmul() of {a.shape} and {b.shape}: {k} columns meet another number of rows")
-    lead = broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    shape = (*lead, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ()))
-    if 0 in shape or k == 0:
+    k = left[-1]
+    if k != right[-2 if len(right) > 1 else 0]:
+        raise ArrayValueError(f"matmul() of {left} and {right}: {k} columns meet another number of rows")
+    lead = left[:-2] if len(right) <= 2 else broadcast_shapes(left[:-2], right[:-2])
+    shape = (*lead, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
+    if k == 0 or 0 in shape:
         return fresh(code, shape, zero=True)
-    out = fresh(code, shape, zero=False)
-    if b.ndim == 1 or (b.ndim == 2 and b.shape[1] == 1):  # rows by one vector
+    out: Array = _array.empty_core(shape, code)
+    if len(right) == 1 or (len(right) == 2 and right[1] == 1):  # rows by one vector
         _algorithms.dots(code, a.tensor, b.tensor, out.tensor, out.size, k, k, 0, False)
-        return out
-    if code >= COMPLEX64:
-        real = FLOAT32 if code == COMPLEX64 else FLOAT64
-        left = (*a.shape[:-1], 2 * k)
-        right = fresh(real, (*b.shape[:-2], 2 * k, 2 * b.shape[-1]))
-        _algorithms.expand(code == COMPLEX128, b.tensor, right.tensor, b.size // b.shape[-1], b.shape[-1])
-        _product(real, a.tensor, left, right.tensor, right.shape, out.tensor)
-    elif TYPES[code].itemsize < 4:  # wrapping commutes with sums and products
-        a, b, wide = _array.astype_core(a, INT32, False), _array.astype_core(b, INT32, False), fresh(INT32, shape)
-        _product(INT32, a.tensor, a.shape, b.tensor, b.shape, wide.tensor)
-        return _array.astype_core(wide, code, False)
+    elif code < COMPLEX64:
+        _product(code, a.tensor, left, b.tensor, right, out.tensor)
     else:
-        _product(code, a.tensor, a.shape, b.tensor, b.shape, out.tensor)
+        _complex_product(code, a, b, out)
     return out
 
 
 def _product(code: int, a: Tensor, left: Sequence[int], b: Tensor, right: Sequence[int], out: Tensor) -> None:
-    """out = a b for operands of non-empty shapes `left` and `right`, of one of the dtypes that kernels have."""
+    """out = a b for operands of non-empty shapes, `right` of two dimensions or more, of any dtype but complex ones."""
+    if len(right) == 2:  # the rows of all batches meet the same matrix
+        k, n = right
+        m = prod(left[:-1])
+        if code != FLOAT32 or m < ENGINE_ROWS or m * n * k < ENGINE_FROM or _kernels().lanes < ENGINE_LANES:
+            return _algorithms.product(code, a, b, out, m, n, k, ())
     from walle_core.backends.table.gemm import Product
 
     p = Product.of(left, right)
-    if p.m * p.n * p.k >= PACKED_FROM and code == FLOAT32 and (pack := _row("pack_b", "gemm", "float32")):
-        return _packed(pack, p, a, b, out)
-    args = [p.m, p.n, p.k, *p.a_stride, *p.b_stride, len(p.batch)]
-    for size, a_step, b_step in zip(p.batch, p.a_step, p.b_step, strict=True):
-        args += [size, a_step * p.m * p.k, b_step * p.k * p.n]
-    row = _row("gemm", "plain", TYPES[code].name)
-    assert row is not None  # the portable table has it
-    row([out, a, b], args, p.count * p.m)
+    if code == FLOAT32 and p.m >= ENGINE_ROWS and p.m * p.n * p.k >= ENGINE_FROM and _kernels().lanes >= ENGINE_LANES:
+        return _packed(p, a, b, out)
+    steps = zip(p.batch, p.a_step, p.b_step, strict=True)
+    dims = [(size, i * p.m * p.k, j * p.k * p.n) for size, i, j in steps]
+    return _algorithms.product(code, a, b, out, p.m, p.n, p.k, dims)
 
 
-def _packed(pack: Kernel, p: Any, a: Tensor, b: Tensor, out: Tensor) -> None:
+def _complex_product(code: int, a: Array, b: Array, out: Array) -> None:
+    """out = a b through real products, of which either the left or the right operand is written in another form."""
+    real, wide, k, n = (FLOAT32 if code == COMPLEX64 else FLOAT64), code == COMPLEX128, b.shape[-2], b.shape[-1]
+    left, right = a.shape, b.shape
+    if len(left) < 2 or left[-2] <= k:
+        left = (*left[:-2], 2 * (left[-2] if len(left) > 1 else 1), k)
+        parts, sums = _array.empty_core(left, real), fresh(real, (out.size // n, 2, 2 * n))
+        _algorithms.reform(1, wide, a.tensor, parts.tensor, a.size // k, k)
+        _product(real, parts.tensor, left, b.tensor, (*right[:-1], 2 * n), sums.tensor)
+        _algorithms.reform(2, wide, sums.tensor, out.tensor, out.size // n, n)
+    else:
+        form = _array.empty_core((*right[:-2], 2 * k, 2 * n), real)
+        _algorithms.reform(0, wide, b.tensor, form.tensor, b.size // n, n)
+        _product(real, a.tensor, (*left[:-1], 2 * k), form.tensor, form.shape, out.tensor)
+
+
+def _packed(p: Any, a: Tensor, b: Tensor, out: Tensor) -> None:
     from walle_core.backends.table.activation import activation_args
     from walle_core.backends.table.cut import ALIAS_BYTES, TileShape, solve, stage_floats
     from walle_core.backends.table.emitter import f64
@@ -130,6 +128,8 @@ def _packed(pack: Kernel, p: Any, a: Tensor, b: Tensor, out: Tensor) -> None:
     args = [p.k, p.n, *p.b_stride, f64(1.0), len(dims)]
     for size, step in dims:
         args += [size, step * p.k * p.n]
+    pack, row = _row("pack_b", "gemm", "float32"), _row("gemm", "gemm", "float32")
+    assert pack is not None and row is not None  # every table has them
     pack([packed, b], args, units)
     staged = p.m > 2 and panels > 2 and 4 * p.k % ALIAS_BYTES == 0
     cut = solve(p.m, p.n, p.k, tile, 1, products=p.count, staged=staged)
@@ -140,16 +140,7 @@ def _packed(pack: Kernel, p: Any, a: Tensor, b: Tensor, out: Tensor) -> None:
     for size, a_step, b_step in zip(p.batch, p.a_step, _packed_steps(p, panels * tile.panel * p.k), strict=True):
         c_step //= size
         args += [size, a_step * p.m * p.k, b_step, c_step, c_step]
-    row = _row("gemm", "gemm", "float32")
-    assert row is not None  # it comes with pack_b
     row([out, a, packed, None, None, scratch], args, p.count * cut.units)
-
-
-def matrix_transpose(x: Array, /) -> Array:
-    """x [..., m, n] as [..., n, m]. Raises ArrayValueError below two dimensions."""
-    if x.ndim < 2:
-        raise ArrayValueError(f"matrix_transpose() needs at least 2 dimensions, not {x.ndim}")
-    return _array.permute_core(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 def normal_axis(axis: int, rank: int) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 from walle_core.matrix import _algorithms, _array
 from walle_core.matrix._array import Array
-from walle_core.matrix.dtypes import COMPLEX64, INT64, PROMOTED
+from walle_core.matrix.dtypes import COMPLEX64, INT64, PROMOTED, code_of
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
+from walle_core.matrix.manipulation import broadcast_shapes
 from walle_core.matrix.products import fresh, normal_axis
 
 MOST = 1 << 32  # elements along a sorted dimension: positions are kept in 32 bits
@@ -162,6 +163,31 @@ def count_nonzero(x: Array, /, *, axis: int | Sequence[int] | None = None, keepd
     return matrix.sum(_array.astype_core(_mask(x), INT64, False), axis=axis, keepdims=keepdims)
 
 
+def where(condition: Any, x1: Any = None, x2: Any = None, /) -> Any:
+    """x1 where `condition` is true, x2 elsewhere, all broadcast; without them, `nonzero(condition)`.
+
+    Numbers take the dtype of the array beside them. Raises ArrayTypeError for one of the two alone, ArrayValueError.
+    """
+    mask = _mask(condition)
+    if x1 is None and x2 is None:
+        return nonzero(mask)
+    if x1 is None or x2 is None:
+        raise ArrayTypeError("where() takes both choices or none")
+    from walle_core import matrix
+
+    if isinstance(x1, Array) == isinstance(x2, Array):
+        a, b = _array.asarray_core(x1, -1, None), _array.asarray_core(x2, -1, None)
+        code = PROMOTED[13 * a.code + b.code]
+    else:
+        code = matrix.result_type(x1, x2)
+        code = code_of(code)
+        a, b = _array.asarray_core(x1, code, None), _array.asarray_core(x2, code, None)
+    shape = broadcast_shapes(mask.shape, a.shape, b.shape)
+    parts = [p if p.shape == shape else _array.broadcast_core(p, shape) for p in
+             (mask, _array.astype_core(a, code, False), _array.astype_core(b, code, False))]
+    return _array.where_core(*parts)
+
+
 def flatnonzero(x: Any) -> Array:
     """Positions (int64) in x flattened of the elements that are not zero."""
     return _array.true_positions(_mask(x))
@@ -179,5 +205,5 @@ def argwhere(x: Any) -> Array:
 
 __all__ = [
     "argmax", "argmin", "argsort", "argwhere", "count_nonzero", "flatnonzero", "lexsort", "nonzero", "searchsorted",
-    "sort",
+    "sort", "where",
 ]  # fmt: skip

@@ -5,6 +5,7 @@
 #define WALLE_MATRIX_BATCHES_HPP
 #include <new>
 #include <stdexcept>
+#include <type_traits>
 #include "walle/matrix/factor.hpp"
 #include "walle/matrix/fft.hpp"
 #include "walle/matrix/product.hpp"
@@ -252,29 +253,67 @@ inline void extreme(int code, const void* in, int64_t* out, int64_t outer, int64
   });
 }
 
-// Rows of a by rows of b.
-inline void dots(int code, const void* a, const void* b, void* out, int64_t count, int64_t k, int64_t a_step,
-                 int64_t b_step, bool conj_a) {
-  const auto run = [&](auto zero) {
-    using T = decltype(zero);
-    const T *x = static_cast<const T*>(a), *y = static_cast<const T*>(b);
-    conj_a ? row_dots<T, true>(x, y, static_cast<T*>(out), count, k, a_step, b_step)
-           : row_dots<T, false>(x, y, static_cast<T*>(out), count, k, a_step, b_step);
-  };
+// Calls with a zero of the type in which a dtype multiplies: signed integers wrap as unsigned ones.
+template <class Call>
+inline bool by_number(int code, Call call) {
   switch (code) {
-    case kI8: case kU8: return run(uint8_t());
-    case kI16: case kU16: return run(uint16_t());
-    case kI32: case kU32: return run(uint32_t());
-    case kI64: case kU64: return run(uint64_t());
-    case kF32: return run(0.0f);
-    case kF64: return run(0.0);
-    case kC64: return run(Complex<float>(0));
-    default: return run(Z(0));
+    case kI8: case kU8: return call(uint8_t());
+    case kI16: case kU16: return call(uint16_t());
+    case kI32: case kU32: return call(uint32_t());
+    case kI64: case kU64: return call(uint64_t());
+    case kF32: return call(0.0f);
+    case kF64: return call(0.0);
+    case kC64: return call(Complex<float>(0));
+    default: return call(Z(0));
   }
 }
-inline void expand(bool wide, const void* b, void* out, int64_t rows, int64_t columns) {
-  if (wide) real_form(static_cast<const Z*>(b), static_cast<double*>(out), rows, columns);
-  else real_form(static_cast<const Complex<float>*>(b), static_cast<float*>(out), rows, columns);
+
+// Rows of a by rows of b.
+inline int64_t dots(int code, const void* a, const void* b, void* out, int64_t count, int64_t k, int64_t a_step,
+                    int64_t b_step, bool conj_a) {
+  return guarded([&] {
+    by_number(code, [&](auto zero) {
+      using T = decltype(zero);
+      const T *x = static_cast<const T*>(a), *y = static_cast<const T*>(b);
+      T* to = static_cast<T*>(out);
+      if ((!conj_a || code < kC64) && row_dots_fast(x, y, to, count, k, a_step, b_step)) return true;
+      conj_a ? row_dots<T, true>(x, y, to, count, k, a_step, b_step) : row_dots<T, false>(x, y, to, count, k, a_step, b_step);
+      return true;
+    });
+    return -1;
+  });
+}
+// Forms of complex matrices, by number: real_form, parted, joined.
+inline void reform(int form, bool wide, const void* in, void* out, int64_t rows, int64_t columns) {
+  const auto run = [&](auto zero) {
+    using R = decltype(zero);
+    if (form == 0) real_form(static_cast<const Complex<R>*>(in), static_cast<R*>(out), rows, columns);
+    if (form == 1) parted(static_cast<const Complex<R>*>(in), static_cast<R*>(out), rows, columns);
+    if (form == 2) joined(static_cast<const R*>(in), static_cast<Complex<R>*>(out), rows, columns);
+  };
+  wide ? run(0.0) : run(0.0f);
+}
+
+// out [batch][m][n] = a b for dense matrices, of any dtype that is not complex; dims: per batch dimension its size and
+// the steps of a and b in elements.
+inline int64_t product(int code, const void* a, const void* b, void* out, int64_t m, int64_t n, int64_t k,
+                       const int64_t* dims, int64_t rank) {
+  int64_t count = 1;
+  for (int64_t d = 0; d < rank; ++d) count *= dims[3 * d];
+  return by_number(code, [&](auto zero) {
+    using T = decltype(zero);
+    for (int64_t t = 0; t < count; ++t) {
+      int64_t x = 0, y = 0, left = t;
+      for (int64_t d = rank - 1; d >= 0; --d) {
+        x += left % dims[3 * d] * dims[3 * d + 1], y += left % dims[3 * d] * dims[3 * d + 2];
+        left /= dims[3 * d];
+      }
+      if constexpr (!std::is_class<T>::value)
+        if (!multiply(static_cast<const T*>(a) + x, static_cast<const T*>(b) + y, static_cast<T*>(out) + t * m * n, m, n, k))
+          return false;
+    }
+    return true;
+  }) ? -1 : kNoMemory;
 }
 
 }}}  // namespace walle::matrix::(anonymous)

@@ -3,6 +3,7 @@
 #define WALLE_MATRIX_FACTOR_HPP
 #include <utility>
 #include "walle/matrix/number.hpp"
+#include "walle/matrix/product_level.hpp"
 
 namespace walle { namespace matrix { namespace {
 
@@ -23,6 +24,12 @@ inline void subtract_product(T* a, const T* l, const T* u, int64_t m, int64_t n,
       for (; p < k; ++p) subtract_scaled(row, u + p * ld + j0, l[i * ld + p], width);
     }
   }
+}
+
+// The same in packed form, where that pays.
+inline void subtract_product(double* a, const double* l, const double* u, int64_t m, int64_t n, int64_t k, int64_t ld) {
+  if (m * n * k >= 32 * 32 * 32 && product_level()->f64.packed(l, ld, u, ld, a, ld, m, n, k, kProductSubtract)) return;
+  subtract_product<double>(a, l, u, m, n, k, ld);
 }
 
 // P A = L U in place with row pivoting, in panels of columns; pivot[k] is the row swapped with row k.

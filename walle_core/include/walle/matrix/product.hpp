@@ -1,7 +1,9 @@
 // Sums of products that no kernel table has: rows by rows of any dtype, and the real form of a complex matrix.
 #ifndef WALLE_MATRIX_PRODUCT_HPP
 #define WALLE_MATRIX_PRODUCT_HPP
+#include <vector>
 #include "walle/matrix/number.hpp"
+#include "walle/matrix/product_level.hpp"
 
 namespace walle { namespace matrix { namespace {
 
@@ -36,6 +38,81 @@ inline void real_form(const Complex<R>* b, R* out, int64_t rows, int64_t columns
       second[2 * j] = -z.im, second[2 * j + 1] = z.re;
     }
   }
+}
+
+// a [rows][k] complex -> out [2 rows][k]: the real parts of each row, then its imaginary ones. Their products with a
+// matrix of complex numbers, read as real ones, are put together by `joined`.
+template <class R>
+inline void parted(const Complex<R>* a, R* out, int64_t rows, int64_t k) {
+  for (int64_t i = 0; i < rows; ++i, out += 2 * k)
+    for (int64_t j = 0; j < k; ++j) out[j] = a[i * k + j].re, out[k + j] = a[i * k + j].im;
+}
+template <class R>
+inline void joined(const R* p, Complex<R>* out, int64_t rows, int64_t n) {
+  for (int64_t i = 0; i < rows; ++i, p += 4 * n)
+    for (int64_t j = 0; j < n; ++j) out[i * n + j] = {p[2 * j] - p[2 * n + 2 * j + 1], p[2 * j + 1] + p[2 * n + 2 * j]};
+}
+
+// out [m][n] = a [m][k] b [k][n] of integers, which wrap; k >= 1.
+template <class T>
+inline bool multiply(const T* a, const T* b, T* out, int64_t m, int64_t n, int64_t k) {
+  for (int64_t i = 0; i < m; ++i) {
+    T* to = out + i * n;
+    for (int64_t j = 0; j < n; ++j) to[j] = 0;
+    for (int64_t p = 0; p < k; ++p) {
+      const T f = a[i * k + p];
+      for (int64_t j = 0; j < n; ++j) to[j] = T(to[j] + T(f * b[p * n + j]));
+    }
+  }
+  return true;
+}
+template <class T>
+inline bool multiply(const Products<T>& with, const T* a, const T* b, T* out, int64_t m, int64_t n, int64_t k) {
+  if (m >= 4 && n >= 8 && m * n * k >= 20 * 20 * 20) return with.packed(a, k, b, n, out, n, m, n, k, kProductSet);
+  with.rows(a, b, out, m, n, k);
+  return true;
+}
+inline bool multiply(const float* a, const float* b, float* out, int64_t m, int64_t n, int64_t k) {
+  return multiply(product_level()->f32, a, b, out, m, n, k);
+}
+inline bool multiply(const double* a, const double* b, double* out, int64_t m, int64_t n, int64_t k) {
+  return multiply(product_level()->f64, a, b, out, m, n, k);
+}
+
+inline const Products<float>& level_of(float) { return product_level()->f32; }
+inline const Products<double>& level_of(double) { return product_level()->f64; }
+
+inline bool row_dots_fast(const float* a, const float* b, float* out, int64_t count, int64_t k, int64_t a_step, int64_t b_step) {
+  product_level()->f32.dots(a, b, out, count, k, a_step, b_step, 1);
+  return true;
+}
+inline bool row_dots_fast(const double* a, const double* b, double* out, int64_t count, int64_t k, int64_t a_step, int64_t b_step) {
+  product_level()->f64.dots(a, b, out, count, k, a_step, b_step, 1);
+  return true;
+}
+// Rows by one vector of complex numbers: two real sums with the vector in real form.
+template <class R>
+inline bool row_dots_fast(const Complex<R>* a, const Complex<R>* b, Complex<R>* out, int64_t count, int64_t k, int64_t a_step,
+                          int64_t b_step) {
+  if (b_step != 0 || count < 4) return false;
+  std::vector<R> turned(size_t(4 * k));
+  R *re = turned.data(), *im = re + 2 * k;
+  for (int64_t j = 0; j < k; ++j) {
+    re[2 * j] = b[j].re, re[2 * j + 1] = -b[j].im;
+    im[2 * j] = b[j].im, im[2 * j + 1] = b[j].re;
+  }
+  const auto& with = level_of(R());
+  const R* x = reinterpret_cast<const R*>(a);
+  R* to = reinterpret_cast<R*>(out);
+  for (int64_t i = 0; i < count; ++i) {
+    with.dots(x + 2 * i * a_step, re, to + 2 * i, 1, 2 * k, 0, 0, 2);
+    with.dots(x + 2 * i * a_step, im, to + 2 * i + 1, 1, 2 * k, 0, 0, 2);
+  }
+  return true;
+}
+template <class T>
+inline bool row_dots_fast(const T*, const T*, T*, int64_t, int64_t, int64_t, int64_t) {
+  return false;
 }
 
 }}}  // namespace walle::matrix::(anonymous)
