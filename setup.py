@@ -37,6 +37,7 @@ setup(
         [
             extension("tensor"),
             extension("program", "walle_core/_native/isa_scalar.cpp"),
+            extension("audio._audio"),
             extension("cv._structure"),
             extension("cv._pixels", *[f"walle_core/cv/level_{name}.cpp" for name in ("base", "v3", "v4")]),
             extension("matrix._array", "walle_core/matrix/elementwise.cpp", "walle_core/matrix/reduce.cpp", flags=LOOPS),

@@ -1,4 +1,11 @@
-"""The task VM: many scripts at once, each with state of its own, none able to take another down."""
+"""The task VM: many scripts at once, each with state of its own, none able to take another down.
+
+with vm.TaskHost() as host:
+    run = host.submit(vm.Task("double", "def main(x): return 2 * x"), {"x": 21}, vm.Limits(wall_s=1))
+    print(run.result(), run.logs, run.timings)
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from walle_core.vm.errors import (
     PackageError,
@@ -13,18 +20,22 @@ from walle_core.vm.errors import (
 )
 from walle_core.vm.types import Limits, Outcome, Policy, Task
 
+if TYPE_CHECKING:
+    from walle_core.vm.host import TaskHost
+    from walle_core.vm.run import TaskRun
+
 __all__ = [
-    "Limits",
-    "Outcome",
-    "PackageError",
-    "Policy",
-    "PolicyError",
-    "Task",
-    "TaskCancelled",
-    "TaskError",
-    "TaskExit",
-    "TaskMemoryError",
-    "TaskOutputError",
-    "TaskTimeout",
-    "WorkerLost",
-]
+    "Limits", "Outcome", "PackageError", "Policy", "PolicyError", "Task", "TaskCancelled", "TaskError", "TaskExit", "TaskHost",
+    "TaskMemoryError", "TaskOutputError", "TaskRun", "TaskTimeout", "WorkerLost",
+]  # fmt: skip
+
+_HOMES = {"TaskHost": "host", "TaskRun": "run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value

@@ -1,0 +1,297 @@
+// One interpreter with a GIL of its own, on the public C API of Python 3.12 and later; bound to the thread that makes it.
+#ifndef WALLE_VM_RUNNER_HPP
+#define WALLE_VM_RUNNER_HPP
+#include <Python.h>
+
+#include <string>
+
+#include "walle/vm/crossing.hpp"
+#define WALLE_VM_AVAILABLE (PY_VERSION_HEX >= 0x030C0000)
+
+namespace walle_vm {
+constexpr bool kAvailable = WALLE_VM_AVAILABLE;
+
+// Raises a class in a thread of the current interpreter at its next bytecode; None takes it back.
+inline int raise_in(unsigned long thread, PyObject* error) {
+  return PyThreadState_SetAsyncExc(thread, error == Py_None ? nullptr : error);
+}
+}  // namespace walle_vm
+
+#if WALLE_VM_AVAILABLE
+#include <unistd.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+#include "walle/vm/budget.hpp"
+
+namespace walle_vm {
+
+constexpr long kDescription = 8L << 20;  // what saying how a run failed may take when its memory is used up
+
+struct Vm {
+  Account account;
+  PyInterpreterState* interp = nullptr;
+  PyThreadState* state = nullptr;
+  unsigned long thread = 0;
+  PyObject *guest = nullptr, *entries = nullptr, *lines = nullptr, *output = nullptr, *stop = nullptr, *journal = nullptr;
+  Py_ssize_t current = -1;
+  long output_limit = -1;
+  int watcher = -1;
+  // `running` and `epoch` change with this interpreter's GIL held only
+  std::atomic<bool> running{false};
+  std::atomic<long> epoch{0};
+  std::atomic<int> pending{0};
+};
+
+inline thread_local Vm* entered = nullptr;
+
+// The interpreter is current while this lives; the caller's is before and after.
+struct Entered {
+  PyThreadState* back;
+  explicit Entered(Vm* vm) : back(PyEval_SaveThread()) {
+    PyEval_RestoreThread(vm->state);
+    account = &vm->account;
+    entered = vm;
+  }
+  ~Entered() {
+    account = nullptr;
+    entered = nullptr;
+    PyEval_SaveThread();
+    PyEval_RestoreThread(back);
+  }
+};
+
+// Before a module's dictionary changes during a run: keeps, once per name, what it held.
+inline int on_change(PyDict_WatchEvent event, PyObject* dict, PyObject* key, PyObject*) {
+  Vm* vm = entered;
+  if (!vm || !vm->running || !key || (event != PyDict_EVENT_ADDED && event != PyDict_EVENT_MODIFIED && event != PyDict_EVENT_DELETED))
+    return 0;
+  PyObject *a, *b, *c;
+  PyErr_Fetch(&a, &b, &c);
+  PyObject* old = event == PyDict_EVENT_ADDED ? nullptr : PyDict_GetItemWithError(dict, key);
+  PyObject* name = Py_BuildValue("(NO)", PyLong_FromVoidPtr(dict), key);
+  PyObject* entry = name ? PyTuple_Pack(3, dict, key, old ? old : Py_Ellipsis) : nullptr;
+  if (entry) PyDict_SetDefault(vm->journal, name, entry);
+  Py_XDECREF(name);
+  Py_XDECREF(entry);
+  PyErr_Clear();
+  PyErr_Restore(a, b, c);
+  return 0;
+}
+
+inline PyObject* watch(PyObject*, PyObject* dict) {
+  if (!entered || PyDict_Watch(entered->watcher, dict)) return PyErr_Occurred() ? nullptr : Py_NewRef(Py_None);
+  return Py_NewRef(Py_None);
+}
+inline PyMethodDef watch_method = {"watch", watch, METH_O, "Journals changes of a dictionary during runs."};
+
+inline std::string told() {
+  PyObject *t, *v, *tb;
+  PyErr_Fetch(&t, &v, &tb);
+  PyErr_NormalizeException(&t, &v, &tb);
+  PyObject* s = v ? PyObject_Str(v) : nullptr;
+  const char* m = s ? PyUnicode_AsUTF8(s) : nullptr;
+  std::string out = std::string(t ? ((PyTypeObject*)t)->tp_name : "error") + ": " + (m ? m : "");
+  Py_XDECREF(s);
+  Py_XDECREF(t);
+  Py_XDECREF(v);
+  Py_XDECREF(tb);
+  PyErr_Clear();
+  return out;
+}
+
+// "" or what went wrong. `boot` holds (code of the guest module, its settings).
+inline std::string create(Vm* vm, const Parcel& boot) {
+  install();
+  PyThreadState* back = PyThreadState_Get();
+  PyInterpreterConfig config = {};
+  config.use_main_obmalloc = 0;
+  config.allow_fork = 0;
+  config.allow_exec = 0;
+  config.allow_threads = 0;
+  config.allow_daemon_threads = 0;
+  config.check_multi_interp_extensions = 1;
+  config.gil = PyInterpreterConfig_OWN_GIL;
+  account = &vm->account;
+  PyStatus status = Py_NewInterpreterFromConfig(&vm->state, &config);
+  account = nullptr;
+  if (PyStatus_Exception(status) || !vm->state) return status.err_msg ? status.err_msg : "no interpreter could be made";
+  vm->interp = PyThreadState_GetInterpreter(vm->state);
+  vm->thread = PyThread_get_thread_ident();
+  PyEval_SaveThread();
+  PyEval_RestoreThread(back);
+  Entered here(vm);
+  PyObject* given = unpack(boot);
+  vm->guest = PyDict_New();
+  vm->journal = PyDict_New();
+  vm->watcher = PyDict_AddWatcher(on_change);
+  PyObject* function = PyCFunction_New(&watch_method, nullptr);
+  PyObject* name = PyUnicode_FromString("walle_core.vm.guest");
+  PyObject* done = nullptr;
+  if (given && function && name && !PyDict_SetItemString(vm->guest, "__builtins__", PyEval_GetBuiltins()) &&
+      !PyDict_SetItemString(vm->guest, "__name__", name))
+    done = PyEval_EvalCode(PyTuple_GET_ITEM(given, 0), vm->guest, vm->guest);
+  if (done) {
+    Py_DECREF(done);
+    PyObject* boot_function = PyDict_GetItemString(vm->guest, "boot");
+    done = PyObject_CallFunctionObjArgs(boot_function, PyTuple_GET_ITEM(given, 1), function, vm->journal, nullptr);
+  }
+  Py_XDECREF(given);
+  Py_XDECREF(function);
+  Py_XDECREF(name);
+  if (!done) return told();
+  vm->entries = Py_NewRef(PyTuple_GET_ITEM(done, 0));
+  vm->lines = Py_NewRef(PyTuple_GET_ITEM(done, 1));
+  vm->output = Py_NewRef(PyTuple_GET_ITEM(done, 2));
+  vm->stop = Py_NewRef(PyTuple_GET_ITEM(done, 3));
+  Py_DECREF(done);
+  return "";
+}
+
+inline PyObject* function(Vm* vm, const char* name) { return PyDict_GetItemString(vm->guest, name); }
+
+// A parcel with (kind, type, text, traceback) of the exception that is set.
+inline void describe(Vm* vm, Parcel& out) {
+  PyObject *t, *v, *tb;
+  PyErr_Fetch(&t, &v, &tb);
+  PyErr_NormalizeException(&t, &v, &tb);
+  if (tb) PyException_SetTraceback(v, tb);
+  const char* type = t ? ((PyTypeObject*)t)->tp_name : "SystemError";
+  PyObject* said = PyObject_CallFunctionObjArgs(function(vm, "describe"), v ? v : Py_None, nullptr);
+  if (!said) {  // the exception's own __str__ failed or was stopped
+    PyErr_Clear();
+    said = Py_BuildValue("(ssss)", "error", type, "", "");
+  }
+  if (!said || !pack(said, out)) PyErr_Clear();
+  Py_XDECREF(said);
+  Py_XDECREF(t);
+  Py_XDECREF(v);
+  Py_XDECREF(tb);
+}
+
+// Loads a task (index < 0, `in` a tuple) or calls one (`in` a dict): 0 and the value, or 1 and how it failed, in `out`.
+inline int run(Vm* vm, Py_ssize_t index, const Parcel& in, long memory, long output, Parcel& out, Parcel& logs) {
+  Entered here(vm);
+  PyObject *given = unpack(in), *none = nullptr, *callable = nullptr, *result = nullptr;
+  if (given && vm->output_limit != output) {
+    PyObject* n = PyLong_FromLong(output);
+    if (n && !PyList_SetItem(vm->output, 0, n)) vm->output_limit = output;
+  }
+  if (given && (index != vm->current || index < 0)) {
+    PyObject* at = PyLong_FromSsize_t(index);
+    PyObject* switched = at ? PyObject_CallFunctionObjArgs(function(vm, "switch"), at, nullptr) : nullptr;
+    if (switched) vm->current = index;
+    else Py_CLEAR(given);
+    Py_XDECREF(at);
+    Py_XDECREF(switched);
+  }
+  vm->account.refused = 0;
+  vm->account.limit = memory ? vm->account.used + memory : 0;
+  vm->epoch++;
+  vm->running = true;
+  if (given && index < 0) {
+    callable = function(vm, "load");
+    result = PyObject_CallObject(callable, given);
+  } else if (given) {
+    callable = Py_NewRef(PyList_GET_ITEM(vm->entries, index));
+    none = PyTuple_New(0);
+    result = PyObject_Call(callable, none, given);
+    Py_DECREF(callable);
+    Py_XDECREF(none);
+  }
+  Py_XDECREF(given);
+  int failed = 0;
+  if (result) {
+    vm->running = false;
+    vm->account.limit = 0;
+    PyThreadState_SetAsyncExc(vm->thread, nullptr);
+    if (!pack(result, out)) {
+      failed = 1;
+      free(out.data);
+      out.data = nullptr;
+      vm->running = true;
+    }
+    Py_DECREF(result);
+  } else failed = 1;
+  if (failed) {
+    if (vm->account.limit) vm->account.limit = vm->account.used + kDescription;
+    describe(vm, out);
+    vm->running = false;
+    vm->account.limit = 0;
+    PyThreadState_SetAsyncExc(vm->thread, nullptr);
+    if (vm->account.refused) {
+      PyObject* tidied = PyObject_CallNoArgs(function(vm, "tidy"));
+      Py_XDECREF(tidied);
+      PyErr_Clear();
+    }
+  }
+  if (PyList_GET_SIZE(vm->lines)) {
+    PyObject* text = PyObject_CallNoArgs(function(vm, "drain"));
+    if (text) pack(text, logs);
+    Py_XDECREF(text);
+    PyErr_Clear();
+  }
+  return failed;
+}
+
+// Frees the place of a loaded task.
+inline void forget(Vm* vm, Py_ssize_t index) {
+  Entered here(vm);
+  PyObject* done = PyObject_CallFunction(function(vm, "forget"), "n", index);
+  Py_XDECREF(done);
+  PyErr_Clear();
+  if (vm->current == index) vm->current = -1;
+}
+
+// Raises `stop` in the run in progress as soon as it executes bytecode. Never waits: a thread does, for that GIL.
+inline bool interrupt(Vm* vm) {
+  if (!vm->running || vm->pending.exchange(1)) return false;
+  const long epoch = vm->epoch;
+  try {
+    std::thread([vm, epoch] {
+      PyThreadState* state = PyThreadState_New(vm->interp);
+      PyEval_RestoreThread(state);
+      if (vm->running && vm->epoch == epoch) PyThreadState_SetAsyncExc(vm->thread, vm->stop);
+      PyThreadState_Clear(state);
+      PyThreadState_DeleteCurrent();
+      vm->pending = 0;
+    }).detach();
+  } catch (...) {
+    vm->pending = 0;
+    return false;
+  }
+  return true;
+}
+
+inline void destroy(Vm* vm) {
+  PyThreadState* back = PyEval_SaveThread();
+  while (vm->pending) usleep(200);
+  PyEval_RestoreThread(vm->state);
+  account = &vm->account;
+  for (PyObject** held : {&vm->entries, &vm->lines, &vm->output, &vm->stop, &vm->journal, &vm->guest}) Py_CLEAR(*held);
+  Py_EndInterpreter(vm->state);
+  account = nullptr;
+  vm->state = nullptr;
+  PyEval_RestoreThread(back);
+}
+
+}  // namespace walle_vm
+#else
+namespace walle_vm {
+struct Account {
+  long used, limit, refused;
+};
+struct Vm {
+  Account account;
+  unsigned long thread;
+};
+inline std::string create(Vm*, const Parcel&) { return "this Python has none"; }
+inline int run(Vm*, Py_ssize_t, const Parcel&, long, long, Parcel&, Parcel&) { return 1; }
+inline void forget(Vm*, Py_ssize_t) {}
+inline bool interrupt(Vm*) { return false; }
+inline void destroy(Vm*) {}
+}  // namespace walle_vm
+#endif
+#endif
