@@ -1,4 +1,4 @@
-"""Which modules a task may import, checked twice: in its source when it is compiled, and at each import when it runs.
+"""Which modules a task may import: the lists, and the check of a source when it is compiled. `guest` asks again at each import.
 
 The list keeps honest tasks small and portable. It is no boundary against code written to break out: `sandbox` is.
 """
@@ -6,10 +6,7 @@ The list keeps honest tasks small and portable. It is no boundary against code w
 from __future__ import annotations
 
 import ast
-import builtins
-from collections.abc import Callable, Iterator, Mapping
-from types import CodeType, ModuleType
-from typing import Any
+from collections.abc import Iterator
 
 import attrs
 
@@ -28,7 +25,6 @@ _CORE = frozenset(  # of walle_core: what computes; not what opens processes, re
 _FILES = frozenset({"io", "os", "pathlib", "shutil", "tempfile", "glob", "csv"})  # with a grant of files
 _NETWORK = frozenset({"socket", "ssl", "select", "urllib", "http"})  # with a grant of the network
 REFUSED_CALLS = ("eval", "exec", "compile", "__import__", "breakpoint", "input", "globals", "vars", "locals")
-_NEVER_BUILT_IN = ("eval", "exec", "compile", "breakpoint", "input", "exit", "quit", "help", "copyright", "credits", "license")
 INSIDES = frozenset(
     """__subclasses__ __globals__ __builtins__ __loader__ __spec__ __code__ __bases__ __mro__ __closure__ f_globals f_builtins
     f_back gi_frame cr_frame tb_frame""".split()
@@ -133,56 +129,3 @@ def _fix(module: str) -> str:
     if top in _NETWORK:
         return "grant it: Policy(network=True)"
     return f"use another, or Policy(imports=allow.DEFAULT | {{{top!r}}})"
-
-
-def task_builtins(policy: Policy, modules: Mapping[str, CodeType | str] | None = None) -> dict[str, Any]:
-    """The ``__builtins__`` of a task's namespace: without ``eval`` and its like, with an ``__import__`` that asks `policy`.
-
-    Args:
-        policy: grants.
-        modules: other modules of the task's package, compiled or as source; each is run once, when first imported.
-
-    A refused import raises PolicyError, which no ``except ImportError`` hides. What a granted module imports itself is its own affair.
-    """
-    made = {k: v for k, v in vars(builtins).items() if k not in _NEVER_BUILT_IN}
-    if not (policy.read or policy.write):
-        made["open"] = _refuse_open
-    made["__import__"] = _importer(granted(policy), modules or {}, made)
-    return made
-
-
-def _refuse_open(*_: object, **__: object) -> None:
-    raise _refused("the task may open no file; grant it: Policy(read=..., write=...)")
-
-
-def _importer(
-    names: frozenset[str], modules: Mapping[str, CodeType | str], names_inside: dict[str, Any]
-) -> Callable[..., ModuleType]:
-    real = builtins.__import__
-    loaded: dict[str, ModuleType] = {}
-
-    def own(name: str) -> ModuleType:
-        if name not in loaded:
-            module = loaded[name] = ModuleType(name)
-            vars(module)["__builtins__"] = names_inside
-            body = modules[name]
-            try:
-                code = compile(body, f"<{name}>", "exec", dont_inherit=True) if isinstance(body, str) else body
-                exec(code, vars(module))  # noqa: S102  the package's own code
-            except BaseException:
-                del loaded[name]
-                raise
-        return loaded[name]
-
-    def import_(
-        name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
-    ) -> ModuleType:
-        if level == 0 and name in modules:
-            return own(name)
-        wanted = [f"walle_core.{n}" for n in fromlist] if name == "walle_core" and fromlist else [name]
-        for module in wanted:
-            if level or not allowed(module, names):
-                raise _refused(f"the task may not import {module!r}; {_fix('' if level else module)}")
-        return real(name, globals, locals, fromlist, 0)
-
-    return import_

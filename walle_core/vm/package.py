@@ -3,8 +3,8 @@
 Bytecode of another version, or altered, crashes the interpreter that unmarshals it. So nothing of a package is used before its
 signature fits, nothing of a blob before its digest and the interpreter's magic number do, and `marshal` is called in this file only.
 
-A package is: ``b"WALLETSK"``, a format number and the sizes of manifest and signature (each 4 bytes, little endian), the
-manifest (JSON), the signature over all before it, and the blobs, one after the other, each zlib-compressed.
+A package is: ``b"WALLETSK"``, a format number, the size of the manifest and the manifest (JSON); the size of the signature over all
+that, and the signature; the blobs, one after the other, each zlib-compressed. Numbers have 4 bytes, little endian.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BEGIN = b"WALLETSK"
 FORMAT = 1
 MAX_MANIFEST, MAX_SIGNATURE = 1 << 20, 1 << 14  # bytes
 MAX_BLOB = 1 << 26  # bytes, unpacked
-_HEAD = len(BEGIN) + 12
+_HEAD = len(BEGIN) + 8
 SOURCE = "source"
 
 Verify = Callable[[bytes, bytes], Any]  # (message, signature); raises or returns False if they do not fit
@@ -203,33 +203,36 @@ def write(
         {"name": name, "entry": entry, "bytes": len(body), "modules": listed},
         sort_keys=True, separators=(",", ":"),
     ).encode()  # fmt: skip
-    for size in range(MAX_SIGNATURE):  # a signature covers its own size, which it may choose
-        message = _message(manifest, size)
-        signature = sign(message)
-        if len(signature) == size:
-            return message + signature + bytes(body)
-        message = _message(manifest, len(signature))
-        signature = sign(message)
-        if int.from_bytes(message[_HEAD - 4 : _HEAD], "little") == len(signature):
-            return message + signature + bytes(body)
-    raise _bad("the signer gives signatures of ever other sizes")
+    message = BEGIN + _number(FORMAT) + _number(len(manifest)) + manifest
+    signature = sign(message)
+    if len(manifest) > MAX_MANIFEST or len(signature) > MAX_SIGNATURE:
+        raise _bad(f"a manifest of {len(manifest)} and a signature of {len(signature)} bytes are too large")
+    return message + _number(len(signature)) + signature + bytes(body)
 
 
-def _message(manifest: bytes, signature: int) -> bytes:
-    numbers = (FORMAT, len(manifest), signature)
-    return BEGIN + b"".join(n.to_bytes(4, "little") for n in numbers) + manifest
+def _number(value: int) -> bytes:
+    return value.to_bytes(4, "little")
 
 
 def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
-    if data[: len(BEGIN)] != BEGIN or len(data) < _HEAD:
+    """What is signed, the signature, the blobs."""
+    if data[: len(BEGIN)] != BEGIN:
         raise _bad("no package of a task; `walle task compile` makes one")
-    form, manifest, signature = (int.from_bytes(data[at : at + 4], "little") for at in range(len(BEGIN), _HEAD, 4))
+
+    def number(at: int, most: int, what: str) -> int:
+        value = int.from_bytes(data[at : at + 4], "little")
+        if at + 4 > len(data) or value > most:
+            raise _bad(f"a damaged package: {what} {value} at byte {at}; fetch it again")
+        return value
+
+    form = number(len(BEGIN), (1 << 32) - 1, "format")
     if form != FORMAT:
         raise _bad(f"a package of format {form}; this version reads {FORMAT}")
-    if manifest > MAX_MANIFEST or signature > MAX_SIGNATURE or _HEAD + manifest + signature > len(data):
-        raise _bad("a damaged package: its manifest or signature is cut off; fetch it again")
-    message = _HEAD + manifest
-    return bytes(data[:message]), bytes(data[message : message + signature]), bytes(data[message + signature :])
+    signed = _HEAD + number(len(BEGIN) + 4, MAX_MANIFEST, "manifest size")
+    end = signed + 4 + number(signed, MAX_SIGNATURE, "signature size")
+    if end > len(data):
+        raise _bad("a damaged package: its signature is cut off; fetch it again")
+    return bytes(data[:signed]), bytes(data[signed + 4 : end]), bytes(data[end:])
 
 
 def _read(manifest: bytes, body: bytes) -> Package:

@@ -152,12 +152,20 @@ def limit_process(*, files: int = 64, core: bool = False) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def limit_memory(pid: int, more: int, *, mapped: int = 0) -> None:
+def memory_of(pid: int) -> tuple[int, int]:
+    """Bytes of address space and of private memory of process `pid`. Raises OSError if it is gone."""
+    with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+        fields = file.read().split()
+    return int(fields[0]) * _PAGE, int(fields[5]) * _PAGE
+
+
+def limit_memory(pid: int, more: int, *, size: int, data: int, mapped: int = 0) -> None:
     """Lets process `pid` allocate `more` bytes beyond what it has now; the rest of its allocations fail.
 
     Args:
         pid: a process of the same user.
         more: bytes of private memory, and of any file that it writes.
+        size, data: as `memory_of` gave them.
         mapped: bytes that it will be handed as shared memory, beside these.
 
     Raises:
@@ -165,14 +173,6 @@ def limit_memory(pid: int, more: int, *, mapped: int = 0) -> None:
     """
     import resource
 
-    size = data = 0
-    with open(f"/proc/{pid}/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"VmSize:"):
-                size = int(line.split()[1]) << 10
-            elif line.startswith(b"VmData:"):
-                data = int(line.split()[1]) << 10
-                break
     hard = resource.RLIM_INFINITY
     # Threads reserve address space that they never touch; it is bounded all the same, for memory shared with nobody.
     resource.prlimit(pid, resource.RLIMIT_AS, (size + mapped + more + _RESERVE, hard))
@@ -180,6 +180,7 @@ def limit_memory(pid: int, more: int, *, mapped: int = 0) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (more + mapped, hard))
 
 
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _RESERVE = 256 << 20
 
 
