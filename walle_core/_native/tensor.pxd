@@ -11,6 +11,8 @@ cdef extern from "storage.hpp" nogil:
     void walle_storage_release(walle_storage* s)
     int64_t walle_storage_references(walle_storage* s)
     int64_t walle_storage_count(int made)
+    ctypedef int (*walle_storage_meter_fn)(int64_t bytes) noexcept nogil
+    void walle_storage_set_meter(walle_storage_meter_fn meter)
     uint64_t WALLE_STORAGE_MAGIC
 
 cdef class Tensor:

@@ -69,6 +69,12 @@ def storage_stats():
     return walle_storage_count(0), walle_storage_count(1)
 
 
+def meter_storages(address):
+    """Has the C function `int (int64_t bytes)` at `address` asked before each storage of this process is made, 0 refuses
+    it, and told the negative when one is freed. 0 for none."""
+    walle_storage_set_meter(<walle_storage_meter_fn><uintptr_t>address)
+
+
 def _flatten(value, shape, depth, out):
     if depth == len(shape):
         if isinstance(value, (list, tuple)):

@@ -3,8 +3,10 @@
 # distutils: language = c++
 """Interpreters with a GIL of their own (Python 3.12 and later), and exceptions raised in other threads (every Python)."""
 
+from libc.stdint cimport int64_t, uintptr_t
 from libcpp.string cimport string
 
+from walle_core._native.tensor import meter_storages
 from walle_core.errors import UnsupportedError
 
 cdef extern from "walle/vm/runner.hpp" namespace "walle_vm" nogil:
@@ -25,6 +27,7 @@ cdef extern from "walle/vm/runner.hpp" namespace "walle_vm" nogil:
     string create(Vm* vm, const Parcel& boot)
     int run(Vm* vm, Py_ssize_t index, const Parcel& given, long memory, long output, Parcel& out, Parcel& logs)
     void forget(Vm* vm, Py_ssize_t index)
+    int meter(int64_t bytes)
     bint interrupt(Vm* vm)
     void destroy(Vm* vm)
 
@@ -62,6 +65,7 @@ cdef class Interpreter:
         cdef string problem
         if not kAvailable:
             raise UnsupportedError("Python 3.11 has no interpreters with a GIL of their own; use isolation='process', or Python 3.12")
+        meter_storages(<uintptr_t>&meter)
         try:
             pack_trusted((code, settings), boot)
             problem = create(&self.vm, boot)

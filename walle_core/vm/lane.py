@@ -174,8 +174,12 @@ class Lane:
                     self.abandon(slot, run)
                 elif slot.worker is not None:
                     slot.worker.kill(slot.why)
+            for slot in self.quarantined:  # a loop that catches everything may yet be hit where it does not
+                if slot.worker is not None and now - slot.asked >= AGAIN:
+                    slot.asked = now
+                    slot.worker.kill(slot.why)
             self.overcommit(now)
-            return any(s.run is not None for s in self.slots) or len(self.queue) > 0
+            return bool(self.quarantined) or any(s.run is not None for s in self.slots) or len(self.queue) > 0
 
     def abandon(self, slot: Slot, run: TaskRun) -> None:
         """Ends a run that cannot be stopped and leaves its thread behind, at the lowest priority."""

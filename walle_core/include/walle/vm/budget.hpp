@@ -13,8 +13,9 @@
 namespace walle_vm {
 
 struct Account {
-  long used = 0;   // bytes held now
-  long limit = 0;  // bytes that may be held; 0: as many as there are
+  long used = 0;     // bytes of Python objects held now
+  long tensors = 0;  // bytes of tensors made in this run and not freed in it
+  long limit = 0;    // bytes that may be held; 0: as many as there are
   long refused = 0;
 };
 
@@ -23,12 +24,21 @@ inline thread_local Account* account = nullptr;
 
 inline bool admits(long wanted) {
   Account* a = account;
-  if (!a || !a->limit || wanted <= 0 || a->used + wanted <= a->limit) return true;
+  if (!a || !a->limit || wanted <= 0 || a->used + a->tensors + wanted <= a->limit) return true;
   a->refused++;
   return false;
 }
 inline void charge(long bytes) {
   if (account) account->used += bytes;
+}
+
+
+// See walle_storage_meter. Tensors that leave for the host are freed there, so only a run's own are counted.
+inline int meter(int64_t bytes) {
+  if (!account) return 1;
+  if (!admits((long)bytes)) return 0;
+  account->tensors = account->tensors + bytes < 0 ? 0 : account->tensors + (long)bytes;
+  return 1;
 }
 
 inline PyMemAllocatorEx raw_below;

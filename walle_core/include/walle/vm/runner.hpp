@@ -187,7 +187,7 @@ inline int run(Vm* vm, Py_ssize_t index, const Parcel& in, long memory, long out
     Py_XDECREF(at);
     Py_XDECREF(switched);
   }
-  vm->account.refused = 0;
+  vm->account.refused = vm->account.tensors = 0;
   vm->account.limit = memory ? vm->account.used + memory : 0;
   vm->epoch++;
   vm->running = true;
@@ -216,7 +216,7 @@ inline int run(Vm* vm, Py_ssize_t index, const Parcel& in, long memory, long out
     Py_DECREF(result);
   } else failed = 1;
   if (failed) {
-    if (vm->account.limit) vm->account.limit = vm->account.used + kDescription;
+    if (vm->account.limit) vm->account.limit = vm->account.used + vm->account.tensors + kDescription;
     describe(vm, out);
     vm->running = false;
     vm->account.limit = 0;
@@ -290,6 +290,7 @@ struct Vm {
 inline std::string create(Vm*, const Parcel&) { return "this Python has none"; }
 inline int run(Vm*, Py_ssize_t, const Parcel&, long, long, Parcel&, Parcel&) { return 1; }
 inline void forget(Vm*, Py_ssize_t) {}
+inline int meter(int64_t) { return 1; }
 inline bool interrupt(Vm*) { return false; }
 inline void destroy(Vm*) {}
 }  // namespace walle_vm
