@@ -48,7 +48,10 @@ def serve(control_fd: int, numpy: bool) -> None:
 
 
 def _fork(
-    control: socket.socket, channel: socket.socket, workers: dict[int, tuple[int, socket.socket]], poller: select.poll
+    control: socket.socket,
+    channel: socket.socket,
+    workers: dict[int, tuple[int, socket.socket]],
+    poller: select.poll,
 ) -> tuple[int, int]:
     pid = os.fork()
     if pid == 0:
@@ -71,7 +74,9 @@ def _fork(
 def _bury(pidfd: int, pid: int, channel: socket.socket) -> None:
     _, status = os.waitpid(pid, 0)
     channel.setblocking(False)
-    with contextlib.suppress(OSError):  # the host may be gone, or amid an answer that was cut off: it sees the end either way
+    with contextlib.suppress(
+        OSError
+    ):  # the host may be gone, or amid an answer that was cut off: it sees the end either way
         wire.send(channel, wire.DIED, os.waitstatus_to_exitcode(status))
     channel.close()
     os.close(pidfd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -76,8 +77,8 @@ class Inside:
             }  # fmt: skip
             self.tasks[number] = self.guest.load(name, code, entry, grants, seed)
         except BaseException as error:
-            kind, *rest = self.guest.describe(error)
-            self.tasks[number] = (kind, None, (rest[0], rest[1], rest[2]), self.guest.drain())
+            kind, *what = self.guest.describe(error)
+            self.tasks[number] = (kind, None, (what[0], what[1], what[2]), self.guest.drain())
 
     def switch(self, index: int) -> None:
         """Another task's state, or none's, in the place of the current one's."""
@@ -136,7 +137,7 @@ def serve(channel: socket.socket) -> None:
 
 
 def _shut_in(policy: Policy) -> list[str]:
-    places = [p for p in (*policy.write, *policy.read) if os.path.isdir(p)]
+    places = [p for p in (*policy.write, *policy.read) if Path(p).is_dir()]
     os.chdir(places[0] if places else "/")
     sandbox.limit_process(files=512)
     kept = sandbox.enter_process(policy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 from walle_core.vm import _system
 
@@ -69,7 +70,7 @@ def _grant(ruleset: int, path: str, access: int) -> None:
     except FileNotFoundError:
         return
     try:
-        if not os.path.isdir(path):
+        if not Path(path).is_dir():
             access &= _FILE_ONLY
         _checked(_system.call(_ADD, ruleset, 1, struct.pack("=Qi", access, fd), 0), f"rule for {path}")
     finally:

@@ -76,7 +76,7 @@ _GENERIC: Mapping[str, int] = {
     "memfd_create": 279, "bpf": 280, "execveat": 281, "userfaultfd": 282, "membarrier": 283, "mlock2": 284, "statx": 291,
 }  # fmt: skip
 _COMMON = {  # the same everywhere
-    "rseq": None, "pidfd_send_signal": 424, "io_uring_setup": 425, "pidfd_open": 434, "clone3": 435, "close_range": 436, "openat2": 437,
+    "rseq": None, "pidfd_send_signal": 424, "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsopen": 430, "pidfd_open": 434, "clone3": 435, "close_range": 436, "openat2": 437,
     "pidfd_getfd": 438, "faccessat2": 439, "epoll_pwait2": 441, "mount_setattr": 442, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
     "landlock_restrict_self": 446, "memfd_secret": 447, "futex_waitv": 449, "fchmodat2": 452,
 }  # fmt: skip

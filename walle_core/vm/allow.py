@@ -97,7 +97,9 @@ def _walk(tree: ast.AST, names: frozenset[str], policy: Policy, modules: frozens
                 yield Refused(line, f"imports {module!r}, which the policy does not grant", _fix(module))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in REFUSED_CALLS:
-                yield Refused(line, f"calls {node.func.id}()", "a task is what was released, no more; remove it")
+                yield Refused(
+                    line, f"calls {node.func.id}()", "a task is what was released, no more; remove it"
+                )
             if node.func.id == "open" and not (policy.read or policy.write):
                 yield Refused(line, "calls open()", "grant the files: Policy(read=..., write=...)")
         name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -24,7 +24,7 @@ from walle_core.vm.package import SOURCE, Sign, write
 from walle_core.vm.types import Policy
 
 TIMEOUT_S = 60.0
-_PROGRAM = '''
+_PROGRAM = """
 import base64, importlib.util, json, marshal, sys, time
 asked = json.load(sys.stdin)
 def bare(code):
@@ -42,7 +42,7 @@ for name, (text, file) in asked["modules"].items():
     out[name] = [base64.b64encode(raw).decode(), best(make), best(lambda: marshal.loads(raw))]
 print(json.dumps({"version": "%d.%d" % sys.version_info[:2], "kind": sys.implementation.name,
                   "magic": base64.b64encode(importlib.util.MAGIC_NUMBER).decode(), "modules": out}))
-'''
+"""
 
 
 @attrs.frozen
@@ -147,7 +147,9 @@ def compile_task(
             modules[module][SOURCE] = text, 0
         forms.insert(0, _form(SOURCE, list(texts.values()), first))
     if not forms:
-        raise PackageError("PackageError", f"none of Python {', '.join(missing)} is here, and the source is left out")
+        raise PackageError(
+            "PackageError", f"none of Python {', '.join(missing)} is here, and the source is left out"
+        )
     return Compiled(write(name, entry, modules, sign), tuple(forms), tuple(missing))
 
 
@@ -159,21 +161,31 @@ def _compiled(
     program: str, version: str, name: str, sources: Mapping[str, str], optimize: int, lines: bool
 ) -> tuple[dict[str, bytes], float, float]:
     """Magic number and bytecode by module, seconds to compile, seconds to load."""
-    files = {m: (text, f"<task {name}>" if m == "main" else f"<task {name}, {m}>") for m, text in sources.items()}
+    files = {
+        m: (text, f"<task {name}>" if m == "main" else f"<task {name}, {m}>") for m, text in sources.items()
+    }
     asked = json.dumps({"modules": files, "optimize": optimize, "lines": lines})
     where = f"compiling task {name!r} with {program}"
     try:
-        done = subprocess.run(
-            [program, "-I", "-S", "-c", _PROGRAM], input=asked.encode(), capture_output=True, timeout=TIMEOUT_S, check=False
+        done = subprocess.run(  # noqa: S603  an interpreter
+            [program, "-I", "-S", "-c", _PROGRAM],
+            input=asked.encode(),
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
         )
         found = json.loads(done.stdout) if done.returncode == 0 else {}
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise PackageError("PackageError", f"{where}: {error}") from error
     if not found:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise PackageError("PackageError", f"{where}: status {done.returncode}: {last[-1] if last else 'no message'}")
+        raise PackageError(
+            "PackageError", f"{where}: status {done.returncode}: {last[-1] if last else 'no message'}"
+        )
     if found["version"] != version or found["kind"] != "cpython":
-        raise PackageError("PackageError", f"{where}: that is {found['kind']} {found['version']}, not CPython {version}")
+        raise PackageError(
+            "PackageError", f"{where}: that is {found['kind']} {found['version']}, not CPython {version}"
+        )
     magic = base64.b64decode(found["magic"])
     rows = found["modules"].values()
     made = {module: magic + base64.b64decode(row[0]) for module, row in found["modules"].items()}

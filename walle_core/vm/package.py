@@ -194,9 +194,7 @@ def write(
         for python, (raw, optimize) in forms.items():
             packed = zlib.compress(raw, 9)
             magic = "" if python == SOURCE else raw[: len(MAGIC_NUMBER)].hex()
-            blob = Blob(
-                python, magic, optimize, len(body), len(packed), len(raw), sha256(packed).hexdigest()
-            )
+            blob = Blob(python, magic, optimize, len(body), len(packed), len(raw), sha256(packed).hexdigest())
             listed.setdefault(module, []).append(attrs.asdict(blob))
             body += packed
     manifest = json.dumps(
@@ -242,13 +240,17 @@ def _read(manifest: bytes, body: bytes) -> Package:
         name, entry = found["name"], found["entry"]
         modules = {m: tuple(Blob(**b) for b in forms) for m, forms in found["modules"].items()}
         fields = [(b, f) for forms in modules.values() for b in forms for f in attrs.fields(Blob)]
-        wrong = [f.name for b, f in fields if type(getattr(b, f.name)).__name__ != f.type]
+        wrong = [f.name for b, f in fields if type(getattr(b, f.name)).__name__ != str(f.type)]
         if wrong or not all(isinstance(v, str) and v for v in (name, entry)) or "main" not in modules:
             raise ValueError(f"fields of wrong kinds: {wrong or 'name, entry, main'}")
         if found["bytes"] != len(body):
             raise ValueError(f"{len(body)} bytes of code, not {found['bytes']}")
         for blob in (b for forms in modules.values() for b in forms):
-            if min(blob.at, blob.stored, blob.size) < 0 or blob.at + blob.stored > len(body) or blob.size > MAX_BLOB:
+            if (
+                min(blob.at, blob.stored, blob.size) < 0
+                or blob.at + blob.stored > len(body)
+                or blob.size > MAX_BLOB
+            ):
                 raise ValueError("a blob that lies outside")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _bad(f"a damaged package: {error}; fetch it again") from error

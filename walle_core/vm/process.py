@@ -18,10 +18,10 @@ from typing import Any
 import walle_core
 from walle_core.errors import InputError
 from walle_core.vm import sandbox, wire
-from walle_core.vm.wire import CALL, DIED, FORGET, LOAD, SETUP
 from walle_core.vm.errors import PackageError, PolicyError
 from walle_core.vm.package import Package
 from walle_core.vm.types import ERRORS, Ended, Limits, Outcome, Policy, Task, failed
+from walle_core.vm.wire import CALL, DIED, FORGET, LOAD, SETUP
 
 MAX_LOADED = 256  # tasks that one process keeps
 _SLACK = 256 << 10  # bytes by which a limit may be off rather than set anew
@@ -70,7 +70,7 @@ class _Server:
                 here = str(Path(walle_core.__file__).resolve().parents[1])
                 path = [here, *(p for p in sys.path if p and p != here)]
                 program = f"import sys; sys.path[:] = {path!r}; from walle_core.vm._forkserver import serve; serve({theirs.fileno()}, {self.numpy})"
-                self.process = subprocess.Popen(
+                self.process = subprocess.Popen(  # noqa: S603  an interpreter
                     [sys.executable, "-I", "-S", "-c", program],
                     pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                     env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LANG": "C.UTF-8"},
@@ -223,7 +223,8 @@ class ProcessWorker:
         if problems:
             self._end()
             raise PolicyError(
-                "PolicyError", f"this machine cannot keep what the policy asks for: {'; '.join(map(str, problems))}"
+                "PolicyError",
+                f"this machine cannot keep what the policy asks for: {'; '.join(map(str, problems))}",
             )
         return channel
 
@@ -239,9 +240,13 @@ class ProcessWorker:
             wire.send(self._socket, FORGET, old)
         source = task.source
         if isinstance(source, Package):
-            source = {name: source.payload(name) for name in ("main", *(m for m in source.modules if m != "main"))}
+            source = {
+                name: source.payload(name) for name in ("main", *(m for m in source.modules if m != "main"))
+            }
         elif not isinstance(source, (str, bytes)):
-            raise InputError(f"task {task.name!r}: its source is a {type(source).__name__}, not text or a Package")
+            raise InputError(
+                f"task {task.name!r}: its source is a {type(source).__name__}, not text or a Package"
+            )
         number = self._loaded[task] = next(self._numbers)
         return number, (number, task.name, source, task.entry, task.seed)
 

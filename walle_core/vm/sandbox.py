@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import attrs
 
@@ -80,7 +81,9 @@ def enter_thread(policy: Policy, *, exit_kills_thread: bool = False) -> Kept:
         policy: grants.
         exit_kills_thread: a task that finds ``os._exit`` ends this thread, with the interpreter on it, and not the process.
     """
-    return _enter(policy, strict=False, whole=False, exit_kills_thread=exit_kills_thread, code=module_folders())
+    return _enter(
+        policy, strict=False, whole=False, exit_kills_thread=exit_kills_thread, code=module_folders()
+    )
 
 
 def enter_process(policy: Policy, *, code: Iterable[str] | None = None) -> Kept:
@@ -100,13 +103,23 @@ def enter_process(policy: Policy, *, code: Iterable[str] | None = None) -> Kept:
 
 def module_folders() -> list[str]:
     """Where modules are imported from, and where the linker finds what compiled ones need."""
-    found = [p for p in sys.path if p] + [sys.prefix, sys.base_prefix]
+    found = [str(Path(__file__).resolve().parents[1])]  # which an editable installation finds without a path
+    found += [p for p in sys.path if p] + [sys.prefix, sys.base_prefix]
     found += ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
-    found += ["/dev/null", "/dev/urandom", "/sys/devices/system/cpu", "/proc/cpuinfo", "/usr/share/zoneinfo", "/etc/localtime"]
+    found += [
+        "/dev/null",
+        "/dev/urandom",
+        "/sys/devices/system/cpu",
+        "/proc/cpuinfo",
+        "/usr/share/zoneinfo",
+        "/etc/localtime",
+    ]
     return list(dict.fromkeys(found))
 
 
-def _enter(policy: Policy, *, strict: bool, whole: bool, exit_kills_thread: bool, code: Iterable[str]) -> Kept:
+def _enter(
+    policy: Policy, *, strict: bool, whole: bool, exit_kills_thread: bool, code: Iterable[str]
+) -> Kept:
     missing = []
     abi = 0
     try:
@@ -118,7 +131,9 @@ def _enter(policy: Policy, *, strict: bool, whole: bool, exit_kills_thread: bool
     if filtered:
         try:
             _seccomp.install(
-                _filter(policy, strict=strict, files=bool(abi), exit_kills_thread=exit_kills_thread, whole=whole),
+                _filter(
+                    policy, strict=strict, files=bool(abi), exit_kills_thread=exit_kills_thread, whole=whole
+                ),
                 whole_process=whole,
             )
         except OSError as error:
@@ -135,7 +150,9 @@ def _filter(policy: Policy, *, strict: bool, files: bool, exit_kills_thread: boo
     if strict:
         allowed = [*_COMPUTE, *(_LOOK if files else [])]
         allowed += [*_CHANGE_FILES] if changes else []
-        allowed += [*_NETWORK, "getsockname", "getpeername", "setsockopt", "getsockopt"] if policy.network else []
+        allowed += (
+            [*_NETWORK, "getsockname", "getpeername", "setsockopt", "getsockopt"] if policy.network else []
+        )
         return _seccomp.program(_seccomp.refuse(), {_seccomp.ALLOW: allowed}, own_process=_OWN)
     refused = [*_NEVER, *([] if changes else _CHANGE_FILES), *([] if files else _OPEN)]
     refused += [] if policy.network else _NETWORK

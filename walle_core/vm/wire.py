@@ -19,7 +19,7 @@ from typing import Any
 
 from walle_core._native.tensor import Tensor
 from walle_core.errors import InputError
-from walle_core.types import dtype as as_dtype
+from walle_core.types import DTYPES
 
 SETUP, LOAD, CALL, FORGET = 1, 2, 3, 4  # kinds of frames to a worker
 ANSWER, DIED = 1, 2  # and from it, or about it
@@ -128,7 +128,9 @@ class _Writer:
         kind = b"r" if size == value.nbytes else b"m"
         if kind == b"m" and (value.nbytes < INLINE or len(self.files) >= MAX_FILES):
             kind = b"x"
-        self.parts.append(kind + bytes([len(name), len(shape)]) + name + struct.pack(f"={len(shape)}q", *shape))
+        self.parts.append(
+            kind + bytes([len(name), len(shape)]) + name + struct.pack(f"={len(shape)}q", *shape)
+        )
         if kind == b"x":
             self.parts.append(value.tobytes())
             return
@@ -210,9 +212,9 @@ class _Reader:
 
     def tensor(self, kind: str) -> Tensor:
         name, rank = self.take(2)
-        dtype = as_dtype(self.take(name).decode("ascii", "replace"))
+        dtype = DTYPES.get(self.take(name).decode("ascii", "replace"))
         shape = struct.unpack(f"={rank}q", self.take(8 * rank))
-        if min(shape, default=0) < 0 or not dtype.itemsize or rank > 12:
+        if min(shape, default=0) < 0 or dtype is None or not dtype.itemsize or rank > 12:
             raise InputError("a damaged message: a tensor of no possible shape")
         size = math.prod(shape) * dtype.itemsize
         if kind == "x":
