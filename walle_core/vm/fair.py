@@ -1,5 +1,7 @@
-"""The order in which runs begin: by priority; among equals by the time that their tasks have had (start-time fair queueing,
-Goyal, Vin and Cheng 1996). A task that has used much waits for those that have used little."""
+"""The order in which runs begin: by priority; among equals by the time that their tasks have had.
+
+That is start-time fair queueing (Goyal, Vin and Cheng 1996): a task that has used much waits for those that have used little.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,21 @@ BLOCKED = (
 )  # fmt: skip
 
 
-WITHHELD = frozenset("eval exec compile breakpoint input exit quit help copyright credits license".split())
+WITHHELD = frozenset(
+    {
+        "eval",
+        "exec",
+        "compile",
+        "breakpoint",
+        "input",
+        "exit",
+        "quit",
+        "help",
+        "copyright",
+        "credits",
+        "license",
+    }
+)
 
 
 class TaskStopped(BaseException):
@@ -103,8 +117,9 @@ class Guest:
         self.home: dict[Any, Any] | None = None
         self.import_ = builtins.__import__
         self.open_ = builtins.open
+        modules: dict[str, Any] = sys.modules
         for name in settings.get("blocked", ()):
-            sys.modules[name] = None  # type: ignore[assignment]
+            modules[name] = None
         if "path" in settings:
             sys.path[:] = settings["path"]
         if settings.get("redirect", True):

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from walle_core.errors import InputError, UnsupportedError
 from walle_core.vm.lane import Lane
@@ -174,7 +174,7 @@ class TaskHost:
             lane.close()
         self._busy.set()
 
-    def __enter__(self) -> TaskHost:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.util import find_spec
+from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any
 
-from walle_core.vm import allow
+from walle_core.vm import allow, guest
 from walle_core.vm.errors import PolicyError
 from walle_core.vm.types import Task
 
@@ -44,7 +44,6 @@ def shipped(task: Task) -> tuple[str, CodeType, str, dict[str, Any], int | None]
 @lru_cache(maxsize=1)
 def guest_code() -> CodeType:
     """The guest module, compiled, for interpreters that execute it without an import."""
-    spec = find_spec("walle_core.vm.guest")
-    assert spec is not None and spec.loader is not None
-    code: CodeType = spec.loader.get_code("walle_core.vm.guest")  # type: ignore[attr-defined]
+    code = SourceFileLoader(guest.__name__, guest.__file__).get_code(guest.__name__)
+    assert code is not None
     return code
