@@ -40,14 +40,11 @@ def test_values_cross(host):
     [
         ("raise KeyError('k')", Outcome.ERROR, vm.TaskError, "KeyError"),
         ("raise SystemExit(3)", Outcome.EXIT, vm.TaskExit, "SystemExit"),
-        ("return object()", Outcome.ERROR, vm.TaskError, "TypeError"),
         ("import random as r; r.no_such_name", Outcome.ERROR, vm.TaskError, "AttributeError"),
         ("def f(): return f()\n  f()", Outcome.ERROR, vm.TaskError, "RecursionError"),
     ],
 )
 def test_a_task_that_fails_says_how(host, body, outcome, error, type):
-    if type == "TypeError" and host.mode == "thread":
-        return  # objects may leave a thread
     run = host.submit(Task("bad", f"def main():\n  {body}"))
     with pytest.raises(error) as caught:
         run.result(5)
@@ -56,6 +53,13 @@ def test_a_task_that_fails_says_how(host, body, outcome, error, type):
     if type == "KeyError":
         assert 'File "<task bad>", line 2, in main' in caught.value.traceback
     assert host.submit(DOUBLE, {"x": 3}).result(5) == 6
+
+
+def test_objects_do_not_cross(host):
+    run = host.submit(Task("object", "def main(): return object()"))
+    assert run.outcome is (Outcome.OK if host.mode == "thread" else Outcome.ERROR)
+    if host.mode != "thread":
+        assert "object" in run.error.text
 
 
 def test_source_that_is_no_python(host):
@@ -161,9 +165,8 @@ def test_refused_imports(host):
 
 
 def test_tasks_that_need_what_this_isolation_has_not(host):
-    assert (
-        host.submit(Task("t", "def main(): pass", policy=Policy(untrusted=True))).outcome is Outcome.REFUSED
-    )
+    untrusted = host.submit(Task("t", "def main(): pass", policy=Policy(untrusted=True)))
+    assert untrusted.outcome is (Outcome.OK if host.mode == "process" else Outcome.REFUSED)
     if host.mode == "interpreter":
         run = host.submit(Task("t", "def main(): pass", policy=Policy(numpy=True)))
         assert "isolation='process'" in str(run.error)
@@ -174,13 +177,13 @@ def test_tensors_are_handed_over_without_a_copy(host):
     x = Tensor.of([1.0, 2.0, 3.0])
     task = Task("write", "def main(x):\n  memoryview(x)[0] = 7.0\n  return {'same': x, 'new': [x.copy()]}")
     out = host.submit(task, {"x": x}).result(5)
-    assert x.tolist() == [7.0, 2.0, 3.0]
-    assert out["same"].address == x.address
+    if host.mode != "process":  # where inputs are shared, but not for writing
+        assert x.tolist() == [7.0, 2.0, 3.0]
+        assert out["same"].address == x.address
     assert out["new"][0].tolist() == [7.0, 2.0, 3.0]
-    other = Task("read", "def main(x): return x.address")
-    assert (
-        host.submit(other, {"x": out["new"][0]}).result(5) == out["new"][0].address
-    )  # from one task to another
+    if host.mode != "process":
+        other = Task("read", "def main(x): return x.address")  # from one task to another
+        assert host.submit(other, {"x": out["new"][0]}).result(5) == out["new"][0].address
     del x, out
     assert storage_stats()[0] == live
 

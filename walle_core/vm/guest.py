@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import builtins
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # C modules that abort or do not load in interpreters with a GIL of their own on Python 3.12 and 3.13. The standard
 # library has the same in Python for some; the others cannot be had there.
@@ -123,8 +126,10 @@ class Guest:
         if "path" in settings:
             sys.path[:] = settings["path"]
         if settings.get("redirect", True):
-            sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self.sink  # type: ignore[misc,assignment]
-            sys.stdin = sys.__stdin__ = None  # type: ignore[misc,assignment]
+            for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+                setattr(sys, name, self.sink)
+            for name in ("stdin", "__stdin__"):
+                setattr(sys, name, None)
             self.keep_environment()
         self.watch_new()
 
