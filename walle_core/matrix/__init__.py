@@ -34,12 +34,31 @@ from walle_core.matrix.statistics import (
     all, any, cumulative_prod, cumulative_sum, diff, max, mean, min, prod, std, sum, var,
 )  # fmt: skip
 
+__all__ = [
+    "abs", "acos", "acosh", "add", "all", "any", "arange", "Array", "asarray", "asin", "asinh", "astype",
+    "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays", "broadcast_to", "can_cast", "ceil",
+    "clip", "complex128", "complex64", "concat", "conj", "copysign", "cos", "cosh", "cumulative_prod",
+    "cumulative_sum", "diff", "divide", "e", "empty", "empty_like", "equal", "exp", "expand_dims", "expm1",
+    "eye", "finfo", "flip", "float32", "float64", "floor", "floor_divide", "from_dlpack", "full",
+    "full_like", "greater", "greater_equal", "hypot", "iinfo", "imag", "inf", "int16", "int32", "int64",
+    "int8", "isdtype", "isfinite", "isinf", "isnan", "less", "less_equal", "linspace", "log", "log10",
+    "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "matrix_transpose", "max", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply",
+    "nan", "negative", "newaxis", "nextafter", "not_equal", "ones", "ones_like", "permute_dims", "pi",
+    "positive", "pow", "prod", "real", "reciprocal", "remainder", "repeat", "reshape", "result_type",
+    "roll", "round", "sign", "signbit", "sin", "sinh", "sqrt", "square", "squeeze", "stack", "std",
+    "subtract", "sum", "take", "take_along_axis", "tan", "tanh", "tile", "tril", "triu", "trunc", "uint16",
+    "uint32", "uint64", "uint8", "unstack", "var", "zeros", "zeros_like", "__array_api_version__",
+    "__array_namespace_info__",
+]  # fmt: skip
+
 __array_api_version__ = "2024.12"
 e, inf, nan, newaxis, pi = 2.718281828459045, float("inf"), float("nan"), None, 3.141592653589793
 
 # Found in these modules when they are first asked for, so that a task that needs arrays alone loads quickly.
-_LATER = ("fused", "products", "sorting", "searching", "sets", "numpy_names")
-_MODULES = ("linalg", "fft")
+_LATER = ("fusion", "products", "sorting", "searching", "sets", "numpy_names")
+_MODULES = ("linalg", "fft", "random")
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ from walle_core.matrix.errors import ArrayIndexError, ArrayOverflowError, ArrayT
 from walle_core.matrix.operators import BINARY_NAMES, UNARY_NAMES
 
 cdef extern from "walle/abi.h" nogil:
-    ctypedef void (*walle_kernel_fn)(const void*) noexcept
+    ctypedef void* walle_kernel_fn  # called in C++ only
 
 cdef extern from "walle/matrix/types.hpp" namespace "walle::matrix" nogil:
     ctypedef void (*binary_row)(void*, const void*, const void*, int64_t, int) noexcept
@@ -58,6 +58,12 @@ cdef extern from *:
       walle::matrix::Row1 row = {own, engine};
       row(d, a, n);
     }
+    static inline void walle_fold(walle_kernel_fn engine, void* d, const void* s, int64_t outer, int64_t n, int64_t inner) {
+      void* buf[2] = {d, const_cast<void*>(s)};
+      const int64_t arg[3] = {outer, n, inner};
+      const walle_call call = {buf, arg, 0, outer * inner, 0, 1};
+      engine(&call);
+    }
     static inline void walle_run2(walle::matrix::binary_row own, walle_kernel_fn engine, void* d, const void* a,
                                   const void* b, int64_t n, int dense) {
       walle::matrix::Row2 row = {own, engine};
@@ -70,6 +76,7 @@ cdef extern from *:
       walle::matrix::walk2(row, (char*)d, (const char*)a, (const char*)b, rank, sizes, sa, sb, item_dst, item);
     }
     """
+    void walle_fold(walle_kernel_fn engine, void* d, const void* s, int64_t outer, int64_t n, int64_t inner) nogil
     void walle_run1(unary_row own, walle_kernel_fn engine, void* d, const void* a, int64_t n) nogil
     void walle_run2(binary_row own, walle_kernel_fn engine, void* d, const void* a, const void* b, int64_t n,
                     int dense) nogil
@@ -89,28 +96,32 @@ cdef class Engine:
 
     cdef walle_kernel_fn one[64]
     cdef walle_kernel_fn two[64]
+    cdef walle_kernel_fn fold[4]
     cdef object keep
 
-    def __init__(self, one, two, keep):
+    def __init__(self, one, two, fold, keep):
         cdef int i
         memset(self.one, 0, sizeof(self.one))
         memset(self.two, 0, sizeof(self.two))
+        memset(self.fold, 0, sizeof(self.fold))
         for i, address in one.items():
             self.one[<int>i] = <walle_kernel_fn><uintptr_t>address
         for i, address in two.items():
             self.two[<int>i] = <walle_kernel_fn><uintptr_t>address
+        for i, address in fold.items():
+            self.fold[<int>i] = <walle_kernel_fn><uintptr_t>address
         self.keep = keep
 
 
 cdef walle_kernel_fn engine_row(int arity, int op) except? NULL:
-    """The engine's float32 row of an operator, or NULL."""
+    """The engine's float32 row of an operator of one (1) or two operands (2) or of a reduction (3), or NULL."""
     global _engine
     cdef Engine found
     if _engine is None:
         from walle_core.matrix.engine import rows
         _engine = Engine(*rows())
     found = <Engine>_engine
-    return found.one[op] if arity == 1 else found.two[op]
+    return found.one[op] if arity == 1 else found.two[op] if arity == 2 else found.fold[op]
 
 
 cdef Array new_array(int code, int rank, const Py_ssize_t* sizes):
@@ -377,6 +388,9 @@ def binary(int op, x, y):
     """Operator number `op` (see `operators`) of two arrays, or of an array and a number. Raises ArrayTypeError."""
     made = operator(op, x, y)
     if made is NotImplemented:
+        for operand in (x, y):
+            if hasattr(operand, "record_two"):
+                return operand.record_two(op, x, y)
         raise ArrayTypeError(f"{BINARY_NAMES[op]}() takes arrays, or an array and a number, not {type(x).__name__} and "
                              f"{type(y).__name__}")
     return made
@@ -417,6 +431,8 @@ cdef Array unary_array(int op, Array a):
 def unary(int op, x):
     """Operator number `op` (see `operators`) of an array. Raises ArrayTypeError."""
     if type(x) is not Array:
+        if hasattr(x, "record_one"):
+            return x.record_one(op)
         raise ArrayTypeError(f"{UNARY_NAMES[op]}() takes an array, not {type(x).__name__}; use asarray()")
     return unary_array(op, <Array>x)
 
@@ -446,6 +462,8 @@ cdef Array array_of(object value, int code):
     if type(value) is Array:
         return <Array>value if code < 0 else cast_to(<Array>value, code)
     own = scalar_code(value)
+    if own == kI64 and code < 0 and value >> 63 > 0:
+        own = kU64
     if own >= 0:
         return scalar_array(value, own if code < 0 else code)
     if not isinstance(value, (list, tuple)):
@@ -531,8 +549,14 @@ def full_core(shape, value, int code):
     return out
 
 
-def astype_core(Array x, int code, bint copy):
+def astype_core(x, int code, bint copy):
     """A copy in another dtype; x itself where nothing changes and copy is False."""
+    if type(x) is not Array:
+        return x.record_cast(code)
+    return _astype(x, code, copy)
+
+
+cdef Array _astype(Array x, int code, bint copy):
     if x.code == code:
         return x.copy() if copy else x
     return cast_to(x, code)
@@ -542,3 +566,4 @@ include "object.pxi"
 include "moves.pxi"
 include "indexing.pxi"
 include "reduce.pxi"
+include "chain.pxi"

@@ -105,7 +105,7 @@ def arange(
     if step == 0:
         raise ArrayValueError("arange() needs a step other than 0")
     whole = all(isinstance(v, int) for v in (start, stop, step))
-    count = len(range(start, stop, step)) if whole else max(0, ceil((stop - start) / step))  # type: ignore[arg-type]
+    count = len(range(int(start), int(stop), int(step))) if whole else max(0, ceil((stop - start) / step))
     code = _code(dtype, INT64 if whole else FLOAT64)
     if whole and (code == UINT64 or code < FLOAT64):
         return _array.arange_core(int(start), count, int(step), code)

@@ -33,7 +33,7 @@ def _promoted(a: int, b: int) -> int:
     x, y = TYPES[a], TYPES[b]
     if a == b:
         return a
-    if a == BOOL or b == BOOL:
+    if BOOL in (a, b):
         return max(a, b)
     if x.kind == y.kind:
         return max(a, b)

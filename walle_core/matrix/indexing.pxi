@@ -92,7 +92,7 @@ cdef Array stored(Array x, object value):
     cdef Array given
     cdef int own = scalar_code(value)
     if own >= 0:
-        if own == kC128 and x.code < kC64 or own == kF64 and x.code < kF32 or own == kI64 and x.code == kBool:
+        if own == kC128 and x.code < kC64 or own == kF64 and x.code < kF32:
             raise ArrayTypeError(f"{type(value).__name__} {value!r} cannot be stored in an array of {x.dtype}")
         return scalar_array(value, x.code)
     given = array_of(value, -1)

@@ -112,7 +112,7 @@ def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
     return concat([expand_dims(a, axis=axis) for a in arrays], axis=axis_of(axis, arrays[0].ndim + 1))
 
 
-def expand_dims(x: Array, /, *, axis: int | Sequence[int] = 0) -> Array:
+def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     """x with dimensions of size 1 at the given axes of the result. Raises ArrayIndexError."""
     count = 1 if isinstance(axis, int) else len(axis)
     axes = axes_of(axis, x.ndim + count)
@@ -245,8 +245,8 @@ def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
     if x.ndim != indices.ndim:
         raise ArrayValueError(f"take_along_axis() takes indices of {x.ndim} dimensions, not {indices.ndim}")
     axis = axis_of(axis, x.ndim)
-    shape = list(broadcast_shapes(x.shape[:axis] + (1,) + x.shape[axis + 1 :],
-                                  indices.shape[:axis] + (1,) + indices.shape[axis + 1 :]))  # fmt: skip
+    shape = list(broadcast_shapes((*x.shape[:axis], 1, *x.shape[axis + 1:]),
+                                  (*indices.shape[:axis], 1, *indices.shape[axis + 1:])))  # fmt: skip
     from_shape, to_shape = list(shape), list(shape)
     from_shape[axis], to_shape[axis] = x.shape[axis], indices.shape[axis]
     x = x if list(x.shape) == from_shape else _array.broadcast_core(x, from_shape)

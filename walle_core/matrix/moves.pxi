@@ -153,10 +153,11 @@ def true_positions(Array mask):
         count += p[i] != 0
     cdef Array out = new_array(kI64, 1, &count)
     cdef int64_t* d = <int64_t*>out.tensor.data
-    for i in range(n):
-        if p[i]:
-            d[k] = i
-            k += 1
+    i = 0
+    while k < count:  # without a branch on the values, which a processor could not predict
+        d[k] = i
+        k += p[i] != 0
+        i += 1
     return out
 
 

@@ -48,11 +48,12 @@ def reduce_core(int op, Array x, tuple axes, bint keepdims):
     """Sum 0, product 1, maximum 2 or minimum 3 over `axes`, in x's dtype. Raises ArrayTypeError, ArrayValueError."""
     cdef Split split
     cdef reduce_fn fn = find_reduction(op, x.code)
+    cdef walle_kernel_fn fast = NULL
     if fn == NULL:
         raise ArrayTypeError(f"{('sum', 'prod', 'max', 'min')[op]}() is not defined for {x.dtype}")
     cdef Array given = split_of(x, axes, keepdims, &split)
     cdef Array out = new_array(x.code, split.rank, split.sizes)
-    if op >= 2 and split.n == 0 and out.tensor.count:
+    if op >= 2 and split.n == 0:
         raise ArrayValueError(f"{('max', 'min')[op - 2]}() of no elements; shape {x.tensor.shape}, axes {axes}")
     cdef void* d = out.tensor.data
     cdef const void* s = given.tensor.data
@@ -61,8 +62,13 @@ def reduce_core(int op, Array x, tuple axes, bint keepdims):
     if x.tensor.count < 4096:
         fn(d, s, split.outer, split.n, split.inner)
     else:
+        if x.code == kF32:
+            fast = engine_row(3, op)
         with nogil:
-            fn(d, s, split.outer, split.n, split.inner)
+            if fast != NULL:
+                walle_fold(fast, d, s, split.outer, split.n, split.inner)
+            else:
+                fn(d, s, split.outer, split.n, split.inner)
     return out
 
 

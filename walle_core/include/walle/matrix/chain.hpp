@@ -7,7 +7,7 @@
 
 namespace walle { namespace matrix {
 
-static const int64_t kChainBlock = getenv("CB") ? atoi(getenv("CB")) : 1024;
+constexpr int64_t kChainBlock = 2048;  // elements
 
 // A source or destination >= 0 is a register; a source below is operand -1 - s; destination -1 is the result.
 struct ChainStep {

@@ -37,7 +37,7 @@ template <class T> struct MinOp {
   static T run(T a, T b) { return (a < b || a != a) ? a : b; }
 };
 
-// Independent lanes, so that the compiler vectorises and no sum waits for the one before; halves of halves beyond 4,096
+// Independent lanes, so that the compiler vectorises and no sum waits for the one before; halves of halves beyond 1,024
 // elements, so that the error of a sum grows with the logarithm of its length.
 template <class T, class Op> T reduce_line(const T* p, int64_t n) {
   constexpr int kLanes = 64 / int(sizeof(T)) * 2;
@@ -47,7 +47,7 @@ template <class T, class Op> T reduce_line(const T* p, int64_t n) {
     for (int64_t i = 1; i < n; ++i) all = Op::run(all, p[i]);
     return all;
   }
-  if (n > 4096) {
+  if (n > 1024) {
     const int64_t half = n / 2 & ~int64_t(kLanes - 1);
     return Op::run(reduce_line<T, Op>(p, half), reduce_line<T, Op>(p + half, n - half));
   }

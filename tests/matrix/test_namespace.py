@@ -1,0 +1,95 @@
+"""The namespace against the standard's own list of names and parameters, as array-api-strict has them."""
+
+import inspect
+
+import pytest
+
+from walle_core import matrix as xp
+
+strict = pytest.importorskip("array_api_strict")
+OWN = {"ArrayAPIStrictFlags", "Device", "ModuleType", "get_array_api_strict_flags", "reset_array_api_strict_flags",
+       "set_array_api_strict_flags"}  # fmt: skip
+NAMES = [
+    n for n in dir(strict) if n not in OWN and (not n.startswith("_") or n == "__array_namespace_info__")
+]
+EXTENSIONS = [(part, n) for part in ("linalg", "fft") for n in getattr(strict, part).__all__]
+
+
+def parameters(function):
+    return {p.name: p.kind for p in inspect.signature(function).parameters.values()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_and_parameters(name):
+    theirs, ours = getattr(strict, name), getattr(xp, name)
+    if inspect.isfunction(theirs):
+        have = parameters(ours)
+        assert {n: have.get(n) for n in parameters(theirs)} == parameters(theirs)
+
+
+@pytest.mark.parametrize(("part", "name"), EXTENSIONS)
+def test_extensions(part, name):
+    theirs, ours = getattr(getattr(strict, part), name), getattr(getattr(xp, part), name)
+    if inspect.isfunction(theirs):
+        assert set(parameters(theirs)) <= set(parameters(ours))
+
+
+def test_methods_of_arrays():
+    theirs = type(strict.ones(1))
+    wanted = {n for n in dir(theirs) if not n.startswith("_") or n in vars(theirs)}
+    private = {n for n in wanted if n.startswith("_") and not n.startswith("__")}
+    mechanics = {
+        "__dict__",
+        "__weakref__",
+        "__slots__",
+        "__annotations__",
+        "__firstlineno__",
+        "__static_attributes__",
+    }
+    missing = {n for n in wanted - private - mechanics if not hasattr(xp.Array, n)}
+    assert not missing
+
+
+@pytest.mark.parametrize("a", strict.__array_namespace_info__().dtypes())
+@pytest.mark.parametrize("b", strict.__array_namespace_info__().dtypes())
+def test_promotion_is_the_standards(a, b):
+    try:
+        wanted = strict.result_type(getattr(strict, a), getattr(strict, b))
+    except TypeError:
+        return  # left open by the standard
+    made = xp.result_type(getattr(xp, a), getattr(xp, b))
+    assert getattr(strict, made.name) == wanted
+    assert (xp.ones(1, dtype=getattr(xp, a)).dtype is getattr(xp, a)) and made is xp.result_type(made)
+
+
+def test_info():
+    info = xp.__array_namespace_info__()
+    assert info.capabilities()["max dimensions"] == 12
+    assert info.default_dtypes()["integral"] is xp.int64
+    assert set(info.dtypes(kind="real floating")) == {"float32", "float64"}
+    assert info.devices() == ["cpu"] == [info.default_device()]
+    assert xp.ones(1).__array_namespace__(api_version="2024.12") is xp
+    with pytest.raises(ValueError, match="2030"):
+        xp.ones(1).__array_namespace__(api_version="2030.12")
+
+
+def test_finfo_and_iinfo():
+    import numpy as np
+
+    for name in ("float32", "float64", "complex64"):
+        ours, theirs = xp.finfo(getattr(xp, name)), np.finfo(name)
+        assert (ours.eps, ours.max, ours.min, ours.bits) == (theirs.eps, theirs.max, theirs.min, theirs.bits)
+        assert ours.smallest_normal == theirs.smallest_normal
+    for name in ("int8", "uint16", "int64", "uint64"):
+        ours, theirs = xp.iinfo(xp.ones(1, dtype=getattr(xp, name))), np.iinfo(name)
+        assert (ours.max, ours.min, ours.bits) == (theirs.max, theirs.min, theirs.bits)
+    with pytest.raises(TypeError):
+        xp.finfo(xp.int8)
+
+
+def test_kinds():
+    assert xp.isdtype(xp.int8, ("bool", "integral"))
+    assert not xp.isdtype(xp.int8, xp.int16)
+    assert xp.can_cast(xp.int8, xp.int16) and not xp.can_cast(xp.float64, xp.float32)
+    with pytest.raises(ValueError, match="kind"):
+        xp.isdtype(xp.int8, "float")
