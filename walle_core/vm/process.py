@@ -15,7 +15,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import walle_core
 from walle_core.errors import InputError
 from walle_core.vm import sandbox, wire
 from walle_core.vm.errors import PackageError, PolicyError
@@ -67,7 +66,7 @@ class _Server:
             ours, theirs = socket.socketpair()
             ours.settimeout(START_S)
             with theirs:
-                here = str(Path(walle_core.__file__).resolve().parents[1])
+                here = str(Path(__file__).resolve().parents[2])
                 path = [here, *(p for p in sys.path if p and p != here)]
                 program = f"import sys; sys.path[:] = {path!r}; from walle_core.vm._forkserver import serve; serve({theirs.fileno()}, {self.numpy})"
                 self.process = subprocess.Popen(  # noqa: S603  an interpreter
