@@ -230,8 +230,9 @@ def corrupted(draw, whole, others):
 
 
 def test_ten_thousand_wrong_packages_are_refused_before_a_byte_of_code_is_read(monkeypatch):
-    whole = of_here()
+    whole = of_here(source=b"def main(): return 1\n")
     others = [
+        of_here(),
         write("u", "main", {"main": {HERE: (blob(b"x = 1\n"), 2)}}, SIGN),
         of_here(source=b"def main(): pass\n"),
     ]

@@ -88,7 +88,7 @@ class Package:
 
     @classmethod
     def open(cls, data: bytes, verify: Verify, *, name: str | None = None) -> Package:
-        """Verifies a package and reads its manifest; no byte of code is looked at yet.
+        """Verifies a package: its signature, its manifest and the digests of all its blobs. Nothing of them is unpacked yet.
 
         Args:
             data: the whole package.
@@ -198,7 +198,7 @@ def write(
             listed.setdefault(module, []).append(attrs.asdict(blob))
             body += packed
     manifest = json.dumps(
-        {"name": name, "entry": entry, "bytes": len(body), "modules": listed},
+        {"name": name, "entry": entry, "modules": listed},
         sort_keys=True, separators=(",", ":"),
     ).encode()  # fmt: skip
     message = BEGIN + _number(FORMAT) + _number(len(manifest)) + manifest
@@ -235,6 +235,8 @@ def _split(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _read(manifest: bytes, body: bytes) -> Package:
     """From a manifest whose signature fits; what its author got wrong is still an error, not a crash."""
+    from hashlib import sha256  # here: not every interpreter can load its C module
+
     try:
         found = json.loads(manifest)
         name, entry = found["name"], found["entry"]
@@ -243,25 +245,21 @@ def _read(manifest: bytes, body: bytes) -> Package:
         wrong = [f.name for b, f in fields if type(getattr(b, f.name)).__name__ != str(f.type)]
         if wrong or not all(isinstance(v, str) and v for v in (name, entry)) or "main" not in modules:
             raise ValueError(f"fields of wrong kinds: {wrong or 'name, entry, main'}")
-        if found["bytes"] != len(body):
-            raise ValueError(f"{len(body)} bytes of code, not {found['bytes']}")
-        for blob in (b for forms in modules.values() for b in forms):
-            if (
-                min(blob.at, blob.stored, blob.size) < 0
-                or blob.at + blob.stored > len(body)
-                or blob.size > MAX_BLOB
-            ):
-                raise ValueError("a blob that lies outside")
+        at = 0
+        for blob in sorted((b for forms in modules.values() for b in forms), key=lambda b: b.at):
+            if blob.at != at or blob.stored < 0 or not 0 <= blob.size <= MAX_BLOB:
+                raise ValueError("blobs with gaps, or too large")
+            at += blob.stored
+            if sha256(body[blob.at : at]).hexdigest() != blob.sha256:
+                raise ValueError("the digest of its code differs")
+        if at != len(body):
+            raise ValueError(f"{len(body)} bytes of code, not {at}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _bad(f"a damaged package: {error}; fetch it again") from error
     return Package(name, entry, modules, body)
 
 
 def _unpacked(blob: Blob, packed: bytes) -> bytes:
-    from hashlib import sha256
-
-    if sha256(packed).hexdigest() != blob.sha256:
-        raise _bad("a damaged package: the digest of its code differs; fetch it again")
     try:
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(packed, blob.size + 1)
