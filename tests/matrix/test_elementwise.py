@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from matrix_arrays import ALL, COMPLEX, FLOATS, INTEGERS, NUMERIC, SPECIAL, agree, arrays, ours, pairs
+
 from walle_core import matrix as xp
 from walle_core.errors import WalleError
 

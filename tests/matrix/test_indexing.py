@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
 from matrix_arrays import ALL, SHAPES, agree, arrays, ours
+
 from walle_core import matrix as xp
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from matrix_arrays import ALL, COMPLEX, FLOATS, INTEGERS, agree, arrays, ours
+
 from walle_core import matrix as xp
 
 

@@ -34,7 +34,7 @@ from walle_core.matrix.statistics import (
     all, any, cumulative_prod, cumulative_sum, diff, max, mean, min, prod, std, sum, var,
 )  # fmt: skip
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - in the order of the alphabet, capitals or not
     "abs", "acos", "acosh", "add", "all", "any", "arange", "Array", "asarray", "asin", "asinh", "astype",
     "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "bool", "broadcast_arrays", "broadcast_to", "can_cast", "ceil",

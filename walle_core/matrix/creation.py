@@ -207,7 +207,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
 
 
 def astype(x: Array, dtype: DType, /, *, copy: bool = True, device: Any = None) -> Array:
-    """x in another dtype; complex to real is refused. Values beyond an integer dtype's range are unspecified."""
+    """The array in another dtype; complex to real is refused. Values beyond an integer dtype's range are unspecified."""
     _here(device)
     code = code_of(dtype)
     if x.code > FLOAT64 and BOOL < code <= FLOAT64:

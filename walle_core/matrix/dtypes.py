@@ -92,7 +92,7 @@ def isdtype(dtype: DType, kind: Any) -> object:
 
 
 @attrs.frozen
-class finfo_object:
+class FloatLimits:
     """What `finfo` gives: bits, eps, max, min, smallest_normal as Python numbers; dtype of the real part."""
 
     bits: int
@@ -104,7 +104,7 @@ class finfo_object:
 
 
 @attrs.frozen
-class iinfo_object:
+class IntegerLimits:
     """What `iinfo` gives: bits, max, min as Python integers; dtype."""
 
     bits: int
@@ -113,24 +113,24 @@ class iinfo_object:
     dtype: DType
 
 
-def finfo(type: Any, /) -> finfo_object:
+def finfo(type: Any, /) -> FloatLimits:
     """Limits of a floating dtype, of its real part for complex ones, or of an array's. Raises ArrayTypeError."""
     dtype = TYPES[code_of(getattr(type, "dtype", type))]
     if dtype.kind not in "fc":
         raise ArrayTypeError(f"finfo() takes floating dtypes, not {dtype}; use iinfo()")
     if dtype in (float32, complex64):
         top = float.fromhex("0x1.fffffep127")
-        return finfo_object(32, 2.0**-23, top, -top, 2.0**-126, float32)
+        return FloatLimits(32, 2.0**-23, top, -top, 2.0**-126, float32)
     top = float.fromhex("0x1.fffffffffffffp1023")
-    return finfo_object(64, 2.0**-52, top, -top, 2.0**-1022, float64)
+    return FloatLimits(64, 2.0**-52, top, -top, 2.0**-1022, float64)
 
 
-def iinfo(type: Any, /) -> iinfo_object:
+def iinfo(type: Any, /) -> IntegerLimits:
     """Limits of an integer dtype, or of an array's. Raises ArrayTypeError."""
     dtype = TYPES[code_of(getattr(type, "dtype", type))]
     if dtype.kind not in "iu":
         raise ArrayTypeError(f"iinfo() takes integer dtypes, not {dtype}; use finfo()")
     bits = dtype.bits
     if dtype.kind == "u":
-        return iinfo_object(bits, 2**bits - 1, 0, dtype)
-    return iinfo_object(bits, 2 ** (bits - 1) - 1, -(2 ** (bits - 1)), dtype)
+        return IntegerLimits(bits, 2**bits - 1, 0, dtype)
+    return IntegerLimits(bits, 2 ** (bits - 1) - 1, -(2 ** (bits - 1)), dtype)

@@ -109,7 +109,7 @@ trunc = _of_one("trunc", "Rounded toward zero.")
 
 
 def clip(x: Array, /, min: Any = None, max: Any = None) -> Array:
-    """x limited to min..max in x's dtype; None is no limit. Raises ArrayTypeError for complex arrays."""
+    """The array limited to min..max in x's dtype; None is no limit. Raises ArrayTypeError for complex arrays."""
     if x.dtype.kind not in "iuf":
         raise ArrayTypeError(f"clip() is not defined for {x.dtype}")
     out = x

@@ -153,7 +153,9 @@ class _Chain:
         if not order or len(order) > _STEPS or len(self.operands) > _OPERANDS:
             raise _NotElementwiseError("the chain is empty or too long")
         last = {id(s): at for at, value in enumerate(order) for s in value.sources}
-        free, where, steps, used = list(range(_REGISTERS)), {}, [], 0
+        free, used = list(range(_REGISTERS)), 0
+        where: dict[int, int] = {}  # id of a value -> its register
+        steps: list[tuple[Any, ...]] = []
         for at, value in enumerate(order):
             places = [seen[id(s)] if seen[id(s)] < 0 else where[id(s)] for s in value.sources]
             for s in {

@@ -34,6 +34,6 @@ class _Info:
         return {t.name: t for t in TYPES if kind is None or isdtype(t, kind)}
 
 
-def __array_namespace_info__() -> _Info:
+def __array_namespace_info__() -> _Info:  # noqa: N807 - the standard's name
     """The namespace's capabilities, devices and dtypes."""
     return _Info()

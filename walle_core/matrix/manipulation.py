@@ -113,7 +113,7 @@ def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
 
 
 def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
-    """x with dimensions of size 1 at the given axes of the result. Raises ArrayIndexError."""
+    """The array with dimensions of size 1 at the given axes of the result. Raises ArrayIndexError."""
     count = 1 if isinstance(axis, int) else len(axis)
     axes = axes_of(axis, x.ndim + count)
     sizes = iter(x.shape)
@@ -121,7 +121,7 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
 
 
 def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
-    """x without the given dimensions. Raises ArrayValueError if the size of one is not 1."""
+    """The array without the given dimensions. Raises ArrayValueError if the size of one is not 1."""
     axes = axes_of(axis, x.ndim)
     if any(x.shape[a] != 1 for a in axes):
         raise ArrayValueError(f"squeeze() removes dimensions of size 1; shape {x.shape}, axes {axes}")
@@ -129,7 +129,7 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
 
 
 def reshape(x: Array, /, shape: Sequence[int], *, copy: bool | None = None) -> Array:
-    """x's elements in another shape, where one size may be -1; a view unless `copy`. Raises ArrayValueError."""
+    """The array\'s elements in another shape, where one size may be -1; a view unless `copy`. Raises ArrayValueError."""
     return _array.reshape_core(x.copy() if copy else x, shape)
 
 
@@ -147,7 +147,7 @@ def matrix_transpose(x: Array, /) -> Array:
 
 
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int], /) -> Array:
-    """x with dimensions `source` at the places `destination`, the others in their order. Raises ArrayValueError."""
+    """The array with dimensions `source` at the places `destination`, the others in their order. Raises ArrayValueError."""
     sources = [axis_of(a, x.ndim) for a in ((source,) if isinstance(source, int) else source)]
     places = [axis_of(a, x.ndim) for a in ((destination,) if isinstance(destination, int) else destination)]
     if len(sources) != len(places) or len(set(sources)) != len(sources) or len(set(places)) != len(places):
@@ -161,7 +161,7 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
 
 
 def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
-    """x reversed along the given axes, all for None."""
+    """The array reversed along the given axes, all for None."""
     axes = axes_of(axis, x.ndim)
     return x[tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(x.ndim))]
 
@@ -211,7 +211,7 @@ def _none() -> Array:
 
 
 def tile(x: Array, repetitions: Sequence[int], /) -> Array:
-    """x side by side, repetitions[i] times along dimension i; missing dimensions are added in front."""
+    """The array side by side, repetitions[i] times along dimension i; missing dimensions are added in front."""
     times = [1] * (x.ndim - len(repetitions)) + list(repetitions)
     shape = [1] * (len(times) - x.ndim) + list(x.shape)
     pairs = [n for size in shape for n in (1, size)]

@@ -19,7 +19,7 @@ _SUM, _PROD, _MAX, _MIN = 0, 1, 2, 3
 
 
 def _wide(x: Array, dtype: DType | None) -> Array:
-    """x in the dtype of its sums: as asked for, else 64 bits for integers and bools."""
+    """The array in the dtype of its sums: as asked for, else 64 bits for integers and bools."""
     code = x.code
     if dtype is not None:
         code = code_of(dtype)
@@ -90,7 +90,7 @@ def var(x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bo
     if total is None:
         far = x - centre
         total = _array.reduce_core(_SUM, square(far) if x.code <= FLOAT64 else square(abs(far)), axes, True)
-    out = divide(real(total), float(builtin_max(count - correction, 0)))
+    out = divide(real(total), float(count - correction if count > correction else 0))
     if keepdims:
         return out
     return _array.reshape_core(out, [s for i, s in enumerate(x.shape) if i not in axes])
@@ -99,11 +99,6 @@ def var(x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bo
 def std(x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Array:
     """Square roots of `var`."""
     return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
-
-
-def builtin_max(a: float, b: float) -> float:
-    """The larger of two numbers; `max` is the array function here."""
-    return a if a > b else b
 
 
 def _cumulative(op: int, x: Array, axis: int | None, dtype: DType | None, include_initial: bool) -> Array:
