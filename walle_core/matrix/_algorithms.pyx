@@ -3,7 +3,7 @@
 # distutils: language = c++
 """Linear algebra, transforms and orders on Tensors; the callers check shapes and dtypes and allocate the results."""
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from walle_core._native.tensor cimport Tensor
 
@@ -25,6 +25,13 @@ cdef extern from "walle/matrix/batches.hpp" namespace "walle::matrix" nogil:
     void cpp_extreme "walle::matrix::extreme"(int, const void*, int64_t*, int64_t, int64_t, int64_t, bint)
     int64_t cpp_dots "walle::matrix::dots"(int, const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t, bint)
     void cpp_reform "walle::matrix::reform"(int, bint, const void*, void*, int64_t, int64_t)
+
+cdef extern from "walle/matrix/random.hpp" namespace "walle::matrix" nogil:
+    void random_seed(uint64_t*, uint64_t)
+    void random_uniform(uint64_t*, double*, int64_t)
+    void random_normal(uint64_t*, double*, int64_t)
+    void random_integers(uint64_t*, int64_t*, int64_t, int64_t, uint64_t)
+    void random_order(uint64_t*, int64_t*, int64_t)
 
 
 cdef inline void* _at(Tensor tensor) noexcept:
@@ -198,3 +205,24 @@ def product(int code, Tensor a not None, Tensor b not None, Tensor out not None,
         with nogil:
             bad = cpp_product(code, pa, pb, po, m, n, k, sizes, rank)
     _checked(bad)
+
+
+def seed(Tensor state not None, uint64_t value):
+    """Puts a generator's state (uint64[4]) at the start of the sequence of a seed."""
+    random_seed(<uint64_t*>state.data, value)
+
+
+def draw(int kind, Tensor state not None, Tensor out not None, int64_t low=0, uint64_t span=0):
+    """Fills `out`: 0 uniform in [0, 1), 1 standard normal (float64), 2 integers low .. low + span - 1, 3 a random order (int64).
+
+    The interpreter's lock is held, as the state is changed.
+    """
+    cdef uint64_t* s = <uint64_t*>state.data
+    if kind == 0:
+        random_uniform(s, <double*>out.data, out.count)
+    elif kind == 1:
+        random_normal(s, <double*>out.data, out.count)
+    elif kind == 2:
+        random_integers(s, <int64_t*>out.data, out.count, low, span)
+    else:
+        random_order(s, <int64_t*>out.data, out.count)

@@ -28,7 +28,9 @@ def _factor(name: str, n: int, norm: str, inverse: bool) -> float:
     return 1.0 / n if (norm == "backward") == inverse else 1.0
 
 
-def _along(name: str, x: Any, n: int | None, axis: int, norm: str, kind: int, inverse: bool, flag: bool) -> Array:
+def _along(
+    name: str, x: Any, n: int | None, axis: int, norm: str, kind: int, inverse: bool, flag: bool
+) -> Array:
     """One transform along one dimension. kind and flag as `_algorithms.transform` takes them."""
     x = _array.asarray_core(x, -1, None)
     if x.ndim == 0:
@@ -58,7 +60,7 @@ def _along(name: str, x: Any, n: int | None, axis: int, norm: str, kind: int, in
 
 
 def fft(x: Array, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Array:
-    """sum over k of x[k] exp(-2 pi i j k / n), j < n, along `axis`. Raises ArrayValueError."""
+    """Sums over k of x[k] exp(-2 pi i j k / n), j < n, along `axis`. Raises ArrayValueError."""
     return _along("fft", x, n, axis, norm, COMPLEX, inverse=False, flag=False)
 
 
@@ -141,22 +143,30 @@ def irfftn(
     return irfft(x, n=steps[-1][0], axis=steps[-1][1], norm=norm)
 
 
-def fft2(x: Array, /, *, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str = "backward") -> Array:
+def fft2(
+    x: Array, /, *, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str = "backward"
+) -> Array:
     """`fftn` over two dimensions, by default the last ones."""
     return fftn(x, s=s, axes=axes, norm=norm)
 
 
-def ifft2(x: Array, /, *, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str = "backward") -> Array:
+def ifft2(
+    x: Array, /, *, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str = "backward"
+) -> Array:
     """`ifftn` over two dimensions, by default the last ones."""
     return ifftn(x, s=s, axes=axes, norm=norm)
 
 
-def rfft2(x: Array, /, *, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str = "backward") -> Array:
+def rfft2(
+    x: Array, /, *, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str = "backward"
+) -> Array:
     """`rfftn` over two dimensions, by default the last ones."""
     return rfftn(x, s=s, axes=axes, norm=norm)
 
 
-def irfft2(x: Array, /, *, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str = "backward") -> Array:
+def irfft2(
+    x: Array, /, *, s: Sequence[int] | None = None, axes: Sequence[int] = (-2, -1), norm: str = "backward"
+) -> Array:
     """`irfftn` over two dimensions, by default the last ones."""
     return irfftn(x, s=s, axes=axes, norm=norm)
 

@@ -27,6 +27,7 @@ from walle_core.matrix.products import (
     vdot,
     vecdot,
 )
+from walle_core.matrix.sorting import count_nonzero, where
 
 EPS = {FLOAT32: 2.0**-23, FLOAT64: 2.0**-52}
 
@@ -76,8 +77,11 @@ def _matrices(name: str, x: Any, square: bool = False) -> Array:
     if x.code < FLOAT32:
         x = _array.astype_core(x, FLOAT64, False)
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
-        raise ArrayValueError(f"{name}() takes {'square ' if square else ''}matrices [..., m, n], not shape {x.shape}")
-    return x
+        raise ArrayValueError(
+            f"{name}() takes {'square ' if square else ''}matrices [..., m, n], not shape {x.shape}"
+        )
+    made: Array = x
+    return made
 
 
 def _count(x: Array) -> int:
@@ -111,7 +115,9 @@ def cross(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     shape = broadcast_shapes(x1.shape, x2.shape)
     axis = normal_axis(axis, len(shape)) - len(shape)
     if -axis > min(x1.ndim, x2.ndim) or x1.shape[axis] != 3 or x2.shape[axis] != 3:
-        raise ArrayValueError(f"cross() of shapes {x1.shape} and {x2.shape}: dimension {axis} must be of size 3")
+        raise ArrayValueError(
+            f"cross() of shapes {x1.shape} and {x2.shape}: dimension {axis} must be of size 3"
+        )
 
     def part(x: Array, i: int) -> Array:
         picked: Array = x[(..., i, *[slice(None)] * (-axis - 1))]
@@ -240,7 +246,7 @@ def _spread(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def matrix_power(x: Array, n: int, /) -> Array:
-    """x [..., k, k] times itself; negative n: of the inverse. Raises LinAlgError, ArrayValueError, ArrayTypeError."""
+    """Powers of x [..., k, k]; negative n: of its inverse. Raises LinAlgError, ArrayValueError, ArrayTypeError."""
     if x.code == 0 or x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ArrayValueError(f"matrix_power() takes square matrices of numbers, not {x.dtype}{x.shape}")
     if n < 0:
@@ -329,13 +335,11 @@ def matrix_rank(x: Array, /, *, rtol: Any = None) -> Array:
 
     `rtol` defaults to max(m, n) times the dtype's epsilon. Raises as `svd` does.
     """
-    from walle_core import matrix
-
     x = _matrices("matrix_rank", x)
     s = svdvals(x)
     if s.shape[-1] == 0:
         return fresh(4, x.shape[:-2], zero=True)
-    return matrix.count_nonzero(s > _limits(x, s, rtol), axis=-1)
+    return count_nonzero(s > _limits(x, s, rtol), axis=-1)
 
 
 def pinv(x: Array, /, *, rtol: Any = None) -> Array:
@@ -343,21 +347,19 @@ def pinv(x: Array, /, *, rtol: Any = None) -> Array:
 
     `rtol` defaults to max(m, n) times the dtype's epsilon. Raises as `svd` does.
     """
-    from walle_core import matrix
-
     x = _matrices("pinv", x)
     if 0 in x.shape:
         return fresh(x.code, (*x.shape[:-2], x.shape[-1], x.shape[-2]), zero=True)
     u, s, vh = svd(x, full_matrices=False)
     large = s > _limits(x, s, rtol)
     one = _array.full_core((), 1, s.code)
-    inverse = matrix.where(large, one / matrix.where(large, s, one), one * 0)
+    inverse = where(large, one / where(large, s, one), one * 0)
     scaled = adjoint(u) * _array.reshape_core(inverse, (*inverse.shape, 1))
     return matmul(adjoint(vh), scaled)
 
 
 def adjoint(x: Array) -> Array:
-    """x [..., m, n] transposed and conjugated. Raises ArrayValueError below two dimensions."""
+    """Conjugate transposes of x [..., m, n]. Raises ArrayValueError below two dimensions."""
     from walle_core import matrix
 
     y = matrix_transpose(x)
@@ -388,7 +390,9 @@ def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Any = "fro") -> Arr
             result = (matrix.max if ord > 0 else matrix.min)(s, axis=-1, keepdims=True)
         result = _array.reshape_core(result, (*result.shape, 1))
     else:
-        raise ArrayValueError(f"matrix_norm(): ord must be 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, not {ord!r}")
+        raise ArrayValueError(
+            f"matrix_norm(): ord must be 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, not {ord!r}"
+        )
     return result if keepdims else _array.reshape_core(result, x.shape[:-2])
 
 
@@ -427,7 +431,7 @@ def vector_norm(
         return matrix.sum(size, **options)
     most = matrix.max(size, axis=axis, keepdims=True)
     one = _array.full_core((), 1, size.code)
-    unit = matrix.where((most > 0) & matrix.isfinite(most), most, one)
+    unit = where((most > 0) & matrix.isfinite(most), most, one)
     size = size / unit
     total = matrix.sum(size * size if ord == 2 else size**ord, axis=axis, keepdims=True)
     result = (matrix.sqrt(total) if ord == 2 else total ** (1.0 / ord)) * unit
@@ -449,7 +453,9 @@ def norm(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) ->
         from walle_core import matrix
 
         first, second = (normal_axis(i, x.ndim) for i in axis)
-        moved = _array.permute_core(x, (*(i for i in range(x.ndim) if i not in (first, second)), first, second))
+        moved = _array.permute_core(
+            x, (*(i for i in range(x.ndim) if i not in (first, second)), first, second)
+        )
         made = matrix_norm(moved, ord=ord or "fro")
         return matrix.expand_dims(made, axis=tuple(sorted((first, second)))) if keepdims else made
     if axis is None and x.ndim == 2:

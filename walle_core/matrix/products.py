@@ -18,7 +18,11 @@ from walle_core.matrix.dtypes import COMPLEX64, COMPLEX128, FLOAT32, FLOAT64, PR
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
 from walle_core.matrix.manipulation import broadcast_shapes, matrix_transpose
 
-ENGINE_FROM, ENGINE_ROWS, ENGINE_LANES = 96**3, 8, 4  # multiply-adds, rows and lanes from which an engine's product pays
+ENGINE_FROM, ENGINE_ROWS, ENGINE_LANES = (
+    96**3,
+    8,
+    4,
+)  # multiply-adds, rows and lanes from which an engine's product pays
 
 
 def fresh(code: int, shape: Sequence[int], zero: bool = False) -> Array:
@@ -83,7 +87,7 @@ def matmul(x1: Array, x2: Array, /) -> Array:
 
 
 def _product(code: int, a: Tensor, left: Sequence[int], b: Tensor, right: Sequence[int], out: Tensor) -> None:
-    """out = a b for operands of non-empty shapes, `right` of two dimensions or more, of any dtype but complex ones."""
+    """Computes out = a b for operands of non-empty shapes, `right` of two dimensions or more, of any dtype but complex ones."""
     if len(right) == 2:  # the rows of all batches meet the same matrix
         k, n = right
         m = prod(left[:-1])
@@ -92,7 +96,12 @@ def _product(code: int, a: Tensor, left: Sequence[int], b: Tensor, right: Sequen
     from walle_core.backends.table.gemm import Product
 
     p = Product.of(left, right)
-    if code == FLOAT32 and p.m >= ENGINE_ROWS and p.m * p.n * p.k >= ENGINE_FROM and _kernels().lanes >= ENGINE_LANES:
+    if (
+        code == FLOAT32
+        and p.m >= ENGINE_ROWS
+        and p.m * p.n * p.k >= ENGINE_FROM
+        and _kernels().lanes >= ENGINE_LANES
+    ):
         return _packed(p, a, b, out)
     steps = zip(p.batch, p.a_step, p.b_step, strict=True)
     dims = [(size, i * p.m * p.k, j * p.k * p.n) for size, i, j in steps]
@@ -100,8 +109,13 @@ def _product(code: int, a: Tensor, left: Sequence[int], b: Tensor, right: Sequen
 
 
 def _complex_product(code: int, a: Array, b: Array, out: Array) -> None:
-    """out = a b through real products, of which either the left or the right operand is written in another form."""
-    real, wide, k, n = (FLOAT32 if code == COMPLEX64 else FLOAT64), code == COMPLEX128, b.shape[-2], b.shape[-1]
+    """Computes out = a b through real products, of which either the left or the right operand is written in another form."""
+    real, wide, k, n = (
+        (FLOAT32 if code == COMPLEX64 else FLOAT64),
+        code == COMPLEX128,
+        b.shape[-2],
+        b.shape[-1],
+    )
     left, right = a.shape, b.shape
     if len(left) < 2 or left[-2] <= k:
         left = (*left[:-2], 2 * (left[-2] if len(left) > 1 else 1), k)
@@ -137,7 +151,9 @@ def _packed(p: Any, a: Tensor, b: Tensor, out: Tensor) -> None:
     scratch = Tensor((floats,), "float32", zero=False) if staged else None
     args = [p.m, p.n, *cut.args(), p.k, cut.piece, p.k, p.n, p.n, floats, *activation_args({}), len(p.batch)]
     c_step = p.count * p.m * p.n
-    for size, a_step, b_step in zip(p.batch, p.a_step, _packed_steps(p, panels * tile.panel * p.k), strict=True):
+    for size, a_step, b_step in zip(
+        p.batch, p.a_step, _packed_steps(p, panels * tile.panel * p.k), strict=True
+    ):
         c_step //= size
         args += [size, a_step * p.m * p.k, b_step, c_step, c_step]
     row([out, a, packed, None, None, scratch], args, p.count * cut.units)
@@ -173,7 +189,9 @@ def tensordot(x1: Array, x2: Array, /, *, axes: int | Sequence[Sequence[int]] = 
         right = [normal_axis(i, b.ndim) for i in lists[1]]
     sizes = [a.shape[i] for i in left]
     if sizes != [b.shape[i] for i in right] or len(set(left)) != len(left) or len(set(right)) != len(right):
-        raise ArrayValueError(f"tensordot() of {a.shape} and {b.shape} over {left} and {right}: sizes do not fit")
+        raise ArrayValueError(
+            f"tensordot() of {a.shape} and {b.shape} over {left} and {right}: sizes do not fit"
+        )
     rows = [i for i in range(a.ndim) if i not in left]
     columns = [i for i in range(b.ndim) if i not in right]
     shape = [a.shape[i] for i in rows] + [b.shape[i] for i in columns]
@@ -220,7 +238,7 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
             x = _array.broadcast_core(x, (*shape, k))
         a, b = (x, b) if name == "a" else (a, x)
         steps.append(k)
-    _algorithms.dots(code, a.tensor, b.tensor, out.tensor, out.size, k, *steps, True)
+    _algorithms.dots(code, a.tensor, b.tensor, out.tensor, out.size, k, steps[0], steps[1], True)
     return out
 
 

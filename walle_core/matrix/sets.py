@@ -126,13 +126,19 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Array:
     return ~found if invert else found
 
 
-def unique(ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False) -> Any:
+def unique(
+    ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False
+) -> Any:
     """NumPy's: distinct values, or a tuple of them, their first positions, inverse and counts as asked for."""
     x = _array.asarray_core(ar, -1, None)
     if not (return_index or return_inverse or return_counts):
         return unique_values(x)
     made = unique_all(x)
-    wanted = [(made.indices, return_index), (made.inverse_indices, return_inverse), (made.counts, return_counts)]
+    wanted = [
+        (made.indices, return_index),
+        (made.inverse_indices, return_inverse),
+        (made.counts, return_counts),
+    ]
     return (made.values, *(part for part, asked in wanted if asked))
 
 

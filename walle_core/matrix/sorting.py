@@ -16,11 +16,15 @@ from walle_core.matrix.products import fresh, normal_axis
 MOST = 1 << 32  # elements along a sorted dimension: positions are kept in 32 bits
 
 
-def _sort(name: str, x: Array, axis: int, descending: bool, order: Array | None, values: Array | None) -> None:
+def _sort(
+    name: str, x: Array, axis: int, descending: bool, order: Array | None, values: Array | None
+) -> None:
     axis = normal_axis(axis, x.ndim)
     n = x.shape[axis]
     if n >= MOST:
-        raise ArrayValueError(f"{name}() of {n} elements along one dimension; at most {MOST - 1} are possible")
+        raise ArrayValueError(
+            f"{name}() of {n} elements along one dimension; at most {MOST - 1} are possible"
+        )
     if x.size:
         outer, inner = prod(x.shape[:axis]), prod(x.shape[axis + 1 :])
         into, sorted_ = (None if a is None else a.tensor for a in (order, values))
@@ -31,7 +35,9 @@ def sort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool 
     """Elements in order along `axis`; complex ones by their real, then imaginary parts. Raises ArrayValueError."""
     x = _array.asarray_core(x, -1, None)
     if x.code >= COMPLEX64:
-        return _array.take_along_core(x, argsort(x, axis=axis, descending=descending), normal_axis(axis, x.ndim))
+        return _array.take_along_core(
+            x, argsort(x, axis=axis, descending=descending), normal_axis(axis, x.ndim)
+        )
     out = fresh(x.code, x.shape)
     _sort("sort", x, axis, descending, None, out)
     return out
@@ -84,7 +90,9 @@ def searchsorted(x1: Array, x2: Array, /, *, side: str = "left", sorter: Array |
     a, b = _array.asarray_core(x1, -1, None), _array.asarray_core(x2, -1, None)
     code = PROMOTED[13 * a.code + b.code]
     if a.ndim != 1 or side not in ("left", "right"):
-        raise ArrayValueError(f"searchsorted() in shape {a.shape}, side {side!r}: a vector and 'left' or 'right' are needed")
+        raise ArrayValueError(
+            f"searchsorted() in shape {a.shape}, side {side!r}: a vector and 'left' or 'right' are needed"
+        )
     if code >= COMPLEX64:
         raise ArrayTypeError("searchsorted() takes real numbers, not complex ones")
     a, b = _array.astype_core(a, code, False), _array.astype_core(b, code, False)
@@ -95,7 +103,9 @@ def searchsorted(x1: Array, x2: Array, /, *, side: str = "left", sorter: Array |
         if order.shape != a.shape or (a.size and (low < 0 or high >= a.size)):
             raise ArrayValueError(f"searchsorted(): sorter must hold positions of the {a.size} elements")
     out = fresh(INT64, b.shape)
-    _algorithms.search(code, a.tensor, None if order is None else order.tensor, b.tensor, out.tensor, side == "right")
+    _algorithms.search(
+        code, a.tensor, None if order is None else order.tensor, b.tensor, out.tensor, side == "right"
+    )
     return out
 
 
@@ -179,12 +189,13 @@ def where(condition: Any, x1: Any = None, x2: Any = None, /) -> Any:
         a, b = _array.asarray_core(x1, -1, None), _array.asarray_core(x2, -1, None)
         code = PROMOTED[13 * a.code + b.code]
     else:
-        code = matrix.result_type(x1, x2)
-        code = code_of(code)
+        code = code_of(matrix.result_type(x1, x2))
         a, b = _array.asarray_core(x1, code, None), _array.asarray_core(x2, code, None)
     shape = broadcast_shapes(mask.shape, a.shape, b.shape)
-    parts = [p if p.shape == shape else _array.broadcast_core(p, shape) for p in
-             (mask, _array.astype_core(a, code, False), _array.astype_core(b, code, False))]
+    parts = [
+        p if p.shape == shape else _array.broadcast_core(p, shape)
+        for p in (mask, _array.astype_core(a, code, False), _array.astype_core(b, code, False))
+    ]
     return _array.where_core(*parts)
 
 

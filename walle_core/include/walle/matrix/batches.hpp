@@ -142,7 +142,7 @@ template <class S>
 inline int64_t svd_batch(const void* a_, void* u_, void* s_, void* vh_, int64_t batch, int64_t m, int64_t n, bool full) {
   using W = typename Traits<S>::Wide;
   const int64_t k = m < n ? m : n, uc = full ? m : k, vr = full ? n : k;
-  Room<W> a(m * n), u(u_ ? m * uc : 0), vh(u_ ? vr * n : 0);
+  Room<W> a(m * n), u(u_ ? m * uc + 1 : 0), vh(u_ ? vr * n + 1 : 0);  // not null where they are empty
   Room<double> s(k);
   for (int64_t t = 0; t < batch; ++t) {
     widen_all(static_cast<const S*>(a_) + t * m * n, a.data(), m * n);
