@@ -152,3 +152,22 @@ def test_every_name_is_one_that_some_processor_has():
 def test_a_refused_filter_is_an_error():
     with pytest.raises(OSError, match="refuses the filter"):
         _seccomp.install(b"\xff" * 8, whole_process=False)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has no interpreters with a GIL of their own")
+def test_an_interpreter_on_a_thread_in_a_sandbox():
+    program = (
+        "import threading\nfrom walle_core.vm import sandbox\nfrom walle_core.vm.host import worker\n"
+        "from walle_core.vm.types import Limits, Policy, Task\n"
+        "free = Policy(imports=frozenset({'os', 'json', 'socket'}))\n"
+        "sources = ['import json\\ndef main(): return json.dumps([1])', 'import os\\ndef main(): return os.listdir(\"/\")',\n"
+        "    'import socket\\ndef main(): socket.socket()', 'import os\\ndef main(): return os.kill(os.getppid(), 0)']\n"
+        "def run():\n"
+        "    made = worker('interpreter'); sandbox.enter_thread(Policy())\n"
+        "    for source in sources:\n"
+        "        ended = made.call(Task('t', source, policy=free), {}, Limits()); print(ended.value or ended.error.type)\n"
+        "    made.close()\n"
+        "t = threading.Thread(target=run); t.start(); t.join(); print(len(open('/etc/passwd').read()) > 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[1]", "PermissionError", "PermissionError", "PermissionError", "True"]

@@ -15,9 +15,10 @@ import socket
 import sys
 from importlib import import_module
 
-from walle_core.vm import wire
+from walle_core.vm import _inside, wire
+from walle_core.vm._inside import Inside
 
-_PRELOAD = """walle_core.vm._inside walle_core.vm.guest walle_core._native array base64 bisect cmath collections contextlib copy
+_PRELOAD = """walle_core._native walle_core.matrix walle_core.cv array base64 bisect cmath collections contextlib copy
 dataclasses datetime decimal enum fractions functools hashlib heapq itertools json logging math operator random re statistics string
 struct time traceback typing zlib encodings.idna""".split()
 
@@ -29,6 +30,7 @@ def serve(control_fd: int, numpy: bool) -> None:
     for name in [*_PRELOAD, *(["numpy"] if numpy else [])]:
         with contextlib.suppress(ImportError):
             import_module(name)
+    inside = Inside()
     gc.collect()
     gc.freeze()  # a collection in a worker would otherwise copy every page that was inherited
     poller = select.poll()
@@ -40,7 +42,7 @@ def serve(control_fd: int, numpy: bool) -> None:
                 data, files, _, _ = socket.recv_fds(control, 1, 1)
                 if not data:
                     return
-                pid, pidfd = _fork(control, socket.socket(fileno=files[0]), workers, poller)
+                pid, pidfd = _fork(control, socket.socket(fileno=files[0]), inside, workers, poller)
                 socket.send_fds(control, [pid.to_bytes(4, "little")], [pidfd])
             elif fd in workers:
                 poller.unregister(fd)
@@ -50,6 +52,7 @@ def serve(control_fd: int, numpy: bool) -> None:
 def _fork(
     control: socket.socket,
     channel: socket.socket,
+    inside: Inside,
     workers: dict[int, tuple[int, socket.socket]],
     poller: select.poll,
 ) -> tuple[int, int]:
@@ -60,9 +63,7 @@ def _fork(
             for pidfd, (_, other) in workers.items():
                 os.close(pidfd)
                 other.close()
-            from walle_core.vm import _inside
-
-            _inside.serve(channel)
+            _inside.serve(channel, inside)
         finally:
             os._exit(0)
     pidfd = os.pidfd_open(pid)

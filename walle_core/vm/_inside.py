@@ -30,8 +30,9 @@ class Journal:
         self._first: dict[int, tuple[Names, Names]] = {}
 
     def watch(self, space: Names) -> None:
-        """Notes what a namespace holds now."""
-        self._first.setdefault(id(space), (space, dict(space)))
+        """Notes what the namespace of a module that tasks may import holds now."""
+        if id(space) not in self._first and _reachable(str(space.get("__name__"))):
+            self._first[id(space)] = space, dict(space)
 
     def look(self) -> None:
         """Fills `found`."""
@@ -44,14 +45,29 @@ class Journal:
                     self.found.setdefault((id(space), name), (space, name, first[name]))
 
 
-class Inside:
-    """Tasks of one worker process."""
+_REACHABLE = allow.granted(Policy(read=["/"], network=True, numpy=True)) | {"sys"}
 
-    def __init__(self, policy: Policy) -> None:
+
+def _reachable(module: str) -> bool:
+    """Each object of a watched namespace is touched, and its memory no longer shared with the other processes: few are."""
+    top, _, rest = module.partition(".")
+    if top in {"walle_core", "numpy"}:
+        return not rest or (top == "walle_core" and allow.allowed(module, _REACHABLE))
+    return top in _REACHABLE
+
+
+class Inside:
+    """Tasks of one worker process. Made before it is forked: what this touches is then shared.
+
+    Attributes:
+        policy: what its tasks may do.
+    """
+
+    def __init__(self) -> None:
         self.journal = Journal()
         self.guest = Guest({}, self.journal.watch, self.journal.found)
         self.tasks: dict[int, int | Answer] = {}
-        self.policy = policy
+        self.policy = Policy()
 
     def checked(self, name: str, source: str | bytes) -> CodeType:
         """The compiled source of a task, if its policy grants what it does."""
@@ -109,7 +125,7 @@ class Inside:
             self.guest.forget(index)
 
 
-def serve(channel: socket.socket) -> None:
+def serve(channel: socket.socket, inside: Inside) -> None:
     """Until the host closes the channel."""
     known = _seccomp.numbers()
     if known:
@@ -120,9 +136,8 @@ def serve(channel: socket.socket) -> None:
     kind, grants = wire.receive(channel)
     if kind != SETUP:
         return
-    policy = Policy(**grants)
-    inside = Inside(policy)
-    wire.send(channel, ANSWER, _shut_in(policy))
+    inside.policy = Policy(**grants)
+    wire.send(channel, ANSWER, _shut_in(inside.policy))
     try:
         while True:
             kind, what = wire.receive(channel)

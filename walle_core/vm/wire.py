@@ -98,6 +98,8 @@ class _Writer:
                 add(b"I" + len(raw).to_bytes(4, "little") + raw)
         elif kind is float:
             add(b"f" + struct.pack("=d", value))
+        elif kind is complex:
+            add(b"c" + struct.pack("=2d", value.real, value.imag))
         elif kind is str or kind is bytes:
             raw = value.encode("utf-8", "surrogatepass") if kind is str else value
             add((b"s" if kind is str else b"b") + len(raw).to_bytes(4, "little"))
@@ -118,8 +120,8 @@ class _Writer:
         if not isinstance(value, Tensor):
             if not hasattr(value, "dtype"):
                 raise InputError(
-                    f"a {type(value).__name__} cannot be passed between tasks; pass None, bool, int, float, str, bytes, "
-                    "list, tuple, dict, Tensor or an array"
+                    f"a {type(value).__name__} cannot be passed between tasks; pass None, bool, int, float, complex, "
+                    "str, bytes, list, tuple, dict, Tensor or an array"
                 )
             value = Tensor.wrap(value)
         shape = value.shape
@@ -236,6 +238,7 @@ _READ: dict[bytes, Callable[[_Reader, int], Any]] = {
     b"i": lambda r, d: int.from_bytes(r.take(8), "little", signed=True),
     b"I": lambda r, d: int.from_bytes(r.take(r.count()), "little", signed=True),
     b"f": lambda r, d: struct.unpack("=d", r.take(8))[0],
+    b"c": lambda r, d: complex(*struct.unpack("=2d", r.take(16))),
     b"s": lambda r, d: r.text(),
     b"b": lambda r, d: bytes(r.take(r.count())),
     b"l": lambda r, d: [r.get(d) for _ in range(r.count())],
