@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from walle_core._native import Tensor
+from walle_core._native.tensor import find_shared, keep_shared
 from walle_core.cache import cache_folder, warn_once, write_atomically
 from walle_core.errors import CacheError, WalleError
 from walle_core.files import open_regular
@@ -180,12 +181,17 @@ def _data(file: Any, header: dict[str, Any]) -> list[Tensor]:
     size = os.fstat(file.fileno()).st_size
     if not 0 <= begin <= size or nbytes < 0 or begin + nbytes != size:
         raise CacheError("the file has another length")
-    block = Tensor((nbytes,), "uint8", zero=False)
+    found = os.fstat(file.fileno())
+    key = repr((found.st_dev, found.st_ino, nbytes, header["checksum"])).encode()
+    block = find_shared(key, nbytes)
+    if block is None:
+        block = Tensor((nbytes,), "uint8", zero=False)
+        file.seek(begin)
+        _read(file, memoryview(block))
+        if zlib.crc32(memoryview(block)) != header["checksum"]:
+            raise CacheError("the data is damaged")
+        keep_shared(key, block)
     view = memoryview(block)
-    file.seek(begin)
-    _read(file, view)
-    if zlib.crc32(view) != header["checksum"]:
-        raise CacheError("the data is damaged")
     tensors = []
     for offset, length in header["sections"]:
         if offset < 0 or length < 0 or offset + length > nbytes or offset % ALIGN:

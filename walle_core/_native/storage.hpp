@@ -114,6 +114,7 @@ static inline void walle_storage_release(walle_storage* s) {
     if (!walle_storage_keep(s)) free(s->block);
   }
 }
+static inline int walle_storage_is_metered(void) { return walle_storage_meter != NULL; }
 static inline void walle_storage_set_meter(walle_storage_meter_fn meter) { walle_storage_meter = meter; }
 static inline int64_t walle_storage_count(int made) {
   return __atomic_load_n(made ? &walle_storage_made : &walle_storage_live, __ATOMIC_RELAXED);

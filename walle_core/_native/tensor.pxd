@@ -13,6 +13,7 @@ cdef extern from "storage.hpp" nogil:
     int64_t walle_storage_count(int made)
     ctypedef int (*walle_storage_meter_fn)(int64_t bytes) noexcept nogil
     void walle_storage_set_meter(walle_storage_meter_fn meter)
+    bint walle_storage_is_metered()
     uint64_t WALLE_STORAGE_MAGIC
 
 cdef class Tensor:

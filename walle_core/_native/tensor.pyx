@@ -11,9 +11,14 @@ from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsul
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+from libcpp.string cimport string
 
 from walle_core.errors import InputError
 from walle_core.types import DTYPES, dtype as as_dtype
+
+cdef extern from "shared.hpp" namespace "walle" nogil:
+    walle_storage* shared_find(const string& key)
+    size_t shared_keep(const string& key, walle_storage* block)
 
 cdef extern from *:
     """
@@ -73,6 +78,23 @@ def meter_storages(address):
     """Has the C function `int (int64_t bytes)` at `address` asked before each storage of this process is made, 0 refuses
     it, and told the negative when one is freed. 0 for none."""
     walle_storage_set_meter(<walle_storage_meter_fn><uintptr_t>address)
+
+
+def find_shared(bytes key, nbytes):
+    """The block of `nbytes` (uint8) that an interpreter of this process has kept under `key`; None if there is none."""
+    cdef walle_storage* found = shared_find(key)
+    return None if found == NULL else Tensor.from_handle(<uintptr_t>found, (nbytes,), "uint8")
+
+
+def keep_shared(bytes key, Tensor block):
+    """Keeps a block of constants, which nobody will write, for the other interpreters of this process, if it runs tasks.
+
+    It is let go when the next one comes, or None, and nobody else has it. Returns how many are kept.
+    """
+    cdef walle_storage* storage = NULL
+    if block is not None and walle_storage_is_metered():
+        storage = block.storage
+    return shared_keep(key, storage)
 
 
 def _flatten(value, shape, depth, out):
