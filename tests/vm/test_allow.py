@@ -62,8 +62,7 @@ def test_what_is_not_granted_is_found(source, what):
         ("import socket, ssl, urllib.request", {"network": True}),
         ("import numpy.linalg", {"numpy": True}),
         ("import scipy.stats", {"imports": {"scipy"}}),
-        ("import scipy.stats", {"imports": {"scipy.stats"}}),
-        ("import walle_core.train", {"imports": {"walle_core.train"}}),
+        ("import walle_core.train", {"imports": {"walle_core", "walle_core.train"}}),
     ],
 )
 def test_grants_grant(source, policy):
@@ -74,7 +73,6 @@ def test_grants_grant(source, policy):
 def test_own_imports_stand_in_for_the_list():
     assert refused("import json", imports=[]) == ["imports 'json', which the policy does not grant"]
     assert refused("from __future__ import annotations", imports=[]) == []
-    assert refused("import scipy.special", imports={"scipy.stats"})
 
 
 def test_findings_come_by_line_and_once():

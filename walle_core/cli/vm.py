@@ -27,10 +27,10 @@ def resident():
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * %d
 known, before = set(sys.modules), resident()
-begin = time.perf_counter()
+begin = time.process_time()
 for name in %r:
     __import__(name)
-took, after = time.perf_counter() - begin, resident()
+took, after = time.process_time() - begin, resident()
 files = {n: getattr(m, "__file__", None) for n, m in sys.modules.items() if n not in known and m is not None}
 start = {n: getattr(sys.modules[n], "__file__", None) for n in known}
 import json
@@ -51,7 +51,7 @@ def command() -> None:
 @click.option("--list", "listed", is_flag=True, help="List each module with its file and size.")
 @json_option
 def size(script: str | None, modules: tuple[str, ...], listed: bool, as_json: bool) -> None:
-    """What a task needs: files on disk, modules, milliseconds and memory to import them in a fresh interpreter.
+    """What a task needs: files on disk, modules, processor time and memory to import them in a fresh interpreter.
 
     Of SCRIPT's imports, of the modules named, or of Tensor and the arrays. The time is the least of five.
     """

@@ -45,7 +45,7 @@ class Journal:
                     self.found.setdefault((id(space), name), (space, name, first[name]))
 
 
-_REACHABLE = allow.granted(Policy(read=["/"], network=True, numpy=True)) | {"sys"}
+_REACHABLE = allow.granted(Policy(network=True, numpy=True)) | allow._FILES | {"sys"}
 
 
 def _reachable(module: str) -> bool:
