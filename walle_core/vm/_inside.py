@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -16,6 +17,7 @@ from walle_core.vm.package import load as load_code
 from walle_core.vm.types import Policy
 from walle_core.vm.wire import ANSWER, CALL, LOAD, SETUP
 
+COLLECT = 64  # tasks that are forgotten between two collections of garbage
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 
 Names = dict[str, Any]
@@ -68,6 +70,7 @@ class Inside:
         self.guest = Guest({}, self.journal.watch, self.journal.found)
         self.tasks: dict[int, int | Answer] = {}
         self.policy = Policy()
+        self.forgotten = 0
 
     def checked(self, name: str, source: str | bytes) -> CodeType:
         """The compiled source of a task, if its policy grants what it does."""
@@ -123,6 +126,11 @@ class Inside:
         if isinstance(index, int):
             self.switch(-1)
             self.guest.forget(index)
+        self.forgotten += 1
+        if (
+            self.forgotten % COLLECT == 0
+        ):  # namespaces are cycles, which would wait until a quarter more has gathered
+            gc.collect()
 
 
 def serve(channel: socket.socket, inside: Inside) -> None:
