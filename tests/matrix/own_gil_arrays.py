@@ -50,7 +50,7 @@ def main(threads=4, rounds=3, runs=20):
     space = {"blocked": "numpy"}
     given = xp.astype(xp.linspace(-3, 3, 120 * 120), xp.float32)
     given = xp.reshape(given, (120, 120))
-    exec(TASK.replace('sys.modules[name] = None', 'pass'), space)
+    exec(TASK.replace("sys.modules[name] = None", "pass"), space)
     wanted = xp.astype(space["work"](given), xp.float32)
     expected = wanted.tensor.tobytes()
     space.clear()
@@ -65,7 +65,9 @@ def main(threads=4, rounds=3, runs=20):
                     interpreter.run(TASK, blocked=BLOCKED)
                     for _ in range(runs):
                         box = Tensor((1,), "int64")
-                        interpreter.run(RUN, given=given.tensor.export(), shape=repr(given.shape), box=box.export())
+                        interpreter.run(
+                            RUN, given=given.tensor.export(), shape=repr(given.shape), box=box.export()
+                        )
                         made = Tensor.from_handle(box.tolist()[0], wanted.shape)
                         assert made.tobytes() == expected, "an interpreter got another result"
                         done.append(1)

@@ -37,6 +37,7 @@ WALLE_OP1(InfF, uint8_t, std::fabs(x) == std::numeric_limits<T>::infinity())
 WALLE_OP1(FiniteF, uint8_t, std::fabs(x) < std::numeric_limits<T>::infinity())
 WALLE_OP1(Conj, T, T(x.real(), -x.imag()))
 WALLE_OP1(SquareC, T, mul(x, x))
+WALLE_OP1(RoundC, T, T(round_even(x.real()), round_even(x.imag())))
 WALLE_OP1(SignC, T, sign_complex(x))
 WALLE_OP1(ReciprocalC, T, div(T(1), x))
 WALLE_OP1(NaNC, uint8_t, x.real() != x.real() || x.imag() != x.imag())
@@ -106,7 +107,7 @@ template <class T> unary_row complex1(int op) {
     case kExpm1: return row1<T, T, Expm1C<T>>;
     case kLog1p: return row1<T, T, Log1pC<T>>;
     case kLog2: return row1<T, T, Log2C<T>>;
-    case kRound: case kFloor: case kCeil: case kTrunc: return nullptr;
+    case kRound: return row1<T, T, RoundC<T>>;
     case kIsNaN: return row1<T, uint8_t, NaNC<T>>;
     case kIsInf: return row1<T, uint8_t, InfC<T>>;
     case kIsFinite: return row1<T, uint8_t, FiniteC<T>>;
