@@ -262,7 +262,12 @@ class Guest:
             elif loaded is not None:
                 loaded.environ = None
         if loaded is not None and "random" in sys.modules:
-            loaded.random = sys.modules["random"].getstate()
+            version, words, gauss = sys.modules["random"].getstate()
+            loaded.random = (
+                version,
+                self.import_("array").array("L", words),
+                gauss,
+            )  # a tenth of the tuple's size
         if "logging" in sys.modules:
             logging: Any = sys.modules["logging"]
             root, known = logging.root, logging.Logger.manager.loggerDict
@@ -288,7 +293,8 @@ class Guest:
             data.clear()
             data.update(loaded.environ)
         if loaded.random is not None:
-            sys.modules["random"].setstate(loaded.random)
+            version, packed, gauss = loaded.random
+            sys.modules["random"].setstate((version, tuple(packed), gauss))
         if loaded.logging is not None:
             set_logging(sys.modules["logging"], loaded.logging)
 

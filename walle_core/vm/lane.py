@@ -202,7 +202,12 @@ class Lane:
     def overcommit(self, now: float) -> None:
         """Gives a run whose task runs nowhere a worker more when all are busy: the operating system shares the cores."""
         head = self.queue.head()
-        if head is None or self.closing or any(s.run is None for s in self.slots if not s.extra):
+        usual = [s.run for s in self.slots if not s.extra]
+        if (
+            head is None
+            or self.closing
+            or any(r is None or now - r.timings.started_s < PATIENCE for r in usual)
+        ):
             return
         task, run = head
         if now - run.submitted < PATIENCE or any(
