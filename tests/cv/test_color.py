@@ -1,0 +1,85 @@
+"""Colour conversions against OpenCV."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import close, images
+
+from walle_core import cv
+from walle_core.errors import InputError, UnsupportedError
+
+cv2 = pytest.importorskip("cv2")
+NAMES = sorted(n for n in dir(cv) if n.startswith("COLOR_"))
+HALVED = [n for n in NAMES if "NV" in n or "420" in n or "YV12" in n or "IYUV" in n]
+FIVES = [n for n in NAMES if "565" in n or "555" in n]
+PLAIN = [n for n in NAMES if n not in HALVED and n not in FIVES]
+
+
+def test_codes_are_those_of_opencv() -> None:
+    assert len(NAMES) > 90
+    assert {n: getattr(cv, n) for n in NAMES} == {n: getattr(cv2, n) for n in NAMES}
+
+
+def channels_of(name: str) -> int:
+    source = name.removeprefix("COLOR_").split("2")[0]
+    return {"GRAY": 1, "BGRA": 4, "RGBA": 4}.get(source, 3)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_plain_codes(name: str, data: st.DataObject) -> None:
+    hues = "HSV" in name or "HLS" in name
+    dtypes = ("uint8", "float32") if hues else ("uint8", "uint16", "float32")
+    image = data.draw(images(dtypes, (channels_of(name),)))
+    if image.dtype == np.float32 and name.startswith(("COLOR_HSV", "COLOR_HLS")):
+        image[..., 0] *= 360
+    if image.dtype == np.uint8 and name.startswith(("COLOR_HSV", "COLOR_HLS")) and "FULL" not in name:
+        image[..., 0] %= 180
+    close(cv.cvtColor(image, getattr(cv, name)), cv2.cvtColor(image, getattr(cv2, name)))
+
+
+@pytest.mark.parametrize("name", FIVES)
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_packed_codes(name: str, data: st.DataObject) -> None:
+    source = name.removeprefix("COLOR_").split("2", 1)[0]
+    count = 2 if source.startswith("BGR5") else {"GRAY": 1, "BGRA": 4, "RGBA": 4}.get(source, 3)
+    image = data.draw(images(("uint8",), (count,)))
+    close(cv.cvtColor(image, getattr(cv, name)), cv2.cvtColor(image, getattr(cv2, name)), levels=0)
+
+
+@pytest.mark.parametrize("name", HALVED)
+@settings(max_examples=5, deadline=None)
+@given(height=st.integers(1, 12), width=st.integers(1, 12), seed=st.integers(0, 99))
+def test_halved_codes(name: str, height: int, width: int, seed: int) -> None:
+    to = "2YUV" in name
+    shape = (2 * height, 2 * width, 4 if "A2" in name else 3) if to else (3 * height, 2 * width)
+    image = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    if not to and shape[0] % 2:
+        image = np.concatenate([image, image])
+    close(cv.cvtColor(image, getattr(cv, name)), cv2.cvtColor(image, getattr(cv2, name)))
+
+
+@pytest.mark.parametrize("code", [90, 91, 92, 93, 94, 95, 96, 97])
+def test_two_planes(code: int) -> None:
+    rng = np.random.default_rng(code)
+    luma, pairs = (
+        rng.integers(0, 256, (12, 18), dtype=np.uint8),
+        rng.integers(0, 256, (6, 9, 2), dtype=np.uint8),
+    )
+    close(cv.cvtColorTwoPlane(luma, pairs, code), cv2.cvtColorTwoPlane(luma, pairs, code))
+
+
+def test_wrong_images_and_codes_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="no colour conversion"):
+        cv.cvtColor(np.zeros((4, 4, 3), "uint8"), 9999)
+    with pytest.raises(InputError, match="channels"):
+        cv.cvtColor(np.zeros((4, 4), "uint8"), cv.COLOR_BGR2RGB)
+    with pytest.raises(InputError, match="dtype"):
+        cv.cvtColor(np.zeros((4, 4, 3), "int32"), cv.COLOR_BGR2RGB)
+    with pytest.raises(InputError, match="3/2"):
+        cv.cvtColor(np.zeros((4, 4), "uint8"), cv.COLOR_YUV2RGB_NV12)
