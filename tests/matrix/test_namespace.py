@@ -39,6 +39,7 @@ def test_methods_of_arrays():
     wanted = {n for n in dir(theirs) if not n.startswith("_") or n in vars(theirs)}
     private = {n for n in wanted if n.startswith("_") and not n.startswith("__")}
     mechanics = {
+        "__buffer__",  # a method from Python 3.12 on
         "__dict__",
         "__weakref__",
         "__slots__",
