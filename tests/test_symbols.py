@@ -88,7 +88,9 @@ def included_by(unit: Path) -> dict[Path, list[str]]:
 
 @pytest.mark.parametrize("unit", units_of_one_instruction_set(), ids=lambda path: path.stem)
 def test_units_include_nothing_that_brings_templates(unit: Path) -> None:
-    allowed = re.compile(r"<(cstddef|cstdint|cmath|cstring|immintrin\.h|arm_neon\.h|stddef\.h|stdint\.h|stdlib\.h|string\.h)>")
+    allowed = re.compile(
+        r"<(cstddef|cstdint|cmath|cstring|immintrin\.h|arm_neon\.h|stddef\.h|stdint\.h|stdlib\.h|string\.h)>"
+    )
     for path, others in included_by(unit).items():
         assert not [other for other in others if not allowed.fullmatch(other)], path
 
