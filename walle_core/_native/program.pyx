@@ -11,12 +11,14 @@ from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsul
 from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
+from libcpp.string cimport string
+from libcpp.vector cimport vector
 
 from walle_core._native.tensor cimport Tensor, walle_storage_references
 
 from walle_core._native.tensor import Tensor as TensorType
 from walle_core.errors import InputError, PluginError
-from walle_core.types import DTYPES
+from walle_core.dtypes import DTYPES
 
 cdef extern from "walle/abi.h" nogil:
     ctypedef struct walle_call:
@@ -50,6 +52,10 @@ cdef extern from "executor.hpp" namespace "walle" nogil:
         int64_t work
         int64_t chunk
     void execute(const Step* steps, int64_t count, int threads, bint parallel, int64_t* times)
+
+cdef extern from "tables.hpp" namespace "walle" nogil:
+    bint tables_find(const string& key, vector[uintptr_t]& out)
+    void tables_keep(const string& key, const vector[uintptr_t]& tables)
 
 cdef extern from *:
     """
@@ -147,6 +153,22 @@ def load_table(capsule):
 def scalar_table():
     """The portable table that is compiled into the core, as a capsule."""
     return PyCapsule_New(<void*>walle_scalar_table(), WALLE_KERNEL_CAPSULE, NULL)
+
+
+def shared_tables(bytes key):
+    """Capsules of the tables that an interpreter of this process kept under `key`, or None."""
+    cdef vector[uintptr_t] tables
+    if not tables_find(key, tables):
+        return None
+    return [PyCapsule_New(<void*>table, WALLE_KERNEL_CAPSULE, NULL) for table in tables]
+
+
+def share_tables(bytes key, capsules):
+    """Keeps tables for all interpreters of this process."""
+    cdef vector[uintptr_t] tables
+    for capsule in capsules:
+        tables.push_back(<uintptr_t>PyCapsule_GetPointer(capsule, WALLE_KERNEL_CAPSULE))
+    tables_keep(key, tables)
 
 
 cdef class Program:

@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset
 from libcpp.string cimport string
 
 from walle_core.errors import InputError
-from walle_core.types import DTYPES, dtype as as_dtype
+from walle_core.dtypes import DTYPES, dtype as as_dtype
 
 cdef extern from "shared.hpp" namespace "walle" nogil:
     walle_storage* shared_find(const string& key)

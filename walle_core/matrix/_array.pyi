@@ -2,7 +2,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from walle_core._native.tensor import Tensor
-from walle_core.types import DType
+from walle_core.dtypes import DType
 
 class Array:
     tensor: Tensor

@@ -10,7 +10,7 @@ from walle_core.matrix import _array
 from walle_core.matrix._array import Array
 from walle_core.matrix.dtypes import BOOL, COMPLEX128, FLOAT64, INT64, TYPES, UINT64, code_of
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
-from walle_core.types import DType
+from walle_core.dtypes import DType
 
 Shape = int | Sequence[int]
 

@@ -5,12 +5,10 @@ Promotion is that of the array API standard; between integers and floats, which 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
-
+from walle_core.dtypes import DTYPES, DType
 from walle_core.matrix.errors import ArrayTypeError
-from walle_core.types import DTYPES, DType
 
 NAMES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -91,8 +89,7 @@ def isdtype(dtype: DType, kind: Any) -> object:
     return dtype.kind in _KINDS[kind]
 
 
-@attrs.frozen
-class FloatLimits:
+class FloatLimits(NamedTuple):
     """What `finfo` gives: bits, eps, max, min, smallest_normal as Python numbers; dtype of the real part."""
 
     bits: int
@@ -103,8 +100,7 @@ class FloatLimits:
     dtype: DType
 
 
-@attrs.frozen
-class IntegerLimits:
+class IntegerLimits(NamedTuple):
     """What `iinfo` gives: bits, max, min as Python integers; dtype."""
 
     bits: int

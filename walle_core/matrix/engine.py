@@ -5,18 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from walle_core.matrix.operators import BINARY, ENGINE_BINARY, ENGINE_UNARY, UNARY
-
-
-def kernels() -> Any:
-    """Rows of the first installed backend that is made of kernel tables and runs here with wide vectors; else the portable ones.
-
-    It does not matter which backend: each table's rows mean the same. Loads the plugins.
-    """
-    from walle_core.backends.table import TableBackend
-    from walle_core.plugins import load_plugins
-
-    found = [b for b in load_plugins().backends.values() if isinstance(b, TableBackend) and b.devices()]
-    return max((b.kernels for b in found), key=lambda k: k.lanes, default=None)
+from walle_core.matrix.tables import kernels
 
 
 def rows() -> tuple[dict[int, int], dict[int, int], dict[int, int], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from walle_core.matrix.dtypes import TYPES, isdtype
-from walle_core.types import DType
+from walle_core.dtypes import DType
 
 
 class _Info:

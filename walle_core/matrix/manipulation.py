@@ -9,7 +9,7 @@ from walle_core.matrix import _array
 from walle_core.matrix._array import Array
 from walle_core.matrix.dtypes import PROMOTED, code_of
 from walle_core.matrix.errors import ArrayIndexError, ArrayTypeError, ArrayValueError
-from walle_core.types import DType
+from walle_core.dtypes import DType
 
 
 def axis_of(axis: int, rank: int) -> int:

@@ -42,8 +42,8 @@ def operands(name: str, x1: Any, x2: Any) -> tuple[Array, Array, int]:
 @cache
 def _kernels() -> Any:
     from walle_core._native import scalar_table
-    from walle_core.backends.table.executable import Kernels
-    from walle_core.matrix.engine import kernels
+    from walle_core.backends.table.kernels import Kernels
+    from walle_core.matrix.tables import kernels
 
     return kernels() or Kernels([scalar_table()])
 

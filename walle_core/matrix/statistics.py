@@ -12,7 +12,7 @@ from walle_core.matrix.dtypes import BOOL, FLOAT64, INT64, UINT64, code_of
 from walle_core.matrix.elementwise import divide, real, square, sqrt
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
 from walle_core.matrix.manipulation import axes_of, axis_of, concat
-from walle_core.types import DType
+from walle_core.dtypes import DType
 
 Axis = int | Sequence[int] | None
 _SUM, _PROD, _MAX, _MIN = 0, 1, 2, 3
