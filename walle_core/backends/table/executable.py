@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from walle_core._native import Kernel, Program, Tensor
-from walle_core.backends.table.kernels import Kernels
 
 if TYPE_CHECKING:
     from walle_core.memory import ArenaPlan
