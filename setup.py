@@ -9,7 +9,17 @@ from setuptools import Extension, setup
 
 os.chdir(Path(__file__).parent)
 MACROS = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
-FLAGS = ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-unused-function"]
+# With debug info, for which Python's own flags ask, wheels are four times as large.
+DEBUG = bool(os.environ.get("WALLE_DEBUG"))
+FLAGS = [
+    "-O3",
+    "-std=c++17",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+    "-Wno-unused-function",
+    *([] if DEBUG else ["-g0"]),
+]
+LINK = [] if DEBUG or sys.platform != "linux" else ["-s"]
 HEADERS = [str(p) for p in sorted(Path("walle_core").rglob("*.hpp"))] + ["walle_core/include/walle/abi.h"]
 
 
@@ -26,7 +36,7 @@ def extension(name: str, *sources: str, flags: tuple[str, ...] | list[str] = ())
         include_dirs=["walle_core/include", "walle_core/_native"],
         define_macros=MACROS,
         extra_compile_args=[*FLAGS, *flags],
-        extra_link_args=["-pthread"] if sys.platform == "linux" else [],
+        extra_link_args=["-pthread", *LINK] if sys.platform == "linux" else [],
         depends=HEADERS,
         language="c++",
     )
@@ -40,8 +50,16 @@ setup(
             extension("audio._audio"),
             extension("cv._structure"),
             extension("cv._pixels", *[f"walle_core/cv/level_{name}.cpp" for name in ("base", "v3", "v4")]),
-            extension("matrix._array", "walle_core/matrix/elementwise.cpp", "walle_core/matrix/reduce.cpp", flags=LOOPS),
-            extension("matrix._algorithms", *[f"walle_core/matrix/product_{name}.cpp" for name in ("base", "v3", "v4")]),
+            extension(
+                "matrix._array",
+                "walle_core/matrix/elementwise.cpp",
+                "walle_core/matrix/reduce.cpp",
+                flags=LOOPS,
+            ),
+            extension(
+                "matrix._algorithms",
+                *[f"walle_core/matrix/product_{name}.cpp" for name in ("base", "v3", "v4")],
+            ),
             extension("vm._system"),
             extension("vm._interpreter"),
         ],
