@@ -13,13 +13,21 @@ from walle_core.errors import InputError, UnsupportedError
 
 cv2 = pytest.importorskip("cv2")
 NAMES = sorted(n for n in dir(cv) if n.startswith("COLOR_"))
-HALVED = [n for n in NAMES if "NV" in n or "420" in n or "YV12" in n or "IYUV" in n]
-FIVES = [n for n in NAMES if "565" in n or "555" in n]
-PLAIN = [n for n in NAMES if n not in HALVED and n not in FIVES]
+ONE_EACH = {getattr(cv, n): n for n in reversed(NAMES)}  # several names have the same code
+
+
+def named(*codes: range) -> list[str]:
+    return [name for code, name in sorted(ONE_EACH.items()) if any(code in r for r in codes)]
+
+
+FIVES, HALVED, PAIRED = named(range(12, 32)), named(range(90, 107), range(127, 135)), named(range(107, 125))
+PERCEIVED = [n for n in ONE_EACH.values() if "Lab" in n or "Luv" in n]
+PLAIN = [n for n in named(range(12), range(32, 90)) if n not in PERCEIVED]
 
 
 def test_codes_are_those_of_opencv() -> None:
-    assert len(NAMES) > 90
+    assert len(NAMES) > 160
+    assert len(FIVES + HALVED + PAIRED + PERCEIVED + PLAIN) == len(ONE_EACH) - 2
     assert {n: getattr(cv, n) for n in NAMES} == {n: getattr(cv2, n) for n in NAMES}
 
 
@@ -62,6 +70,22 @@ def test_halved_codes(name: str, height: int, width: int, seed: int) -> None:
     if not to and shape[0] % 2:
         image = np.concatenate([image, image])
     close(cv.cvtColor(image, getattr(cv, name)), cv2.cvtColor(image, getattr(cv2, name)))
+
+
+@pytest.mark.parametrize("name", PAIRED)
+@settings(max_examples=5, deadline=None)
+@given(height=st.integers(1, 12), width=st.integers(1, 12), seed=st.integers(0, 99))
+def test_paired_codes(name: str, height: int, width: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, 2 * width, 2), dtype=np.uint8)
+    close(cv.cvtColor(image, getattr(cv, name)), cv2.cvtColor(image, getattr(cv2, name)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(image=images(("uint8",), (4,)))
+def test_colours_times_alpha(image: np.ndarray) -> None:
+    close(cv.cvtColor(image, cv.COLOR_RGBA2mRGBA), cv2.cvtColor(image, cv2.COLOR_RGBA2mRGBA), levels=0)
+    times = cv2.cvtColor(image, cv2.COLOR_RGBA2mRGBA)
+    close(cv.cvtColor(times, cv.COLOR_mRGBA2RGBA), cv2.cvtColor(times, cv2.COLOR_mRGBA2RGBA), levels=0)
 
 
 @pytest.mark.parametrize("code", [90, 91, 92, 93, 94, 95, 96, 97])

@@ -42,6 +42,13 @@ def test_arrangement(image: np.ndarray, code: int, turn: int, nx: int, ny: int) 
 
 
 @settings(max_examples=60, deadline=None)
+@given(image=images(ALL, (1, 2, 3, 4)), masked=st.booleans(), seed=st.integers(0, 99))
+def test_means(image: np.ndarray, masked: bool, seed: int) -> None:
+    mask = np.random.default_rng(seed).integers(0, 2, image.shape[:2], dtype=np.uint8) if masked else None
+    np.testing.assert_allclose(cv.mean(image, mask), cv2.mean(image, mask), rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
 @given(image=images(ALL, (1, 3, 4)), sides=st.tuples(*[st.integers(0, 9)] * 4), border=st.integers(0, 4))
 def test_borders(image: np.ndarray, sides: tuple[int, ...], border: int) -> None:
     value = (5, 6, 7, 8)

@@ -116,6 +116,22 @@ def test_median(image: np.ndarray, size: int) -> None:
     close(cv.medianBlur(image, size), cv2.medianBlur(image, size), levels=0, relative=0)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 33])
+def test_medians_of_long_rows(channels: int) -> None:
+    """Rows are worked on in tiles."""
+    rng = np.random.default_rng(channels)
+    for width in (1023, 1025, 2100):
+        image = rng.integers(0, 256, (6, width // min(channels, 4), channels), dtype=np.uint8)
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), "edge")
+        for size in (3, 5):
+            inner = padded[2 - size // 2 : 4 + 6, 2 - size // 2 :][
+                : 6 + size - 1, : image.shape[1] + size - 1
+            ]
+            windows = np.lib.stride_tricks.sliding_window_view(inner, (size, size), (0, 1))
+            expected = np.median(windows, axis=(-2, -1)).astype(np.uint8)
+            assert np.array_equal(np.asarray(cv.medianBlur(image, size)).reshape(image.shape), expected)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     image=images(("uint8", "float32"), (1, 3)),
@@ -149,6 +165,18 @@ def test_kernels(size: int, sigma: float, dx: int, dy: int) -> None:
         for normalize in (False, True):
             for mine, theirs in zip(cv.getDerivKernels(dx, dy, size, normalize=normalize), cv2.getDerivKernels(dx, dy, size, normalize=normalize), strict=True):  # fmt: skip
                 close(mine, theirs, relative=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.tuples(st.integers(-1, 9), st.integers(-1, 9)), sigma=st.floats(0.5, 6), theta=st.floats(-4, 4),
+    length=st.floats(0.5, 9), gamma=st.floats(0.3, 3), psi=st.floats(-4, 4), kind=st.sampled_from((5, 6)),
+)  # fmt: skip
+def test_gabor_kernels(
+    size: tuple[int, int], sigma: float, theta: float, length: float, gamma: float, psi: float, kind: int
+) -> None:
+    args = size, sigma, theta, length, gamma, psi, kind
+    close(cv.getGaborKernel(*args), cv2.getGaborKernel(*args), relative=1e-6)
 
 
 def test_wrong_arguments_are_refused() -> None:

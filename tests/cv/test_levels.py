@@ -8,7 +8,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from walle_core import Tensor
+from walle_core.cv import _pixels
 
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS = sorted((ROOT / "walle_core/cv").glob("level_*.cpp"))
@@ -50,3 +54,41 @@ def test_functions_are_internal() -> None:
             "color.hpp",
         }:
             assert "namespace walle { namespace cv { namespace {" in text, header.name
+
+
+def _row(*numbers: float) -> np.ndarray:
+    return np.array([numbers], "float64")
+
+
+DERIVATIVE = _row(-1, 0, 1), _row(1, 2, 1)
+ROWS = [  # function, result's shape per height and width, dtype, further inputs, numbers
+    ("median", (1, 1), "uint8", (), (3,)),
+    ("median", (1, 1), "uint8", (), (5,)),
+    ("pyr_down", (2, 2), "uint8", (), (4,)),
+    ("pyr_up", (0.5, 0.5), "uint8", (), ()),
+    ("separable", (1, 1), "int16", DERIVATIVE, (1, 1, 4, 0)),
+    ("resize", (2, 2), "uint8", (), (1, 2, 2)),
+    ("resize", (2, 2), "uint8", (), (2, 2, 2)),
+    ("resize", (2, 2), "uint8", (), (3, 2, 2)),
+    ("to_ycc", (1, 1), "uint8", (), (0, 1)),
+    ("to_hsv", (1, 1), "uint8", (), (0, 180)),
+    ("morph", (1, 1), "uint8", (np.ones((3, 3), "uint8"),), (1, 1, 1, 4, 0, 0, 0, 0, 0)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "dtype", "more", "args"), ROWS, ids=lambda v: v if isinstance(v, str) else ""
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_levels_agree(name: str, by: tuple, dtype: str, more: tuple, args: tuple, channels: int) -> None:
+    """One source, several compilations: integers are the same whatever the processor."""
+    if name.startswith("to_"):
+        channels = 3
+    image = np.random.default_rng(7).integers(0, 256, (14, 702, channels), dtype=np.uint8)
+    shape = (int(14 / by[0]), int(702 / by[1]), channels)
+    made = [
+        _pixels.run(name, [image, *more], Tensor(shape, dtype), args, level).tobytes()
+        for level in (1, 3, 4)
+        if level <= _pixels.level()
+    ]
+    assert len(set(made)) == 1

@@ -15,6 +15,7 @@ from walle_core.cv.geometry import *  # noqa: F403
 from walle_core.cv.histograms import *  # noqa: F403
 from walle_core.cv.images import *  # noqa: F403
 from walle_core.cv.kernels import *  # noqa: F403
+from walle_core.cv.morphology import *  # noqa: F403
 from walle_core.cv.pose import *  # noqa: F403
 from walle_core.cv.preprocess import Preprocess as Preprocess
 from walle_core.cv.thresholds import *  # noqa: F403

@@ -4,11 +4,13 @@
 """Calls the pixel functions of walle/cv/*.hpp by name; buffers in, a Tensor out, the lock released."""
 
 from cpython.buffer cimport PyBUF_FULL_RO, PyBuffer_IsContiguous, PyBuffer_Release, PyBuffer_ToContiguous, PyObject_GetBuffer
+from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport strcmp
 
-from walle_core._native.tensor cimport Tensor
+from walle_core._native.tensor cimport Tensor, walle_storage_references
 
 from walle_core.errors import InputError, UnsupportedError
 
@@ -21,6 +23,10 @@ cdef extern from "walle/cv/image.hpp" nogil:
     ctypedef struct walle_cv_row:
         const char* name
         walle_cv_function call
+
+cdef extern from "Python.h":
+    PyObject* PyList_GET_ITEM(object, Py_ssize_t)
+    Py_ssize_t Py_REFCNT(PyObject*)
 
 cdef extern from *:
     """
@@ -117,13 +123,27 @@ def describe(value):
     return shape, _NAMES[image.depth]
 
 
+def spare(list kept):
+    """A Tensor of a list that nothing else holds, not even a view or an export; None if there is none.
+
+    Its callers hold a lock: between the question and the answer nobody may take another one.
+    """
+    cdef PyObject* found
+    cdef Py_ssize_t i
+    for i in range(PyList_GET_SIZE(kept)):
+        found = PyList_GET_ITEM(kept, i)
+        if Py_REFCNT(found) == 1 and walle_storage_references((<Tensor>found).storage) == 1:
+            return <object>found
+    return None
+
+
 def run(str name, inputs, Tensor out, args=(), int level=0):
     """Runs a function on images, into `out`.
 
     Args:
         name: of a row in walle/cv/*.hpp.
         inputs: buffers of rank 1 to 3.
-        out: of the size and dtype that the function's comment gives.
+        out: of the size and dtype that the function's comment gives; a fourth dimension of 1 may come first.
         args: its numbers.
         level: of the processor; 0 for the best.
 
@@ -136,7 +156,7 @@ def run(str name, inputs, Tensor out, args=(), int level=0):
     cdef void* copies[MOST_INPUTS]
     cdef walle_cv_image target
     cdef double numbers[MOST_ARGS]
-    cdef int count = len(inputs), used = 0, i, status = 0
+    cdef int count = len(inputs), used = 0, i, status = 0, batch
     cdef const walle_cv_row* row = walle_cv_rows(level)
     cdef bytes wanted = name.encode()
     cdef const char* text = wanted
@@ -150,10 +170,12 @@ def run(str name, inputs, Tensor out, args=(), int level=0):
         raise InputError(f"at most {MOST_INPUTS} images are taken at once, not {count}")
     for i in range(len(args)):
         numbers[i] = args[i]
-    if out.readonly or out.rank < 1 or out.rank > 3 or out.kind not in _NAMES:
+    batch = out.rank == 4 and out.sizes[0] == 1
+    if out.readonly or out.rank < 1 or out.rank - batch > 3 or out.kind not in _NAMES:
         raise InputError("the result needs a writable Tensor of rank 1 to 3")
     target.data = <char*>out.data
-    target.h, target.w, target.c = out.sizes[0], out.sizes[1] if out.rank > 1 else 1, out.sizes[2] if out.rank > 2 else 1
+    target.h = out.sizes[batch]
+    target.w, target.c = out.sizes[batch + 1] if out.rank > 1 else 1, out.sizes[batch + 2] if out.rank > 2 else 1
     target.stride, target.depth = target.w * target.c * out.itemsize, _NAMES.index(out.kind)
     try:
         while used < count:

@@ -25,6 +25,8 @@ __all__ = [
     "IMWRITE_JPEG_QUALITY",
     "IMWRITE_PNG_COMPRESSION",
     "IMWRITE_WEBP_QUALITY",
+    "haveImageReader",
+    "haveImageWriter",
     "imdecode",
     "imencode",
     "imread",
@@ -85,6 +87,21 @@ def imdecode(buf: Any, flags: int) -> Tensor | None:
             return _tensor(image, flags, unchanged)
     except (OSError, SyntaxError, ValueError):
         return None
+
+
+def haveImageReader(filename: str | os.PathLike[str]) -> bool:
+    """Whether the file is there and begins as an image that `imread` reads. Raises UnsupportedError without Pillow."""
+    image_module, _ = _pillow()
+    try:
+        with image_module.open(filename):
+            return True
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def haveImageWriter(filename: str | os.PathLike[str]) -> bool:
+    """Whether `imwrite` has an encoder for the file's ending."""
+    return os.path.splitext(os.fspath(filename))[1].lower() in _FORMATS  # noqa: PTH122
 
 
 def _tensor(image: Any, flags: int, unchanged: bool) -> Tensor:

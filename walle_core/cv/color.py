@@ -25,6 +25,12 @@ _SPACES = {  # code: function, place of blue, further numbers
     36: ("to_ycc", 0, (1,)), 37: ("to_ycc", 2, (1,)), 38: ("from_ycc", 0, (1,)), 39: ("from_ycc", 2, (1,)),
     82: ("to_ycc", 0, (0,)), 83: ("to_ycc", 2, (0,)), 84: ("from_ycc", 0, (0,)), 85: ("from_ycc", 2, (0,)),
 }  # fmt: skip
+_PERCEIVED = {  # code: function, place of blue, whether under sRGB's curve
+    44: ("to_lab", 0, 1), 45: ("to_lab", 2, 1), 50: ("to_luv", 0, 1), 51: ("to_luv", 2, 1), 56: ("from_lab", 0, 1),
+    57: ("from_lab", 2, 1), 58: ("from_luv", 0, 1), 59: ("from_luv", 2, 1), 74: ("to_lab", 0, 0), 75: ("to_lab", 2, 0),
+    76: ("to_luv", 0, 0), 77: ("to_luv", 2, 0), 78: ("from_lab", 0, 0), 79: ("from_lab", 2, 0), 80: ("from_luv", 0, 0),
+    81: ("from_luv", 2, 0),
+}  # fmt: skip
 _HUES = {  # code: function, place of blue, number of hues for bytes
     40: ("to_hsv", 0, 180), 41: ("to_hsv", 2, 180), 52: ("to_hls", 0, 180), 53: ("to_hls", 2, 180),
     54: ("from_hsv", 0, 180), 55: ("from_hsv", 2, 180), 60: ("from_hls", 0, 180), 61: ("from_hls", 2, 180),
@@ -38,6 +44,12 @@ _HALVED = {  # code: place of blue, channels, whether planes, whether v comes fi
 }  # fmt: skip
 _HALVING = {127: (2, 3, 0), 128: (0, 3, 0), 129: (2, 4, 0), 130: (0, 4, 0), 131: (2, 3, 1), 132: (0, 3, 1),
             133: (2, 4, 1), 134: (0, 4, 1)}  # fmt: skip
+_PAIRED = {  # code: place of blue, channels, place of luma in a pixel, of u in two
+    107: (2, 3, 1, 0), 108: (0, 3, 1, 0), 111: (2, 4, 1, 0), 112: (0, 4, 1, 0), 115: (2, 3, 0, 1), 116: (0, 3, 0, 1),
+    117: (2, 3, 0, 3), 118: (0, 3, 0, 3), 119: (2, 4, 0, 1), 120: (0, 4, 0, 1), 121: (2, 4, 0, 3), 122: (0, 4, 0, 3),
+}  # fmt: skip
+_PAIRED_LUMA = {123: 1, 124: 0}  # code: place of luma in a pixel
+_ALPHA = {125: 0, 126: 1}  # code: whether back
 _FULL = ("uint8", "uint16", "float32")
 _LUMA = 106  # YUV2GRAY_420
 
@@ -49,7 +61,8 @@ def cvtColor(src: Any, code: int, dst: Any = None, dstCn: int = 0) -> Tensor:
     """An image in another colour space.
 
     Args:
-        src: H × W × C of uint8, uint16 or float32 (0 to 1), as the code has them; 4:2:0 codes take uint8 3/2 H × W.
+        src: H × W × C of uint8, uint16 or float32 (0 to 1), as the code has them; 4:2:0 codes take uint8 3/2 H × W, 4:2:2
+            codes uint8 H × W × 2.
         code: one of COLOR_...
         dst: None, or where the result goes too.
         dstCn: channels of a colour result, 0 for the code's own; 3 or 4.
@@ -74,12 +87,12 @@ def cvtColor(src: Any, code: int, dst: Any = None, dstCn: int = 0) -> Tensor:
         name, blue, more = _SPACES[code]
         shape, dtype = look(src, dtypes=_FULL, channels=(3, 4) if name.startswith("to") else (3,))
         return made(name, [src], (*shape[:2], _channels(dstCn, name)), dtype, (blue, *more), dst)
-    if code in _HUES:
-        name, blue, hues = _HUES[code]
+    if code in _HUES or code in _PERCEIVED:
+        name, blue, number = _HUES.get(code) or _PERCEIVED[code]
         shape, dtype = look(
             src, dtypes=("uint8", "float32"), channels=(3, 4) if name.startswith("to") else (3,)
         )
-        args = (blue, 360 if dtype == "float32" else hues)
+        args = (blue, 360 if code in _HUES and dtype == "float32" else number)
         return made(name, [src], (*shape[:2], _channels(dstCn, name)), dtype, args, dst)
     if code in _FIVES:
         name, blue, count, green = _FIVES[code]
@@ -95,6 +108,17 @@ def cvtColor(src: Any, code: int, dst: Any = None, dstCn: int = 0) -> Tensor:
             return made("paste", [src], result, dtype, (0, 0), dst)
         blue, count, planes, swapped = _HALVED[code]
         return made("from_420", [src], (*result, count), dtype, (blue, planes, swapped), dst)
+    if code in _PAIRED or code in _PAIRED_LUMA:
+        shape, dtype = look(src, dtypes=("uint8",), channels=(2,))
+        if shape[1] % 2:
+            raise InputError(f"src has shape {shape}; 4:2:2 images have an even width")
+        if code in _PAIRED_LUMA:
+            return made("permute", [src], shape[:2], dtype, (_PAIRED_LUMA[code],), dst)
+        blue, count, luma, u = _PAIRED[code]
+        return made("from_422", [src], (*shape[:2], count), dtype, (blue, luma, u), dst)
+    if code in _ALPHA:
+        shape, dtype = look(src, dtypes=("uint8",), channels=(4,))
+        return made("times_alpha", [src], shape, dtype, (_ALPHA[code],), dst)
     if code in _HALVING:
         blue, count, swapped = _HALVING[code]
         shape, dtype = look(src, dtypes=("uint8",), channels=(count,))

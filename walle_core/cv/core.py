@@ -29,6 +29,7 @@ __all__ = [
     "copyTo",
     "flip",
     "hconcat",
+    "mean",
     "merge",
     "norm",
     "normalize",
@@ -203,6 +204,25 @@ def norm(src1: Any, normType: int = NORM_L2, mask: Any = None) -> float:
     if normType not in (NORM_INF, NORM_L1, NORM_L2):
         raise InputError(f"normType {normType!r} is not one of NORM_INF, NORM_L1, NORM_L2")
     return greatest if normType == NORM_INF else sizes if normType == NORM_L1 else math.sqrt(squares)
+
+
+def mean(src: Any, mask: Any = None) -> tuple[float, float, float, float]:
+    """The mean of each channel, 0 for those that are not there.
+
+    Args:
+        src: at most 4 channels of any dtype.
+        mask: None, or uint8 H × W: only where it is not 0 counts; all 0 where it is nowhere.
+
+    Raises:
+        InputError: more channels, a mask of another shape or dtype.
+    """
+    shape, _ = look(src, channels=(1, 2, 3, 4))
+    if mask is not None:
+        _masked(mask, shape[:2])
+    images = [src] if mask is None else [src, mask]
+    count, *sums = run("sums", images, Tensor((5,), "float64")).tolist()
+    one, two, three, four = (total / max(count, 1.0) for total in sums)
+    return one, two, three, four
 
 
 def normalize(

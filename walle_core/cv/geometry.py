@@ -123,15 +123,26 @@ def _warped(
 
 
 def warpAffine(
-    src: Any, M: Any, dsize: Any, dst: Any = None, flags: int = INTER_LINEAR, borderMode: int = BORDER_CONSTANT, borderValue: Any = 0
+    src: Any, M: Any, dsize: Any, dst: Any = None, flags: int = INTER_LINEAR, borderMode: int = BORDER_CONSTANT, borderValue: Any = 0,
+    *, code: int = -1, mean: Sequence[float] | None = None, norm: Sequence[float] | None = None,
 ) -> Tensor:  # fmt: skip
     """An image under the affine map M (2 × 3), from source to result; from result to source with WARP_INVERSE_MAP.
+
+    With `code`, `mean` or `norm` the result is float32 as that of `resize` with them.
 
     Raises:
         InputError: a matrix, size, interpolation or border that is none.
     """
     shape, _ = look(src)
     width, height = size_of(dsize)
+    if code != -1 or mean is not None or norm is not None:
+        from walle_core.cv.preprocess import Preprocess
+
+        prepare = Preprocess((width, height), code=code, mean=mean, norm=norm, layout="HWC")
+        return given(
+            prepare(warpAffine(src, M, dsize, flags=flags, borderMode=borderMode, borderValue=borderValue)),
+            dst,
+        )
     matrix = matrix_of(M, 2, 3, "M")
     if not int(flags) & WARP_INVERSE_MAP:
         matrix = inverse_affine(matrix)

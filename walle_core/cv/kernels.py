@@ -15,6 +15,7 @@ __all__ = [
     "MORPH_ELLIPSE",
     "MORPH_RECT",
     "getDerivKernels",
+    "getGaborKernel",
     "getGaussianKernel",
     "getStructuringElement",
 ]
@@ -54,6 +55,47 @@ def getGaussianKernel(ksize: int, sigma: float, ktype: int = CV_64F) -> Tensor:
     if ksize < 1 or ksize % 2 == 0:
         raise InputError(f"ksize is {ksize}; it must be odd and at least 1")
     return _column(gaussian(ksize, sigma), ktype)
+
+
+def getGaborKernel(
+    ksize: Any,
+    sigma: float,
+    theta: float,
+    lambd: float,
+    gamma: float,
+    psi: float = math.pi / 2,
+    ktype: int = CV_64F,
+) -> Tensor:
+    """A Gaussian times a wave, as a matrix of float32 or float64 (Gabor 1946, in two dimensions).
+
+    Args:
+        ksize: (width, height), of which each is made odd; 0 or less is three standard deviations to both sides.
+        sigma: standard deviation along the wave, in pixels; across it is sigma / gamma.
+        theta: direction of the wave, in radians.
+        lambd: its length, in pixels.
+        gamma: see sigma.
+        psi: its phase at the middle, in radians.
+        ktype: CV_32F or CV_64F.
+
+    Raises:
+        InputError: another ktype.
+    """
+    if ktype not in (CV_32F, CV_64F):
+        raise InputError(f"ktype is {ktype}; it must be CV_32F or CV_64F")
+    along, across = sigma, sigma / gamma
+    cosine, sine = math.cos(theta), math.sin(theta)
+    width, height = (int(n) for n in ksize)
+    right = width // 2 if width > 0 else round(max(abs(3 * along * cosine), abs(3 * across * sine)))
+    down = height // 2 if height > 0 else round(max(abs(3 * along * sine), abs(3 * across * cosine)))
+    rows = []
+    for y in range(down, -down - 1, -1):
+        row = []
+        for x in range(right, -right - 1, -1):
+            u, v = x * cosine + y * sine, y * cosine - x * sine
+            fall = math.exp(-0.5 * (u / along) ** 2 - 0.5 * (v / across) ** 2)
+            row.append(fall * math.cos(2 * math.pi / lambd * u + psi))
+        rows.append(row)
+    return Tensor.of(rows, "float32" if ktype == CV_32F else "float64")
 
 
 def _column(values: list[float], ktype: int) -> Tensor:

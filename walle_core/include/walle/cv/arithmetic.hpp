@@ -4,7 +4,8 @@
 
 #define WALLE_CV_ARITHMETIC_ROWS                                                                      \
   {"scale", scale}, {"weighted", weighted}, {"bits", bits}, {"threshold", threshold},                 \
-  {"adaptive", adaptive}, {"blend", blend}, {"measure", measure}, {"count", count_bytes},
+  {"adaptive", adaptive}, {"blend", blend}, {"measure", measure}, {"sums", sums},             \
+  {"count", count_bytes},
 
 namespace walle { namespace cv { namespace {
 
@@ -145,6 +146,30 @@ template <class T> struct Measure {
 };
 inline int measure(const Image* in, int inputs, const Image* out, const double*) {
   return by_depth<Measure>(in[0].depth, in, inputs, row<double>(out[0], 0));
+}
+// in: an image of at most 4 channels, and perhaps a mask; out: how many pixels, then the sum of each channel (float64)
+template <class T> struct Sums {
+  static int run(const Image* in, int inputs, double* to) {
+    const Image& s = in[0];
+    for (int64_t y = 0; y < s.h; ++y) {
+      const T* p = row<T>(s, y);
+      const uint8_t* mask = inputs > 1 ? row<uint8_t>(in[1], y) : nullptr;
+      double sum[4] = {0, 0, 0, 0};
+      int64_t count = 0;
+      for (int64_t x = 0; x < s.w; ++x) {
+        if (mask && !mask[x]) continue;
+        ++count;
+        for (int64_t k = 0; k < s.c; ++k) sum[k] += double(p[x * s.c + k]);
+      }
+      to[0] += double(count);
+      for (int k = 0; k < 4; ++k) to[1 + k] += sum[k];
+    }
+    return OK;
+  }
+};
+inline int sums(const Image* in, int inputs, const Image* out, const double*) {
+  if (in[0].c > 4) return BAD_TYPE;
+  return by_depth<Sums>(in[0].depth, in, inputs, row<double>(out[0], 0));
 }
 // in: bytes; out: 256 int32, how often each occurs
 inline int count_bytes(const Image* in, int, const Image* out, const double*) {

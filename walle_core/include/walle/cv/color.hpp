@@ -5,11 +5,12 @@
 #define WALLE_CV_COLOR_HPP
 #include "walle/cv/planes.hpp"
 #include "walle/cv/hue.hpp"
+#include "walle/cv/lab.hpp"
 #include "walle/cv/packed_color.hpp"
 
 #define WALLE_CV_COLOR_ROWS                                                                          \
   {"permute", permute}, {"to_gray", to_gray}, {"to_ycc", to_ycc}, {"from_ycc", from_ycc},            \
-  {"to_xyz", to_xyz}, {"from_xyz", from_xyz}, WALLE_CV_HUE_ROWS WALLE_CV_PACKED_COLOR_ROWS
+  {"to_xyz", to_xyz}, {"from_xyz", from_xyz}, WALLE_CV_HUE_ROWS WALLE_CV_LAB_ROWS WALLE_CV_PACKED_COLOR_ROWS
 
 namespace walle { namespace cv { namespace {
 

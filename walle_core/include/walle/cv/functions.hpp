@@ -10,6 +10,7 @@
 #include "walle/cv/color.hpp"
 #include "walle/cv/filter.hpp"
 #include "walle/cv/morphology.hpp"
+#include "walle/cv/median.hpp"
 #include "walle/cv/smooth.hpp"
 #include "walle/cv/pyramid.hpp"
 #include "walle/cv/sample.hpp"
@@ -23,7 +24,8 @@
     using namespace walle::cv;                                                                           \
     static const walle_cv_row rows[] = {                                                                 \
         WALLE_CV_ARRANGE_ROWS WALLE_CV_ARITHMETIC_ROWS WALLE_CV_COLOR_ROWS WALLE_CV_FILTER_ROWS          \
-        WALLE_CV_MORPHOLOGY_ROWS WALLE_CV_SMOOTH_ROWS WALLE_CV_PYRAMID_ROWS WALLE_CV_RESIZE_ROWS         \
-        WALLE_CV_WARP_ROWS WALLE_CV_MAPS_ROWS WALLE_CV_PREPROCESS_ROWS {nullptr, nullptr}};                                 \
+        WALLE_CV_MORPHOLOGY_ROWS WALLE_CV_MEDIAN_ROWS WALLE_CV_SMOOTH_ROWS WALLE_CV_PYRAMID_ROWS         \
+        WALLE_CV_RESIZE_ROWS WALLE_CV_WARP_ROWS WALLE_CV_MAPS_ROWS WALLE_CV_PREPROCESS_ROWS              \
+        {nullptr, nullptr}};                                                                             \
     return rows;                                                                                         \
   }

@@ -1,8 +1,10 @@
-// Colours in two bytes (5, 5 or 6, 5 bits), and luma with colour at half the resolution (BT.601, 20 bits behind the point).
+// Colours in two bytes (5, 5 or 6, 5 bits), luma with colour at half the resolution (BT.601, 20 bits behind the point), and
+// colours times alpha.
 #ifndef WALLE_CV_PACKED_COLOR_HPP
 #define WALLE_CV_PACKED_COLOR_HPP
 #define WALLE_CV_PACKED_COLOR_ROWS                                              \
-  {"to_5x5", to_5x5}, {"from_5x5", from_5x5}, {"from_420", from_420}, {"to_420", to_420},
+  {"to_5x5", to_5x5}, {"from_5x5", from_5x5}, {"from_420", from_420}, {"to_420", to_420}, \
+  {"from_422", from_422}, {"times_alpha", times_alpha},
 
 namespace walle { namespace cv { namespace {
 
@@ -65,26 +67,64 @@ inline Chroma chroma_of(const Image* in, int inputs, int64_t y, int64_t h, int64
   }
   return c;
 }
+// What u and v add to blue, green and red.
+inline void colour_of(int u, int v, int& blue, int& green, int& red) {
+  const int half = 1 << 19;
+  blue = half + 2116026 * u, green = half - 852492 * v - 409993 * u, red = half + 1673527 * v;
+}
+inline void put_luma(const uint8_t* luma, int64_t step, const int (*p)[BLOCK], int blue, uint8_t* d, int64_t c, int n) {
+  uint8_t q[3][BLOCK];
+  for (int k = 0; k < 3; ++k)
+    for (int i = 0; i < n; ++i) q[k][i] = To<uint8_t>::of((most(luma[i * step] - 16, 0) * 1220542 + p[k][i]) >> 20);
+  put_together(d, c, q[blue], q[1], q[2 - blue], uint8_t(255), n);
+}
 // in: 3/2 h rows, or luma and pairs of colour. args: place of blue, whether planes, whether v comes first
 inline int from_420(const Image* in, int inputs, const Image* out, const double* args) {
   const Image& d = out[0];
   const int blue = int(args[0]);
   int p[3][BLOCK];
-  uint8_t q[3][BLOCK];
   for (int64_t y = 0; y < d.h; ++y) {
     const Chroma c = chroma_of(in, inputs, y, d.h, d.w, args[1] != 0, args[2] != 0);
     for (int64_t x0 = 0; x0 < d.w; x0 += BLOCK) {
       const int n = int(least<int64_t>(BLOCK, d.w - x0));
-      const uint8_t* luma = row<uint8_t>(in[0], y) + x0;
       for (int i = 0; i < n; i += 2) {
         const int64_t at = (x0 + i) / 2 * c.step;
-        const int u = c.u[at] - 128, v = c.v[at] - 128, half = 1 << 19;
-        p[0][i] = p[0][i + 1] = half + 2116026 * u, p[1][i] = p[1][i + 1] = half - 852492 * v - 409993 * u;
-        p[2][i] = p[2][i + 1] = half + 1673527 * v;
+        colour_of(c.u[at] - 128, c.v[at] - 128, p[0][i], p[1][i], p[2][i]);
+        for (int k = 0; k < 3; ++k) p[k][i + 1] = p[k][i];
       }
+      put_luma(row<uint8_t>(in[0], y) + x0, 1, p, blue, row<uint8_t>(d, y) + x0 * d.c, d.c, n);
+    }
+  }
+  return OK;
+}
+// in: two channels, luma with u and v by turns. args: place of blue, of luma in a pixel, of u in two pixels
+inline int from_422(const Image* in, int, const Image* out, const double* args) {
+  const Image& d = out[0];
+  const int blue = int(args[0]), luma = int(args[1]), u = int(args[2]), v = u ^ 2;
+  int p[3][BLOCK];
+  for (int64_t y = 0; y < d.h; ++y)
+    for (int64_t x0 = 0; x0 < d.w; x0 += BLOCK) {
+      const int n = int(least<int64_t>(BLOCK, d.w - x0));
+      const uint8_t* s = row<uint8_t>(in[0], y) + 2 * x0;
+      for (int i = 0; i < n; i += 2) {
+        colour_of(s[2 * i + u] - 128, s[2 * i + v] - 128, p[0][i], p[1][i], p[2][i]);
+        for (int k = 0; k < 3; ++k) p[k][i + 1] = p[k][i];
+      }
+      put_luma(s + luma, 2, p, blue, row<uint8_t>(d, y) + x0 * d.c, d.c, n);
+    }
+  return OK;
+}
+// Four channels of bytes: the first three times the fourth over 255, or back. args: whether back
+inline int times_alpha(const Image* in, int, const Image* out, const double* args) {
+  const bool back = args[0] != 0;
+  for (int64_t y = 0; y < out[0].h; ++y) {
+    const uint8_t* s = row<uint8_t>(in[0], y);
+    uint8_t* d = row<uint8_t>(out[0], y);
+    for (int64_t i = 0; i < 4 * out[0].w; i += 4) {
+      const int a = s[i + 3];
       for (int k = 0; k < 3; ++k)
-        for (int i = 0; i < n; ++i) q[k][i] = To<uint8_t>::of((most(luma[i] - 16, 0) * 1220542 + p[k][i]) >> 20);
-      put_together(row<uint8_t>(d, y) + x0 * d.c, d.c, q[blue], q[1], q[2 - blue], uint8_t(255), n);
+        d[i + k] = !back ? uint8_t((s[i + k] * a + 127) / 255) : a ? To<uint8_t>::of((s[i + k] * 255 + a / 2) / a) : uint8_t(0);
+      d[i + 3] = uint8_t(a);
     }
   }
   return OK;

@@ -124,6 +124,33 @@ template <int TAPS, int C, class W, class T> inline void columns_of(const W* lin
     }
   }
 }
+// The same for three or four floats per pixel: one vector each; `line` has room for one float more.
+typedef float Floats4 __attribute__((vector_size(16)));
+template <int TAPS, int C, class T> inline void pixels_of(const float* line, const Axis& x, T* d, int64_t w) {
+  float done[BLOCK * C + 4];
+  for (int64_t x0 = 0; x0 < w; x0 += BLOCK) {
+    const int n = int(least<int64_t>(BLOCK, w - x0));
+    for (int i = 0; i < n; ++i) {
+      const int32_t begin = x.first[x0 + i], taps = TAPS ? TAPS : x.first[x0 + i + 1] - begin;
+      const int32_t* from = x.from.p + begin;
+      const float* weight = x.weight.p + begin;
+      Floats4 sum = {0, 0, 0, 0}, pixel;
+      for (int t = 0; t < taps; ++t) {
+        std::memcpy(&pixel, line + from[t] * C, 16);
+        sum += weight[t] * pixel;
+      }
+      std::memcpy(done + i * C, &sum, 16);
+    }
+    T* to = d + x0 * C;
+    for (int i = 0; i < n * C; ++i) to[i] = To<T>::of(done[i]);
+  }
+}
+template <int TAPS, class T> inline void columns(const float* line, const Axis& x, T* d, int64_t w, int64_t c) {
+  if (c == 1) columns_of<TAPS, 1>(line, x, d, w, c);
+  else if (c == 3) pixels_of<TAPS, 3>(line, x, d, w);
+  else if (c == 4) pixels_of<TAPS, 4>(line, x, d, w);
+  else columns_of<TAPS, 0>(line, x, d, w, c);
+}
 template <int TAPS, class W, class T> inline void columns(const W* line, const Axis& x, T* d, int64_t w, int64_t c) {
   if (c == 1) columns_of<TAPS, 1>(line, x, d, w, c);
   else if (c == 3) columns_of<TAPS, 3>(line, x, d, w, c);
