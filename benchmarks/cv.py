@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from report import geometric_mean, machine, write_section
 
+import walle_core as walle
 from walle_core import cv
 
 WIDTH, HEIGHT = 1920, 1080
@@ -56,16 +57,30 @@ def cases() -> dict[str, list[tuple[str, Call, Call]]]:
             return np.ascontiguousarray(((x - means) * norms).transpose(2, 0, 1))[None]
 
         fused.append((f"preprocess to {side} x {side}", lambda ready=ready: ready(image), steps))
+        builder = walle.Builder()
+        x = builder.input("x", "float32", (1, 3, side, side))
+        graph = builder.graph([builder.GlobalAveragePool(x)])
+        first, plain = (
+            walle.Session(graph, threads=1, preprocess={"x": ready}),
+            walle.Session(graph, threads=1),
+        )
+        fused.append((
+            f"the same as a session's first step, then each channel's mean, {side} x {side}",
+            lambda first=first: first.run({"x": image}), lambda plain=plain, steps=steps: plain.run({"x": steps()}),
+        ))  # fmt: skip
     others: list[tuple[str, Call, Call]] = [
         ("resize to 640 x 360, area", lambda: cv.resize(image, (640, 360), interpolation=3), lambda: cv2.resize(image, (640, 360), interpolation=3)),
         ("resize to 640 x 360, cubic", lambda: cv.resize(image, (640, 360), interpolation=2), lambda: cv2.resize(image, (640, 360), interpolation=2)),
         ("warpPerspective", lambda: cv.warpPerspective(image, slant, (WIDTH, HEIGHT)), lambda: cv2.warpPerspective(image, slant, (WIDTH, HEIGHT))),
         ("blur 7 x 7", lambda: cv.blur(image, (7, 7)), lambda: cv2.blur(image, (7, 7))),
         ("dilate 5 x 5", lambda: cv.dilate(image, element), lambda: cv2.dilate(image, element)),
+        ("medianBlur 3", lambda: cv.medianBlur(gray, 3), lambda: cv2.medianBlur(gray, 3)),
         ("medianBlur 5", lambda: cv.medianBlur(gray, 5), lambda: cv2.medianBlur(gray, 5)),
         ("Sobel", lambda: cv.Sobel(gray, cv.CV_16S, 1, 0), lambda: cv2.Sobel(gray, cv2.CV_16S, 1, 0)),
         ("threshold", lambda: cv.threshold(gray, 99, 255, 0), lambda: cv2.threshold(gray, 99, 255, 0)),
         ("pyrDown", lambda: cv.pyrDown(image), lambda: cv2.pyrDown(image)),
+        ("cvtColor BGR2Lab", lambda: cv.cvtColor(image, cv.COLOR_BGR2Lab), lambda: cv2.cvtColor(image, cv2.COLOR_BGR2Lab)),
+        ("cvtColor Lab2BGR", lambda: cv.cvtColor(image, cv.COLOR_Lab2BGR), lambda: cv2.cvtColor(image, cv2.COLOR_Lab2BGR)),
     ]  # fmt: skip
     return {
         "resize, warpAffine, cvtColor, GaussianBlur (goal 1.2)": main,
