@@ -69,6 +69,22 @@ _BY_FORMAT = {d.format: d.name for d in DTYPES.values() if d.format}
 _BY_FORMAT.update({"l": "int64", "L": "uint64", "F": "complex64", "D": "complex128"})
 
 
+cdef extern from *:
+    """
+    #include "walle/stop.hpp"
+    static const walle_stop** walle_stop_here(void) {
+        static thread_local const walle_stop* now = nullptr;
+        return &now;
+    }
+    """
+    const void** walle_stop_here()
+
+
+def stop_place():
+    """Address of the function that walle/stop.hpp wants to be connected with."""
+    return <uintptr_t>&walle_stop_here
+
+
 def storage_stats():
     """(live, made): storages alive now, and ever made, in this process."""
     return walle_storage_count(0), walle_storage_count(1)

@@ -7,6 +7,12 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from walle_core._native.tensor cimport Tensor
 
+from walle_core._native.tensor import stop_place
+from walle_core.errors import StoppedError
+
+cdef extern from "walle/stop.hpp" nogil:
+    void walle_stop_connect(uint64_t function)
+
 cdef extern from "walle/matrix/batches.hpp" namespace "walle::matrix" nogil:
     int64_t cpp_solve "walle::matrix::solve"(int, const void*, const void*, void*, int64_t, int64_t, int64_t)
     int64_t cpp_det "walle::matrix::det"(int, const void*, void*, void*, void*, int64_t, int64_t)
@@ -34,11 +40,16 @@ cdef extern from "walle/matrix/random.hpp" namespace "walle::matrix" nogil:
     void random_order(uint64_t*, int64_t*, int64_t)
 
 
+walle_stop_connect(stop_place())
+
+
 cdef inline void* _at(Tensor tensor) noexcept:
     return tensor.data if tensor is not None else NULL
 
 
 cdef int64_t _checked(int64_t bad) except -2:
+    if bad == -3:
+        raise StoppedError("the matrix algorithm was told to stop")
     if bad == -2:
         raise MemoryError("not enough memory for the work space of a matrix algorithm")
     return bad
@@ -193,6 +204,7 @@ def product(int code, Tensor a not None, Tensor b not None, Tensor out not None,
     """out [batch, m, n] = a b, not complex; dims: (size, step of a, step of b) per batch dimension."""
     cdef int64_t sizes[36]
     cdef int i, rank = len(dims)
+    sizes[0] = 0
     for i in range(rank):
         sizes[3 * i], sizes[3 * i + 1], sizes[3 * i + 2] = dims[i]
     cdef void* pa = a.data

@@ -6,7 +6,7 @@
 from libc.stdint cimport int64_t, uintptr_t
 from libcpp.string cimport string
 
-from walle_core._native.tensor import meter_storages
+from walle_core._native.tensor import meter_storages, stop_place
 from walle_core.errors import UnsupportedError
 
 cdef extern from "walle/vm/runner.hpp" namespace "walle_vm" nogil:
@@ -31,8 +31,18 @@ cdef extern from "walle/vm/runner.hpp" namespace "walle_vm" nogil:
     bint interrupt(Vm* vm)
     void destroy(Vm* vm)
 
+cdef extern from "walle/stop.hpp" nogil:
+    ctypedef struct walle_stop:
+        int64_t run
+        int64_t asked
+    void walle_stop_connect(uintptr_t function)
+    const walle_stop** walle_stop_place()
+
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
+
+
+walle_stop_connect(stop_place())
 
 
 def available():
@@ -43,6 +53,25 @@ def available():
 def interrupt_thread(unsigned long thread, error):
     """Raises a class of exceptions in a thread of this interpreter, at its next bytecode; None takes it back."""
     return raise_in(thread, error)
+
+
+cdef class Stop:
+    """Tells the native loops of one thread's runs to stop."""
+
+    cdef walle_stop state
+
+    def begin(self):
+        """A run begins on the calling thread."""
+        self.state.run += 1
+        walle_stop_place()[0] = &self.state
+
+    def end(self):
+        """It has ended; on the same thread."""
+        walle_stop_place()[0] = NULL
+
+    def ask(self):
+        """From any thread: the run in progress is to stop."""
+        self.state.asked = self.state.run
 
 
 cdef class Interpreter:
@@ -116,7 +145,8 @@ cdef class Interpreter:
         forget(&self.vm, index)
 
     def interrupt(self):
-        """Raises the guest's `TaskStopped` in the run in progress; from any thread, never waits. Whether it will."""
+        """Stops native loops of the run in progress and raises the guest's `TaskStopped` in it; from any thread, never waits.
+        Whether it will be raised."""
         return self.alive and interrupt(&self.vm)
 
     @property

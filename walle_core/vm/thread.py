@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from walle_core.vm._interpreter import interrupt_thread
+from walle_core.vm._interpreter import Stop, interrupt_thread
 from walle_core.vm.errors import PackageError, PolicyError, TaskError
 from walle_core.vm.guest import Guest, TaskStopped
 from walle_core.vm.shipping import shipped
@@ -20,6 +20,7 @@ class ThreadWorker:
         self.loaded: dict[Task, int] = {}
         self.thread = threading.get_ident()
         self.lock = threading.Lock()
+        self.stop = Stop()
         self.running = False
         self.why: Outcome | None = None
 
@@ -31,6 +32,7 @@ class ThreadWorker:
         try:
             try:
                 self.running = True
+                self.stop.begin()
                 if task not in self.loaded:
                     self.loaded[task] = self.guest.load(*shipped(task))
                 bad, value, logs = self.guest.run(self.loaded[task], inputs, limits.output_bytes)
@@ -38,6 +40,7 @@ class ThreadWorker:
             finally:
                 with self.lock:
                     self.running = False
+                    self.stop.end()
                     interrupt_thread(self.thread, None)
         except (PolicyError, PackageError) as error:
             return Ended(Outcome.REFUSED, None, error)
@@ -54,10 +57,11 @@ class ThreadWorker:
         return failed(Outcome.CANCELLED if said[0] == "stopped" else Outcome(said[0]), *said[1:], logs=logs)
 
     def kill(self, why: Outcome) -> None:
-        """Raises an exception in the worker's thread."""
+        """Stops native loops and raises an exception in the worker's thread."""
         with self.lock:
             if self.running:
                 self.why = self.why or why
+                self.stop.ask()
                 interrupt_thread(self.thread, TaskStopped)
 
     def close(self) -> None:

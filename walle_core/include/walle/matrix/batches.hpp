@@ -12,6 +12,7 @@
 #include "walle/matrix/sort.hpp"
 #include "walle/matrix/svd.hpp"
 #include "walle/matrix/types.hpp"
+#include "walle/stop.hpp"
 
 namespace walle { namespace matrix { namespace {
 
@@ -155,8 +156,9 @@ inline int64_t svd_batch(const void* a_, void* u_, void* s_, void* vh_, int64_t 
   return -1;
 }
 
-// What an entry returns where memory is short: no exception may pass into code that holds no interpreter.
-constexpr int64_t kNoMemory = -2;
+// What an entry returns where memory is short, and where its run is to stop: no exception may pass into code that holds no
+// interpreter.
+constexpr int64_t kNoMemory = -2, kStopped = -3;
 
 template <class Call>
 inline int64_t guarded(Call call) {
@@ -164,6 +166,8 @@ inline int64_t guarded(Call call) {
     return call();
   } catch (const std::bad_alloc&) {
   } catch (const std::length_error&) {
+  } catch (const walle_stop_request&) {
+    return kStopped;
   }
   return kNoMemory;
 }
@@ -300,7 +304,7 @@ inline int64_t product(int code, const void* a, const void* b, void* out, int64_
                        const int64_t* dims, int64_t rank) {
   int64_t count = 1;
   for (int64_t d = 0; d < rank; ++d) count *= dims[3 * d];
-  return by_number(code, [&](auto zero) {
+  return guarded([&]() -> int64_t { return by_number(code, [&](auto zero) {
     using T = decltype(zero);
     for (int64_t t = 0; t < count; ++t) {
       int64_t x = 0, y = 0, left = t;
@@ -313,7 +317,7 @@ inline int64_t product(int code, const void* a, const void* b, void* out, int64_
           return false;
     }
     return true;
-  }) ? -1 : kNoMemory;
+  }) ? -1 : kNoMemory; });
 }
 
 }}}  // namespace walle::matrix::(anonymous)

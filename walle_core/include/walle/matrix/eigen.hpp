@@ -22,6 +22,7 @@ inline bool tridiagonal_ql(double* d, double* e, int64_t n, double* z) {
   e[n - 1] = 0;
   for (int64_t l = 0; l < n; ++l) {
     for (int sweep = 0;; ++sweep) {
+      walle_stop_point();
       int64_t m = l;
       for (; m < n - 1; ++m)
         if (std::fabs(e[m]) <= eps * std::sqrt(std::fabs(d[m])) * std::sqrt(std::fabs(d[m + 1])) ||
@@ -82,6 +83,7 @@ inline bool eigh(T* a, int64_t n, double* w, T* v) {
   Room<double> d(n), e(n), z;
   Room<T> vs(v ? n * n : n), taus(n), p(n);
   for (int64_t k = 0; k + 1 < n; ++k) {
+    walle_stop_point();
     const int64_t m = n - k - 1;
     T* x = vs.data() + (v ? k * n : 0);
     T* sub = a + (k + 1) * n + k + 1;

@@ -4,6 +4,7 @@
 #include <utility>
 #include "walle/matrix/number.hpp"
 #include "walle/matrix/product_level.hpp"
+#include "walle/stop.hpp"
 
 namespace walle { namespace matrix { namespace {
 
@@ -40,6 +41,7 @@ inline bool lu(T* a, int64_t n, int64_t* pivot, int* sign) {
   bool regular = true;
   *sign = 1;
   for (int64_t k0 = 0; k0 < n; k0 += kPanel) {
+    walle_stop_point();
     const int64_t k1 = k0 + kPanel < n ? k0 + kPanel : n;
     for (int64_t k = k0; k < k1; ++k) {
       int64_t best = k;
@@ -78,10 +80,13 @@ inline void lu_solve(const T* a, int64_t n, const int64_t* pivot, T* b, int64_t 
   for (int64_t k = 0; k < n; ++k)
     if (pivot[k] != k)
       for (int64_t j = 0; j < m; ++j) std::swap(b[k * m + j], b[pivot[k] * m + j]);
-  for (int64_t i = 0; i < n; ++i)
+  for (int64_t i = 0; i < n; ++i) {
+    walle_stop_point();
     for (int64_t k = 0; k < i; ++k)
       if (!(a[i * n + k] == T(0))) subtract_scaled(b + i * m, b + k * m, a[i * n + k], m);
+  }
   for (int64_t i = n - 1; i >= 0; --i) {
+    walle_stop_point();
     for (int64_t k = i + 1; k < n; ++k)
       if (!(a[i * n + k] == T(0))) subtract_scaled(b + i * m, b + k * m, a[i * n + k], m);
     for (int64_t j = 0; j < m; ++j) b[i * m + j] = b[i * m + j] / a[i * n + i];
@@ -92,6 +97,7 @@ inline void lu_solve(const T* a, int64_t n, const int64_t* pivot, T* b, int64_t 
 template <class T>
 inline bool cholesky(T* a, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
+    walle_stop_point();
     T* row = a + i * n;
     for (int64_t j = 0; j < i; ++j)
       row[j] = (row[j] - conj(inner(row, a + j * n, j))) / real(a[j * n + j]);

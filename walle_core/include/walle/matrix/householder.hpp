@@ -2,6 +2,7 @@
 #ifndef WALLE_MATRIX_HOUSEHOLDER_HPP
 #define WALLE_MATRIX_HOUSEHOLDER_HPP
 #include "walle/matrix/number.hpp"
+#include "walle/stop.hpp"
 
 namespace walle { namespace matrix { namespace {
 
@@ -31,6 +32,7 @@ inline T reflect(T* x, int64_t n, double* beta) {
 // rows of a [m][n] (distance ld) := (I - tau v v^H) a; work: n elements.
 template <class T>
 inline void apply_left(T* a, int64_t m, int64_t n, int64_t ld, const T* v, T tau, T* work) {
+  walle_stop_point();
   if (tau == T(0)) return;
   for (int64_t j = 0; j < n; ++j) work[j] = T(0);
   for (int64_t i = 0; i < m; ++i) {

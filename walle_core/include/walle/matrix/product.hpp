@@ -4,6 +4,7 @@
 #include <vector>
 #include "walle/matrix/number.hpp"
 #include "walle/matrix/product_level.hpp"
+#include "walle/stop.hpp"
 
 namespace walle { namespace matrix { namespace {
 
@@ -57,6 +58,7 @@ inline void joined(const R* p, Complex<R>* out, int64_t rows, int64_t n) {
 template <class T>
 inline bool multiply(const T* a, const T* b, T* out, int64_t m, int64_t n, int64_t k) {
   for (int64_t i = 0; i < m; ++i) {
+    walle_stop_point();
     T* to = out + i * n;
     for (int64_t j = 0; j < n; ++j) to[j] = 0;
     for (int64_t p = 0; p < k; ++p) {
@@ -66,9 +68,27 @@ inline bool multiply(const T* a, const T* b, T* out, int64_t m, int64_t n, int64
   }
   return true;
 }
+// The packed product of more than a few milliseconds, in parts along its own blocks, which sum in the same order.
+template <class T>
+inline bool multiply_parts(const Products<T>& with, const T* a, const T* b, T* out, int64_t m, int64_t n, int64_t k) {
+  constexpr int64_t kSide = 1024;  // a multiple of the blocks' columns and depth
+  for (int64_t j = 0; j < n; j += kSide)
+    for (int64_t i = 0; i < m; i += kSide)
+      for (int64_t p = 0; p < k; p += kSide) {
+        walle_stop_point();
+        const int64_t rows = m - i < kSide ? m - i : kSide, columns = n - j < kSide ? n - j : kSide;
+        if (!with.packed(a + i * k + p, k, b + p * n + j, n, out + i * n + j, n, rows, columns, k - p < kSide ? k - p : kSide,
+                         p ? kProductAdd : kProductSet))
+          return false;
+      }
+  return true;
+}
 template <class T>
 inline bool multiply(const Products<T>& with, const T* a, const T* b, T* out, int64_t m, int64_t n, int64_t k) {
-  if (m >= 4 && n >= 8 && m * n * k >= 20 * 20 * 20) return with.packed(a, k, b, n, out, n, m, n, k, kProductSet);
+  if (m >= 4 && n >= 8 && m * n * k >= 20 * 20 * 20) {
+    if (m * n * k >= int64_t(1) << 30) return multiply_parts(with, a, b, out, m, n, k);
+    return with.packed(a, k, b, n, out, n, m, n, k, kProductSet);
+  }
   with.rows(a, b, out, m, n, k);
   return true;
 }

@@ -21,6 +21,7 @@ inline bool bidiagonal_qr(double* s, double* e, int64_t n, double* u, double* v)
   e[n - 1] = 0;
   int64_t steps = 0;
   for (int64_t p = n; p > 0;) {
+    walle_stop_point();
     double cs, sn, f, g;
     int64_t k = p - 2, zero = p - 1;
     for (; k >= 0; --k)
@@ -162,6 +163,7 @@ inline bool svd(T* a, int64_t m, int64_t n, bool full, double* s, T* u, T* vh) {
   if (!u) return true;
   Room<T> row(k + 1);
   for (int64_t i = 0; i < rows; ++i) {  // the first k columns of q, times the inner u
+    walle_stop_point();
     std::fill(row.begin(), row.end(), T(0));
     for (int64_t p = 0; p < k; ++p)
       for (int64_t j = 0; j < k; ++j) row[j] += q[i * q_columns + p] * inner_u[p * k + j];

@@ -20,72 +20,14 @@ inline int raise_in(unsigned long thread, PyObject* error) {
 #if WALLE_VM_AVAILABLE
 #include <unistd.h>
 
-#include <atomic>
 #include <string>
 #include <thread>
 
-#include "walle/vm/budget.hpp"
+#include "walle/vm/state.hpp"
 
 namespace walle_vm {
 
 constexpr long kDescription = 8L << 20;  // what saying how a run failed may take when its memory is used up
-
-struct Vm {
-  Account account;
-  PyInterpreterState* interp = nullptr;
-  PyThreadState* state = nullptr;
-  unsigned long thread = 0;
-  PyObject *guest = nullptr, *entries = nullptr, *lines = nullptr, *output = nullptr, *stop = nullptr, *journal = nullptr;
-  Py_ssize_t current = -1;
-  long output_limit = -1;
-  int watcher = -1;
-  // `running` and `epoch` change with this interpreter's GIL held only
-  std::atomic<bool> running{false};
-  std::atomic<long> epoch{0};
-  std::atomic<int> pending{0};
-};
-
-inline thread_local Vm* entered = nullptr;
-
-// The interpreter is current while this lives; the caller's is before and after.
-struct Entered {
-  PyThreadState* back;
-  explicit Entered(Vm* vm) : back(PyEval_SaveThread()) {
-    PyEval_RestoreThread(vm->state);
-    account = &vm->account;
-    entered = vm;
-  }
-  ~Entered() {
-    account = nullptr;
-    entered = nullptr;
-    PyEval_SaveThread();
-    PyEval_RestoreThread(back);
-  }
-};
-
-// Before a module's dictionary changes during a run: keeps, once per name, what it held.
-inline int on_change(PyDict_WatchEvent event, PyObject* dict, PyObject* key, PyObject*) {
-  Vm* vm = entered;
-  if (!vm || !vm->running || !key || (event != PyDict_EVENT_ADDED && event != PyDict_EVENT_MODIFIED && event != PyDict_EVENT_DELETED))
-    return 0;
-  PyObject *a, *b, *c;
-  PyErr_Fetch(&a, &b, &c);
-  PyObject* old = event == PyDict_EVENT_ADDED ? nullptr : PyDict_GetItemWithError(dict, key);
-  PyObject* name = Py_BuildValue("(NO)", PyLong_FromVoidPtr(dict), key);
-  PyObject* entry = name ? PyTuple_Pack(3, dict, key, old ? old : Py_Ellipsis) : nullptr;
-  if (entry) PyDict_SetDefault(vm->journal, name, entry);
-  Py_XDECREF(name);
-  Py_XDECREF(entry);
-  PyErr_Clear();
-  PyErr_Restore(a, b, c);
-  return 0;
-}
-
-inline PyObject* watch(PyObject*, PyObject* dict) {
-  if (!entered || PyDict_Watch(entered->watcher, dict)) return PyErr_Occurred() ? nullptr : Py_NewRef(Py_None);
-  return Py_NewRef(Py_None);
-}
-inline PyMethodDef watch_method = {"watch", watch, METH_O, "Journals changes of a dictionary during runs."};
 
 inline std::string told() {
   PyObject *t, *v, *tb;
@@ -189,7 +131,8 @@ inline int run(Vm* vm, Py_ssize_t index, const Parcel& in, long memory, long out
   }
   vm->account.refused = vm->account.tensors = 0;
   vm->account.limit = memory ? vm->account.used + memory : 0;
-  vm->epoch++;
+  __atomic_add_fetch(&vm->halt.run, 1, __ATOMIC_RELAXED);
+  if (walle_stop_place) *walle_stop_place() = &vm->halt;
   vm->running = true;
   if (given && index < 0) {
     callable = function(vm, "load");
@@ -227,6 +170,7 @@ inline int run(Vm* vm, Py_ssize_t index, const Parcel& in, long memory, long out
       PyErr_Clear();
     }
   }
+  if (walle_stop_place) *walle_stop_place() = nullptr;
   if (PyList_GET_SIZE(vm->lines)) {
     PyObject* text = PyObject_CallNoArgs(function(vm, "drain"));
     if (text) pack(text, logs);
@@ -245,15 +189,18 @@ inline void forget(Vm* vm, Py_ssize_t index) {
   if (vm->current == index) vm->current = -1;
 }
 
-// Raises `stop` in the run in progress as soon as it executes bytecode. Never waits: a thread does, for that GIL.
+// Tells the run in progress to stop: its native loops at once, and by `stop` as soon as it executes bytecode. Never waits: a
+// thread does, for that GIL.
 inline bool interrupt(Vm* vm) {
-  if (!vm->running || vm->pending.exchange(1)) return false;
-  const long epoch = vm->epoch;
+  if (!vm->running) return false;
+  const int64_t run = __atomic_load_n(&vm->halt.run, __ATOMIC_RELAXED);
+  __atomic_store_n(&vm->halt.asked, run, __ATOMIC_RELAXED);
+  if (vm->pending.exchange(1)) return false;
   try {
-    std::thread([vm, epoch] {
+    std::thread([vm, run] {
       PyThreadState* state = PyThreadState_New(vm->interp);
       PyEval_RestoreThread(state);
-      if (vm->running && vm->epoch == epoch) PyThreadState_SetAsyncExc(vm->thread, vm->stop);
+      if (vm->running && vm->halt.run == run) PyThreadState_SetAsyncExc(vm->thread, vm->stop);
       PyThreadState_Clear(state);
       PyThreadState_DeleteCurrent();
       vm->pending = 0;
