@@ -25,8 +25,8 @@ from walle_core.cli.vm import DEFAULT, _measured
 from walle_core.vm.compiling import compile_task
 from walle_core.vm.package import Package, hmac_key
 from walle_core.vm.process import ProcessWorker
+from walle_core.vm.sharing import share
 from walle_core.vm.types import Limits, Outcome, Policy, Task
-from walle_core.vm.wire import share
 
 LIMITS = Limits(wall_s=60, memory_mb=256)
 SAMPLE = Path(colorsys.__file__)  # plain arithmetic, as a task has it

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from walle_core import Tensor
 from walle_core.errors import InputError
-from walle_core.vm import wire
+from walle_core.vm import sharing, wire
 from walle_core.vm.package import Package, hmac_key
-from walle_core.vm.process import ProcessWorker, stop_servers
+from walle_core.vm.process import ProcessWorker
+from walle_core.vm.servers import SERVERS, stop_servers
 from walle_core.vm.types import Limits, Outcome, Policy, Task
 
 FREE = Policy(
@@ -194,7 +195,7 @@ def test_tensors_cross_both_ways(worker):
 
 
 def test_shared_tensors_are_not_copied_and_cannot_be_changed(worker):
-    x = wire.share(Tensor.of([1.0] * 50_000))
+    x = sharing.share(Tensor.of([1.0] * 50_000))
     assert memoryview(x).readonly
     ended = run(worker, "def main(x):\n    return memoryview(x).readonly, x", x=x)
     assert ended.value[0] is True
@@ -243,11 +244,9 @@ def test_it_inherits_neither_environment_nor_files(worker, monkeypatch):
 
 
 def test_a_server_that_died_is_started_again(worker):
-    from walle_core.vm import process
-
     run(worker, "def main(): pass", policy=Policy())
-    process._servers[False].process.kill()
-    process._servers[False].process.wait()
+    SERVERS[False].process.kill()
+    SERVERS[False].process.wait()
     ended = run(worker, "def main(): return 1", policy=Policy(), limits=Limits())
     again = run(worker, "def main(): return 1", policy=FREE)
     assert Outcome.OK in (ended.outcome, again.outcome)
@@ -336,7 +335,7 @@ def test_memory_that_is_not_sealed_or_too_small_is_refused():
     os.write(fd, bytes(4000))
     with pytest.raises(InputError, match="not sealed"):
         wire.read(head, [fd])
-    sealed = wire._file(Tensor((10,)))
+    sealed = sharing.memory_file(Tensor((10,)))
     with pytest.raises(InputError, match="another size"):
         wire.read(head, [sealed])
     with pytest.raises(OSError):

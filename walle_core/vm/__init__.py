@@ -22,14 +22,21 @@ from walle_core.vm.types import Limits, Outcome, Policy, Task
 
 if TYPE_CHECKING:
     from walle_core.vm.host import TaskHost
+    from walle_core.vm.models import SharedModel, share_model, shared_model
     from walle_core.vm.run import TaskRun
 
 __all__ = [
-    "Limits", "Outcome", "PackageError", "Policy", "PolicyError", "Task", "TaskCancelled", "TaskError", "TaskExit", "TaskHost",
-    "TaskMemoryError", "TaskOutputError", "TaskRun", "TaskTimeout", "WorkerLost",
+    "Limits", "Outcome", "PackageError", "Policy", "PolicyError", "SharedModel", "Task", "TaskCancelled", "TaskError", "TaskExit",
+    "TaskHost", "TaskMemoryError", "TaskOutputError", "TaskRun", "TaskTimeout", "WorkerLost", "share_model", "shared_model",
 ]  # fmt: skip
 
-_HOMES = {"TaskHost": "host", "TaskRun": "run"}
+_HOMES = {
+    "TaskHost": "host",
+    "TaskRun": "run",
+    "SharedModel": "models",
+    "share_model": "models",
+    "shared_model": "models",
+}
 
 
 def __getattr__(name: str) -> Any:

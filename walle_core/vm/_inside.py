@@ -6,16 +6,18 @@ import gc
 import os
 import socket
 import sys
+from collections import deque
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from walle_core._native.tensor import Tensor
 from walle_core.errors import InputError
-from walle_core.vm import _seccomp, _system, allow, sandbox, wire
+from walle_core.vm import _seccomp, _system, allow, models, sandbox, wire
 from walle_core.vm.guest import Guest, PolicyError
 from walle_core.vm.package import load as load_code
 from walle_core.vm.types import Policy
-from walle_core.vm.wire import ANSWER, CALL, LOAD, SETUP
+from walle_core.vm.wire import ANSWER, ASK, CALL, LOAD, MODEL, SETUP
 
 COLLECT = 64  # tasks that are forgotten between two collections of garbage
 _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
@@ -146,9 +148,20 @@ def serve(channel: socket.socket, inside: Inside) -> None:
         return
     inside.policy = Policy(**grants)
     wire.send(channel, ANSWER, _shut_in(inside.policy))
+    waiting: deque[tuple[int, Any]] = deque()  # frames that came before the model that was asked for
+
+    def ask(name: str) -> Tensor | None:
+        wire.send(channel, ASK, name)
+        while True:
+            kind, found = wire.receive(channel)
+            if kind == MODEL:
+                return found if isinstance(found, Tensor) else None
+            waiting.append((kind, found))
+
+    models.asking(ask)
     try:
         while True:
-            kind, what = wire.receive(channel)
+            kind, what = waiting.popleft() if waiting else wire.receive(channel)
             if kind == CALL:
                 _answer(channel, inside.call(*what))
             elif kind == LOAD:

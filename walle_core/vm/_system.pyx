@@ -1,8 +1,15 @@
 # cython: language_level=3
 # cython: subinterpreters_compatible=own_gil, freethreading_compatible=True
-"""System calls that the standard library does not offer and that a sandbox needs; Linux only, without ctypes."""
+"""System calls that the standard library does not offer and that a sandbox needs (Linux only, without ctypes), and files that all
+interpreters of a process find by name."""
 
 from cpython.bytes cimport PyBytes_AS_STRING
+from libcpp.string cimport string
+
+cdef extern from "walle/vm/registry.hpp" namespace "walle_vm" nogil:
+    int registry_publish "walle_vm::publish"(const string& name, int fd)
+    void registry_withdraw "walle_vm::withdraw"(const string& name)
+    int registry_find "walle_vm::published"(const string& name)
 
 cdef extern from * nogil:
     """
@@ -40,3 +47,18 @@ def call(long number, *arguments):
 def address(bytes data):
     """Address of the first byte of `data`, for structures that point to others; `data` must outlive its use."""
     return <unsigned long>PyBytes_AS_STRING(data)
+
+
+def publish(bytes name, int fd):
+    """Keeps a copy of descriptor `fd` under a name, for every interpreter of the process. 0, or ``-errno``."""
+    return registry_publish(name, fd)
+
+
+def withdraw(bytes name):
+    """Gives up the copy."""
+    registry_withdraw(name)
+
+
+def published(bytes name):
+    """A new descriptor of what has that name, for the caller to close; ``-errno`` if there is none."""
+    return registry_find(name)

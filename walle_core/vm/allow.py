@@ -20,7 +20,7 @@ DEFAULT = frozenset(
 )
 _CORE = frozenset(  # of walle_core: what computes; not what opens processes, reads caches or loads plugins
     """matrix cv audio text Tensor Session Module Graph Builder Node load load_bytes errors types InputError ModelError ShapeError
-    UnsupportedError WalleError BackendError DeviceError DeviceLostError DeviceMemoryError CacheError""".split()
+    UnsupportedError WalleError BackendError DeviceError DeviceLostError DeviceMemoryError CacheError shared_model""".split()
 )
 _FILES = frozenset({"io", "os", "pathlib", "shutil", "tempfile", "glob", "csv"})  # with a grant of files
 _NETWORK = frozenset({"socket", "ssl", "select", "urllib", "http"})  # with a grant of the network

@@ -2,109 +2,31 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections import OrderedDict
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from walle_core.errors import InputError
-from walle_core.vm import sandbox, wire
+from walle_core.vm import models, sandbox, wire
 from walle_core.vm.errors import PackageError, PolicyError
 from walle_core.vm.package import Package
+from walle_core.vm.servers import SERVERS
 from walle_core.vm.types import ERRORS, Ended, Limits, Outcome, Policy, Task, failed
-from walle_core.vm.wire import CALL, DIED, FORGET, LOAD, SETUP
+from walle_core.vm.wire import ASK, CALL, DIED, FORGET, LOAD, MODEL, SETUP
 
 MAX_LOADED = 256  # tasks that one process keeps
 _SLACK = 256 << 10  # bytes by which a limit may be off rather than set anew
-START_S = 20.0  # for the server's imports on a busy machine
 _WHAT = {
     Outcome.TIMEOUT: "it ran longer than its limit",
     Outcome.MEMORY: "it wanted more memory than its limit",
     Outcome.OUTPUT: "it wrote more than its limit",
     Outcome.CANCELLED: "it was cancelled",
 }
-
-
-class _Server:
-    """A fork server of this process. One for tasks without NumPy, one for those with it."""
-
-    def __init__(self, numpy: bool) -> None:
-        self.numpy = numpy
-        self.lock = threading.Lock()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.control: socket.socket | None = None
-
-    def fork(self) -> tuple[int, int, socket.socket]:
-        """A new worker: its process number, a descriptor of the process, and the socket to it. Raises OSError."""
-        ours, theirs = socket.socketpair()
-        with self.lock, theirs:
-            for last in (False, True):
-                try:
-                    control = self._started()
-                    socket.send_fds(control, [b"f"], [theirs.fileno()])
-                    data, files, _, _ = socket.recv_fds(control, 4, 1)
-                    if len(data) == 4 and files:
-                        return int.from_bytes(data, "little"), files[0], ours
-                    raise OSError("the fork server of task processes ended")
-                except OSError:
-                    self._stop()
-                    if last:
-                        ours.close()
-                        raise
-        raise AssertionError
-
-    def _started(self) -> socket.socket:
-        if self.control is None:
-            ours, theirs = socket.socketpair()
-            ours.settimeout(START_S)
-            with theirs:
-                here = str(Path(__file__).resolve().parents[2])
-                path = [here, *(p for p in sys.path if p and p != here)]
-                program = f"import sys; sys.path[:] = {path!r}; from walle_core.vm._forkserver import serve; serve({theirs.fileno()}, {self.numpy})"
-                self.process = subprocess.Popen(  # noqa: S603  an interpreter
-                    [sys.executable, "-I", "-S", "-c", program],
-                    pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                    env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LANG": "C.UTF-8"},
-                )  # fmt: skip
-            self.control = ours
-        return self.control
-
-    def _stop(self) -> None:
-        if self.control is not None:
-            self.control.close()
-        if self.process is not None:
-            try:
-                self.process.wait(1.0)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.control = self.process = None
-
-    def stop(self) -> None:
-        """Ends the server, and with it all its workers."""
-        with self.lock:
-            self._stop()
-
-
-_servers = {numpy: _Server(numpy) for numpy in (False, True)}
-
-
-def stop_servers() -> None:
-    """Ends the fork servers and all worker processes of this process; the next worker starts them again."""
-    for server in _servers.values():
-        server.stop()
-
-
-atexit.register(stop_servers)
-os.register_at_fork(after_in_child=lambda: _servers.update({n: _Server(n) for n in (False, True)}))
 
 
 class _ProtocolError(Exception):
@@ -120,9 +42,15 @@ class _Died(EOFError):
 
 
 def _received(channel: socket.socket) -> Any:
-    """The value of the next answer. Raises _Died, EOFError, OSError, _ProtocolError."""
+    """The value of the next answer; a task that asks for a shared model gets it meanwhile.
+
+    Raises _Died, EOFError, OSError, _ProtocolError.
+    """
     try:
         kind, found = wire.receive(channel)
+        while kind == ASK and isinstance(found, str):
+            wire.send(channel, MODEL, models.tensor(found))
+            kind, found = wire.receive(channel)
     except InputError as error:
         raise _ProtocolError(error) from error
     if kind == DIED and isinstance(found, int):
@@ -146,7 +74,12 @@ class ProcessWorker:
         self._socket: socket.socket | None = None
         self._policy: Policy | None = None
         self._loaded: OrderedDict[Task, int] = OrderedDict()
-        self._limited = 0, 0, 0  # limit, memory in use when it was set, shared memory allowed for
+        self._limited = (
+            0,
+            0,
+            0,
+            0,
+        )  # limit, memory in use when it was set, shared memory and models allowed for
         self._numbers = count(1)
         self.starts = 0
         if warm is not None:
@@ -200,17 +133,18 @@ class ProcessWorker:
 
     def _limit(self, memory: int, mapped: int) -> None:
         size, data = sandbox.memory_of(self._pid)
-        had, at, for_files = self._limited
-        if memory == had and mapped == for_files and abs(data - at) < _SLACK:
+        had, at, *allowed = self._limited
+        shared = models.nbytes()
+        if memory == had and allowed == [mapped, shared] and abs(data - at) < _SLACK:
             return
-        sandbox.limit_memory(self._pid, memory, mapped=mapped, size=size, data=data)
-        self._limited = memory, data, mapped
+        sandbox.limit_memory(self._pid, memory, mapped=mapped, shared=shared, size=size, data=data)
+        self._limited = memory, data, mapped, shared
 
     def _ready(self, policy: Policy) -> socket.socket:
         if self._socket is not None and policy == self._policy:
             return self._socket
         self._end()
-        pid, pidfd, channel = _servers[policy.numpy].fork()
+        pid, pidfd, channel = SERVERS[policy.numpy].fork()
         with self._lock:
             self._pid, self._pidfd, self._socket = pid, pidfd, channel
             if self._why is not None:
@@ -302,7 +236,7 @@ class ProcessWorker:
         if self._socket is not None:
             self._socket.close()
         self._socket = self._policy = None
-        self._limited = 0, 0, 0
+        self._limited = 0, 0, 0, 0
         self._loaded.clear()
 
     def close(self) -> None:
@@ -314,5 +248,5 @@ def _plain(policy: Policy) -> dict[str, Any]:
     imports = None if policy.imports is None else sorted(policy.imports)
     return {
         "imports": imports, "read": policy.read, "write": policy.write, "network": policy.network,
-        "numpy": policy.numpy, "untrusted": policy.untrusted,
+        "numpy": policy.numpy, "untrusted": policy.untrusted, "confined": policy.confined,
     }  # fmt: skip

@@ -1,22 +1,7 @@
 """What the kernel refuses to a task: system calls (seccomp), files (landlock), amounts (resource limits).
 
-What each mode keeps, on a Linux kernel that has all three:
-
-============================================  ======  ===========  ==================  =======  ===================
-kept                                          thread  interpreter  interpreter +       process  process + sandbox
-                                                                   `enter_thread`               (`untrusted`)
-============================================  ======  ===========  ==================  =======  ===================
-own modules and globals                       no      yes          yes                 yes      yes
-a time limit on pure Python                   yes     yes          yes                 yes      yes
-a time limit on one long call into C          no      no           no                  yes      yes
-a memory limit                                no      soft         soft                hard     hard
-no files but what is granted                  no      no           as a hindrance      yes      yes
-no network but what is granted                no      no           as a hindrance      yes      yes
-a crash costs one run                         no      no           no                  yes      yes
-code written to break out                     no      no           no                  no       yes
-============================================  ======  ===========  ==================  =======  ===================
-
-Threads share memory, so a filter on one of them stops Python code, never native code: "as a hindrance". A process of trusted tasks
+docs/task-vm.md says what each kind of isolation keeps. Interpreters enter `enter_worker`, those of confined tasks `enter_thread`, processes
+`enter_process`. Threads share memory, so a filter on one of them stops Python code, never native code. A process of trusted tasks
 refuses the known ways out and allows the rest; one of untrusted tasks allows a short list of calls and refuses the rest.
 Nothing can be taken off again: a thread or process that has entered a sandbox is for tasks of that policy until it ends.
 """
@@ -84,6 +69,19 @@ def enter_thread(policy: Policy, *, exit_kills_thread: bool = False) -> Kept:
     return _enter(
         policy, strict=False, whole=False, exit_kills_thread=exit_kills_thread, code=module_folders()
     )
+
+
+def enter_worker() -> None:
+    """Binds the calling thread, for ever, to what the tasks of every policy keep to: no other programs and processes, no privileges,
+    the process's folder as it is, and a task that finds ``os._exit`` ends this thread, with the interpreter on it, and no more.
+
+    Files and networks stay open: one interpreter's tasks are granted different ones. Raises OSError where there is no filter.
+    """
+    if not _seccomp.supported():
+        raise OSError("filters of system calls are known for Linux on x86-64 and ARM only")
+    refused = [name for name in _NEVER if not name.endswith(("chmod", "chmodat", "chmodat2"))]
+    verdicts = {_seccomp.KILL_THREAD: ["exit_group"], _seccomp.refuse(): [*refused, *_MOVE]}
+    _seccomp.install(_seccomp.program(_seccomp.ALLOW, verdicts, own_process=_OWN), whole_process=False)
 
 
 def enter_process(policy: Policy, *, code: Iterable[str] | None = None) -> Kept:
@@ -176,7 +174,7 @@ def memory_of(pid: int) -> tuple[int, int]:
     return int(fields[0]) * _PAGE, int(fields[5]) * _PAGE
 
 
-def limit_memory(pid: int, more: int, *, size: int, data: int, mapped: int = 0) -> None:
+def limit_memory(pid: int, more: int, *, size: int, data: int, mapped: int = 0, shared: int = 0) -> None:
     """Lets process `pid` allocate `more` bytes beyond what it has now; the rest of its allocations fail.
 
     Args:
@@ -184,6 +182,7 @@ def limit_memory(pid: int, more: int, *, size: int, data: int, mapped: int = 0) 
         more: bytes of private memory, and of any file that it writes.
         size, data: as `memory_of` gave them.
         mapped: bytes that it will be handed as shared memory, beside these.
+        shared: bytes that it may map besides, read-only.
 
     Raises:
         OSError: the process is gone.
@@ -192,7 +191,7 @@ def limit_memory(pid: int, more: int, *, size: int, data: int, mapped: int = 0) 
 
     hard = resource.RLIM_INFINITY
     # Threads reserve address space that they never touch; it is bounded all the same, for memory shared with nobody.
-    resource.prlimit(pid, resource.RLIMIT_AS, (size + mapped + more + _RESERVE, hard))
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + mapped + shared + more + _RESERVE, hard))
     resource.prlimit(pid, resource.RLIMIT_DATA, (data + mapped + more, hard))
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (more + mapped, hard))
 

@@ -63,6 +63,8 @@ class Policy:
         network: whether it may open sockets.
         numpy: whether it needs NumPy, which loads in worker processes only.
         untrusted: whether its author is not trusted; it then runs in a sandboxed process only.
+        confined: whether the kernel is to keep these grants where Python alone would: in an interpreter on a thread for tasks of
+            this policy only, whose files and system calls are filtered. Processes always are.
     """
 
     imports: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(frozenset))
@@ -71,6 +73,7 @@ class Policy:
     network: bool = False
     numpy: bool = False
     untrusted: bool = False
+    confined: bool = False
 
 
 @attrs.frozen(eq=False)
