@@ -8,18 +8,22 @@ import sys
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 from walle_core.errors import InputError, UnsupportedError
 from walle_core.vm.lane import Lane
 from walle_core.vm.run import TaskRun
 from walle_core.vm.shipping import shipped
-from walle_core.vm.types import Limits, Outcome, Task, failed
+from walle_core.vm.types import Limits, Outcome, Policy, Task, failed
 from walle_core.vm.workers import Worker
 
 MODES = ("interpreter", "process", "thread")
 TICK = 0.005  # seconds between two looks of the watchdog
+CONFINED = 4  # policies of confined tasks whose threads are kept
 UNSTOPPED = 70  # exit status of a process that ends while a task cannot be stopped (EX_SOFTWARE)
 
 
@@ -28,6 +32,21 @@ def automatic() -> str:
     return (
         "interpreter" if sys.version_info >= (3, 12) and sys.implementation.name == "cpython" else "process"
     )
+
+
+def _shut_in(mode: str, policy: Policy | None) -> None:
+    """Binds the calling thread to what the tasks of its lane may do, as far as the system can."""
+    if mode != "interpreter":
+        return
+    from walle_core.vm import sandbox
+
+    if policy is None:
+        with suppress(OSError):
+            sandbox.enter_worker()
+        return
+    kept = sandbox.enter_thread(policy, exit_kills_thread=True)
+    if kept.missing:
+        raise OSError("; ".join(kept.missing))
 
 
 def _worker(mode: str) -> Any:
@@ -47,6 +66,16 @@ def _worker(mode: str) -> Any:
     from walle_core.vm.process import ProcessWorker
 
     return ProcessWorker
+
+
+def _unconfined(mode: str) -> str:
+    """Why no thread can be bound to a policy here; "" if it can."""
+    from walle_core.vm import sandbox
+
+    filters, landlock = sandbox.usable()
+    if mode == "interpreter" and filters and landlock:
+        return ""
+    return f"isolation={mode!r} cannot, or this system has no seccomp and landlock; use isolation='process'"
 
 
 class TaskHost:
@@ -73,6 +102,7 @@ class TaskHost:
         self.isolation = isolation
         self.mode = automatic() if isolation == "auto" else isolation
         self.lanes: dict[str, Lane] = {}
+        self.confined: OrderedDict[Policy, Lane] = OrderedDict()
         self.closed = False
         self._lock = threading.Lock()
         self._busy = threading.Event()
@@ -86,8 +116,25 @@ class TaskHost:
         with self._lock:
             if mode not in self.lanes:
                 wake = self._busy.set
-                self.lanes[mode] = Lane(mode, _worker(mode), self.workers, wake)
+                self.lanes[mode] = Lane(
+                    mode, _worker(mode), self.workers, wake, partial(_shut_in, mode, None)
+                )
             return self.lanes[mode]
+
+    def _confined(self, policy: Policy) -> Lane:
+        """The lane whose threads are bound to a policy, for ever. The lock is held."""
+        if self.closed:
+            raise RuntimeError("the host is closed")
+        lane = self.confined.get(policy)
+        if lane is None:
+            idle = next((p for p, other in self.confined.items() if not other.in_use()), None)
+            if len(self.confined) >= CONFINED and idle is not None:
+                self.confined.pop(idle).close()
+            mode = "interpreter"
+            lane = Lane(mode, _worker(mode), self.workers, self._busy.set, partial(_shut_in, mode, policy))
+            self.confined[policy] = lane
+        self.confined.move_to_end(policy)
+        return lane
 
     def load(self, task: Task) -> Task:
         """Checks and compiles a task before its first run.
@@ -106,6 +153,12 @@ class TaskHost:
 
     def _mode(self, task: Task) -> tuple[str, Any]:
         needs = task.policy.untrusted or task.policy.numpy
+        if task.policy.confined and self.mode != "process" and not needs:
+            refused = _unconfined(self.mode)
+            if refused:
+                return self.mode, failed(
+                    Outcome.REFUSED, "PolicyError", f"{task.name} is to be confined: {refused}"
+                )
         if self.isolation == "auto":
             return ("process" if needs else self.mode), None
         if task.policy.untrusted and self.mode != "process":
@@ -143,6 +196,9 @@ class TaskHost:
         mode, refused = self._mode(task)
         if refused is not None:
             run.finish(refused)
+        elif task.policy.confined and mode == "interpreter":
+            with self._lock:
+                self._confined(task.policy).submit(run)
         else:
             (self.lanes.get(mode) or self._lane(mode)).submit(run)
         return run
@@ -164,13 +220,18 @@ class TaskHost:
                 run.cancel()
 
     def stats(self) -> dict[str, Any]:
-        """Per kind of isolation: workers, busy, queued, quarantined, recycled, outcomes."""
-        return {mode: lane.stats() for mode, lane in self.lanes.items()}
+        """Per kind of isolation, and for each policy of confined tasks: workers, busy, queued, quarantined, lost, recycled, outcomes."""
+        confined = {f"confined {i}": lane.stats() for i, lane in enumerate(self.confined.values(), 1)}
+        return {mode: lane.stats() for mode, lane in self.lanes.items()} | confined
+
+    def all_lanes(self) -> list[Lane]:
+        """Of every kind."""
+        return [*self.lanes.values(), *self.confined.values()]
 
     def close(self) -> None:
         """Cancels what has not ended and gives the workers back; a run that cannot be stopped is left behind."""
         self.closed = True
-        for lane in list(self.lanes.values()):
+        for lane in self.all_lanes():
             lane.close()
         self._busy.set()
 
@@ -181,7 +242,8 @@ class TaskHost:
         self.close()
 
     def __del__(self) -> None:
-        for lane in self.__dict__.get("lanes", {}).values():
+        lanes = [self.__dict__.get(name, {}) for name in ("lanes", "confined")]
+        for lane in [lane for kind in lanes for lane in kind.values()]:
             with lane.lock:
                 lane.closing = True
                 lane.ready.notify_all()
@@ -196,7 +258,7 @@ def _watch(reference: weakref.ref[TaskHost], busy: threading.Event) -> None:
             host = reference()
             if host is None or host.closed:
                 return
-            left = [lane.watch(time.monotonic()) for lane in list(host.lanes.values())]
+            left = [lane.watch(time.monotonic()) for lane in host.all_lanes()]
             del host
             if not any(left):
                 break
@@ -211,7 +273,7 @@ def _close_all() -> None:
     stuck = []
     for host in list(_hosts):
         host.close()
-        stuck += [s for lane in host.lanes.values() if lane.mode == "interpreter" for s in lane.stuck()]
+        stuck += [s for lane in host.all_lanes() if lane.mode == "interpreter" for s in lane.stuck()]
     for slot in stuck:
         slot.thread.join(0.2)
     if any(s.thread.is_alive() for s in stuck):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any
 
 from walle_core.vm.fair import FairQueue
 from walle_core.vm.run import TaskRun, cancelled
+from walle_core.vm.slot import LINUX, Slot
 from walle_core.vm.types import Ended, Outcome, failed
 from walle_core.vm.workers import Worker
 
@@ -23,64 +23,6 @@ AGAIN = 0.02  # seconds between two attempts to stop a run
 IDLE_PRIORITY = 19  # of the operating system, for what cannot be stopped
 
 
-class Slot:
-    """A thread and its worker.
-
-    Attributes:
-        run: in progress; `deadline`, by `time.monotonic`, and `why` say when and with what outcome it is stopped.
-        lost: its run could not be stopped; the thread ends when that returns.
-    """
-
-    def __init__(self, lane: Lane, *, extra: bool) -> None:
-        self.lane, self.extra = lane, extra
-        self.worker: Worker | None = None
-        self.run: TaskRun | None = None
-        self.given: TaskRun | None = None
-        self.deadline = 0.0
-        self.why = Outcome.TIMEOUT
-        self.asked = 0.0
-        self.lost = False
-        self.native = 0
-        self.thread = threading.Thread(target=self.work, name=f"walle-task-{lane.mode}", daemon=True)
-        self.thread.start()
-
-    def work(self) -> None:
-        """Makes the worker, then runs what the lane gives until it gives nothing."""
-        self.native = threading.get_native_id()
-        self.make()
-        lane = self.lane
-        while (run := lane.take(self)) is not None:
-            if self.worker is None:
-                ended = self.make()
-            if self.worker is not None:
-                try:
-                    ended = self.worker.call(run.task, run.inputs, run.limits)
-                except BaseException as error:
-                    ended = failed(
-                        Outcome.LOST, type(error).__name__, f"the worker failed: {error}", reusable=False
-                    )
-            lane.ended(self, run, ended)
-            if not ended.reusable:
-                self.close()
-            del run, ended
-        self.close()
-
-    def make(self) -> Ended:
-        """Makes the worker if that can be; how a run ends if it cannot."""
-        try:
-            self.worker = self.lane.factory()
-        except Exception as error:
-            return failed(Outcome.LOST, type(error).__name__, f"no worker could be made: {error}")
-        return Ended(Outcome.OK)
-
-    def close(self) -> None:
-        """Closes the worker."""
-        worker, self.worker = self.worker, None
-        if worker is not None:
-            with contextlib.suppress(Exception):
-                worker.close()
-
-
 class Lane:
     """Workers of one kind.
 
@@ -89,12 +31,18 @@ class Lane:
         factory: makes a worker, called by the thread that will use it.
         workers: how many run at once; as many more are made when a task would otherwise wait for others to end.
         wake: called when a run begins, so that it is watched.
+        enter: called by each thread once, after it has made its first worker: shuts it in.
     """
 
     def __init__(
-        self, mode: str, factory: Callable[[], Worker], workers: int, wake: Callable[[], None]
+        self,
+        mode: str,
+        factory: Callable[[], Worker],
+        workers: int,
+        wake: Callable[[], None],
+        enter: Callable[[], None] = lambda: None,
     ) -> None:
-        self.mode, self.factory, self.workers, self.wake = mode, factory, workers, wake
+        self.mode, self.factory, self.workers, self.wake, self.enter = mode, factory, workers, wake, enter
         self.lock = threading.Lock()
         self.ready = threading.Condition(self.lock)
         self.extra_ready = threading.Condition(self.lock)
@@ -102,6 +50,7 @@ class Lane:
         self.outcomes: Counter[str] = Counter()
         self.closing = False
         self.quarantined: list[Slot] = []
+        self.dead: list[Slot] = []
         self.recycled = 0
         self.slots = [Slot(self, extra=False) for _ in range(workers)]
 
@@ -167,6 +116,9 @@ class Lane:
         with self.lock:
             for slot in list(self.slots):
                 run = slot.run
+                if run is not None and self.mode == "interpreter" and slot.died():
+                    self.bury(slot, run)
+                    continue
                 if run is None or now < slot.deadline or now - slot.asked < AGAIN:
                     continue
                 slot.asked = now
@@ -191,10 +143,21 @@ class Lane:
         self.queue.charge(run.task, run.timings.run_s)
         if slot.worker is not None:
             slot.worker.kill(slot.why)
-        if sys.platform == "linux":
+        if LINUX:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, slot.native, IDLE_PRIORITY)
         self.quarantined.append(slot)
+        self.slots.remove(slot)
+        if not self.closing:
+            self.slots.append(Slot(self, extra=slot.extra))
+
+    def bury(self, slot: Slot, run: TaskRun) -> None:
+        """Ends a run whose thread is gone, and puts another in its place."""
+        why = "the task ended its thread, as os._exit does; the interpreter on it is lost"
+        if run.finish(failed(Outcome.LOST, "WorkerLost", why)):
+            self.outcomes[Outcome.LOST.value] += 1
+        self.queue.charge(run.task, run.timings.run_s)
+        self.dead.append(slot)
         self.slots.remove(slot)
         if not self.closing:
             self.slots.append(Slot(self, extra=slot.extra))
@@ -247,8 +210,13 @@ class Lane:
                     self.abandon(slot, slot.run)
 
     def stuck(self) -> list[Slot]:
-        """Threads that have not ended."""
-        return [s for s in (*self.slots, *self.quarantined) if s.thread.is_alive()]
+        """Threads that have not ended, or not so that Python noticed."""
+        return [s for s in (*self.slots, *self.quarantined, *self.dead) if s.thread.is_alive()]
+
+    def in_use(self) -> bool:
+        """Whether a run waits or is in progress."""
+        with self.lock:
+            return len(self.queue) > 0 or any(s.run is not None or s.given is not None for s in self.slots)
 
     def stats(self) -> dict[str, Any]:
         """Counts of now and since the start."""
@@ -259,6 +227,7 @@ class Lane:
                 "busy": sum(s.run is not None for s in self.slots),
                 "queued": len(self.queue),
                 "quarantined": len(self.quarantined),
+                "lost": len(self.dead),
                 "recycled": self.recycled,
                 "outcomes": dict(self.outcomes),
             }
