@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matrix_arrays import FLOATS, INTEGERS, arrays, ours, pairs
+from matrix_judge import examples
 
 from walle_core import matrix as xp
 
@@ -114,3 +115,46 @@ def test_numbers_and_constants():
     run = xp.fused(lambda x, n: (x + c) * n - 1)
     for n in (2, 2.5, 3):
         same(run(a, n), (a + c) * n - 1)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["add", "subtract", "multiply", "divide", "maximum", "minimum", "abs", "negative", "sqrt", "reciprocal", "floor", "exp",
+             "square", "tanh"]  # some that stay in registers, some that do not
+        ),
+        st.integers(0, 99),
+        st.integers(0, 99),
+    ),
+    min_size=1,
+    max_size=14,
+)  # fmt: skip
+
+
+def drawn_chain(steps):
+    """Each step takes operands or earlier values, the last one the value before it."""
+
+    def chain(a, b, c, n):
+        made = [a, b, c, n]
+        for at, (name, i, j) in enumerate(steps):
+            x = made[-1] if at + 1 == len(steps) and at else made[i % len(made)]
+            y = made[j % len(made)]
+            x = a if isinstance(x, float) else x
+            two = name in ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+            made.append(getattr(xp, name)(x, y) if two else getattr(xp, name)(x))
+        return made[-1]
+
+    return chain
+
+
+@pytest.mark.parametrize(
+    "shapes", [((5003,), (5003,), ()), ((97, 53), (53,), (97, 1)), ((4099,), (1,), (4099,))]
+)
+@examples(40, 2000)
+@given(steps=STEPS, number=st.sampled_from([2.0, -0.5, 0.0]))
+def test_any_chain_of_float32(shapes, steps, number):
+    rng = np.random.default_rng(7)
+    a, b, c = (ours(np.asarray(rng.standard_normal(s), "float32")) for s in shapes)
+    chain = drawn_chain(steps)
+    with np.errstate(all="ignore"):
+        same(xp.fused(chain)(a, b, c, number), chain(a, b, c, number))

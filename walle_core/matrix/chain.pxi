@@ -12,6 +12,15 @@ cdef extern from "walle/matrix/chain.hpp" namespace "walle::matrix" nogil:
     bint run_chain(const ChainStep* steps, int count, const ChainOperand* operands, int registers, int64_t widest,
                    int64_t n, char* dst)
 
+cdef extern from *:
+    """
+    static inline void walle_expression(walle_kernel_fn engine, void* const* buf, const void* arg, int64_t n) {
+      const walle_call call = {buf, static_cast<const int64_t*>(arg), 0, n, 0, 1};
+      engine(&call);
+    }
+    """
+    void walle_expression(walle_kernel_fn engine, void* const* buf, const void* arg, int64_t n) nogil
+
 
 def plan_two(int op, int a, int b):
     """(dtype number to which both operands are cast, that of the result) of operator `op`. Raises ArrayTypeError."""
@@ -46,15 +55,19 @@ cdef class Chain:
             engine's float32 row is used if there is one.
         registers: how many the steps use, at most 16.
         shape: of the result.
+        program: the same steps for an engine's expression kernel, as `engine.chain_program` gives them, or None.
     """
 
     cdef ChainStep steps[64]
+    cdef walle_kernel_fn engine
+    cdef const char* arg
+    cdef object keep
     cdef int count, registers, code
     cdef int64_t widest
     cdef Py_ssize_t sizes[12]
     cdef int rank
 
-    def __init__(self, steps, int registers, shape):
+    def __init__(self, steps, int registers, shape, program):
         cdef int i
         if not 0 < len(steps) <= 64:
             raise ArrayValueError(f"a chain has 1 to 64 steps, not {len(steps)}")
@@ -76,10 +89,16 @@ cdef class Chain:
             self.steps[i].item_dst = kItem[<int>result]
             self.widest = max(self.widest, kItem[<int>result], kItem[<int>code])
             self.code = result
+        self.engine = NULL
+        self.keep = program
+        if program is not None:
+            self.engine = <walle_kernel_fn><uintptr_t>program[0]
+            self.arg = <bytes>program[1]
 
     def run(self, list operands):
-        """Runs on Arrays whose shapes are the result's, the end of it, or of one element."""
+        """Runs on Arrays whose shapes are the result's, the end of it, or of one element, or those that `program` was made for."""
         cdef ChainOperand given[16]
+        cdef void* buf[17]
         cdef int i
         cdef Array a
         cdef bint good
@@ -90,8 +109,14 @@ cdef class Chain:
             a = <Array?>operands[i]
             given[i].data, given[i].item = <const char*>a.tensor.data, a.tensor.itemsize
             given[i].period = 0 if a.tensor.count == 1 else a.tensor.count
+            buf[i + 1] = a.tensor.data
         cdef int64_t n = out.tensor.count
         cdef char* d = <char*>out.tensor.data
+        if self.engine != NULL:
+            buf[0] = d
+            with nogil:
+                walle_expression(self.engine, buf, self.arg, n)
+            return out
         with nogil:
             good = run_chain(self.steps, self.count, given, self.registers, self.widest, n, d)
         if not good:

@@ -130,9 +130,8 @@ class _Chain:
 
     def __init__(self, root: Lazy) -> None:
         self.shape = root.shape
-        self.operands: list[
-            tuple[Any, bool]
-        ] = []  # argument number or constant; True if it must first be repeated
+        self.operands: list[tuple[Any, bool]] = []  # argument number or constant; True: first to be repeated
+        shapes: list[tuple[int, ...]] = []  # of the operands
         order: list[Lazy] = []
         seen: dict[int, int] = {}  # id of a value -> operand (negative) or index in `order`
 
@@ -143,6 +142,7 @@ class _Chain:
                 seen[id(value)] = -1 - len(self.operands)
                 fits = value.size == 1 or value.shape == self.shape[len(self.shape) - value.ndim :]
                 self.operands.append((value.op if value.kind == "argument" else value.sources[0], not fits))
+                shapes.append(value.shape)
                 return
             for source in value.sources:
                 visit(source)
@@ -179,7 +179,14 @@ class _Chain:
             used = max(used, place + 1)
             fast = value.size >= WORTH  # as the function itself would: its results are to be the same
             steps.append((value.kind, value.op, place, places[0], places[-1], value.given, value.code, fast))
-        self._native = _array.Chain(steps, used, self.shape)
+        program = None
+        if all(step[-1] for step in steps):
+            from walle_core.matrix.engine import chain_program
+
+            program = chain_program(steps, used, shapes, self.shape)
+        if program is not None:
+            self.operands = [(o[0], r) for o, r in zip(self.operands, program[2], strict=True)]
+        self._native = _array.Chain(steps, used, self.shape, program)
 
     def run(self, arguments: tuple[Any, ...]) -> Array:
         """The result for arguments of the shapes and dtypes that the chain was recorded for."""

@@ -7,7 +7,7 @@
 
 namespace walle { namespace matrix {
 
-constexpr int64_t kChainBlock = 2048;  // elements
+constexpr int64_t kChainBytes = 4096;  // of a block: a handful of them stay in the first-level cache
 
 // A source or destination >= 0 is a register; a source below is operand -1 - s; destination -1 is the result.
 struct ChainStep {
@@ -38,13 +38,13 @@ inline const char* chain_block(const ChainOperand& o, int64_t i0, int64_t n, cha
 // False if memory for the registers is not there.
 inline bool run_chain(const ChainStep* steps, int count, const ChainOperand* operands, int registers, int64_t widest,
                       int64_t n, char* dst) {
-  const int64_t size = kChainBlock * widest + 64;  // apart from each other's place in a page
+  const int64_t block = kChainBytes / widest, size = kChainBytes + 64;  // apart from each other's place in a page
   char* const memory = static_cast<char*>(malloc(size_t((registers + 2) * size + 64)));
   if (!memory) return false;
   char* const first = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(memory) + 63) & ~uintptr_t(63));
   char* const rooms = first + registers * size;
-  for (int64_t i0 = 0; i0 < n; i0 += kChainBlock) {
-    const int64_t some = n - i0 < kChainBlock ? n - i0 : kChainBlock;
+  for (int64_t i0 = 0; i0 < n; i0 += block) {
+    const int64_t some = n - i0 < block ? n - i0 : block;
     for (int k = 0; k < count; ++k) {
       const ChainStep& s = steps[k];
       char* to = s.dst < 0 ? dst + i0 * s.item_dst : first + s.dst * size;
