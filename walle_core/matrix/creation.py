@@ -8,7 +8,8 @@ from typing import Any
 
 from walle_core.matrix import _array
 from walle_core.matrix._array import Array
-from walle_core.matrix.dtypes import BOOL, COMPLEX128, FLOAT64, INT64, TYPES, UINT64, code_of
+from walle_core.matrix.dtypes import BOOL, COMPLEX128, FLOAT32, FLOAT64, INT64, TYPES, UINT64, code_of
+from walle_core.matrix.elementwise import floor
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
 from walle_core.dtypes import DType
 
@@ -122,7 +123,7 @@ def linspace(
     device: Any = None,
     endpoint: bool = True,
 ) -> Array:
-    """`num` evenly spaced values from `start` to `stop`, which is among them if `endpoint`."""
+    """`num` evenly spaced values from `start` to `stop`, which is among them if `endpoint`; rounded down for integers."""
     _here(device)
     mixed = isinstance(start, complex) or isinstance(stop, complex)
     code = _code(dtype, COMPLEX128 if mixed else FLOAT64)
@@ -134,6 +135,8 @@ def linspace(
     out = steps * step + start if step != 0 else steps / max(parts, 1) * (stop - start) + start
     if endpoint and num > 1:
         out[-1] = stop
+    if code < FLOAT32 and not mixed:
+        out = floor(out)
     return _array.astype_core(out, code, False)
 
 

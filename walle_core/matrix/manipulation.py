@@ -210,8 +210,10 @@ def _none() -> Array:
     return _array.empty_core(0, 4)
 
 
-def tile(x: Array, repetitions: Sequence[int], /) -> Array:
+def tile(x: Array, repetitions: int | Sequence[int], /) -> Array:
     """The array side by side, repetitions[i] times along dimension i; missing dimensions are added in front."""
+    if isinstance(repetitions, int):
+        repetitions = (repetitions,)
     times = [1] * (x.ndim - len(repetitions)) + list(repetitions)
     shape = [1] * (len(times) - x.ndim) + list(x.shape)
     pairs = [n for size in shape for n in (1, size)]

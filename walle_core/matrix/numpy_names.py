@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from walle_core.matrix import numpy_math, numpy_shapes, numpy_statistics
+from walle_core.matrix import (
+    numpy_creation, numpy_logic, numpy_math, numpy_shapes, numpy_signal, numpy_statistics,
+)  # fmt: skip
 
-_HELPERS = {"axis_of", "code_of", "floating", "given", "positions_int64"}
+_HELPERS = {"axis_of", "code_of", "floating", "given", "positions_int64"}  # of numpy_given and other modules
 _FOUND = {
     name: value
-    for module in (numpy_math, numpy_shapes, numpy_statistics)
+    for module in (numpy_creation, numpy_logic, numpy_math, numpy_shapes, numpy_signal, numpy_statistics)
     for name, value in vars(module).items()
     if callable(value)
     and str(getattr(value, "__module__", "")).startswith("walle_core.matrix.")

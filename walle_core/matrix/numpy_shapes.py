@@ -1,109 +1,18 @@
-"""NumPy's names for making, joining, splitting and turning arrays. Each takes arrays, numbers and nested lists."""
+"""NumPy's names for joining, splitting, turning and padding arrays. Each takes arrays, numbers and nested lists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import log10
+from math import prod
 from typing import Any
 
 from walle_core import matrix
-from walle_core.matrix import _array, linalg
+from walle_core.matrix import _array
 from walle_core.matrix._array import Array
-from walle_core.matrix.dtypes import code_of
-from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
+from walle_core.matrix.errors import ArrayIndexError, ArrayTypeError, ArrayValueError
 from walle_core.matrix.manipulation import axis_of
+from walle_core.matrix.numpy_given import given, positions_int64
 from walle_core.matrix.sorting import flatnonzero
-from walle_core.matrix.sorting import where as choose
-
-
-def given(x: Any) -> Array:
-    """`x` as an array."""
-    made: Array = x if type(x) is Array else _array.asarray_core(x, -1, None)
-    return made
-
-
-def array(object: Any, dtype: Any = None, copy: bool = True) -> Array:
-    """A new array of nested sequences, numbers or any buffer."""
-    made: Array = _array.asarray_core(object, -1 if dtype is None else code_of(dtype), copy or None)
-    return made
-
-
-def asanyarray(a: Any, dtype: Any = None) -> Array:
-    """The same memory where that is possible."""
-    return array(a, dtype, copy=False)
-
-
-ascontiguousarray = asanyarray
-
-
-def copy(a: Any) -> Array:
-    """A copy with memory of its own."""
-    return given(a).copy()
-
-
-def asscalar(a: Any) -> Any:
-    """The only element as a Python number. Raises ArrayValueError if there is not exactly one."""
-    return given(a).item()
-
-
-def identity(n: int, dtype: Any = None) -> Array:
-    """The unit matrix [n, n]."""
-    return matrix.eye(n, dtype=dtype)
-
-
-def logspace(
-    start: float, stop: float, num: int = 50, endpoint: bool = True, base: float = 10.0, dtype: Any = None
-) -> Array:
-    """`base` to the power of `num` evenly spaced exponents."""
-    made = base ** matrix.linspace(start, stop, num, endpoint=endpoint)
-    return made if dtype is None else matrix.astype(made, dtype)
-
-
-def geomspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype: Any = None) -> Array:
-    """`num` numbers in geometric progression. Raises ArrayValueError unless both ends are of one sign and not 0."""
-    if start * stop <= 0:
-        raise ArrayValueError(f"geomspace() from {start} to {stop}: both must be of one sign, and not 0")
-    sign = -1.0 if start < 0 else 1.0
-    made = sign * logspace(log10(abs(start)), log10(abs(stop)), num, endpoint)
-    if num > 0:
-        made[0] = float(start)
-    if num > 1 and endpoint:
-        made[-1] = float(stop)
-    return made if dtype is None else matrix.astype(made, dtype)
-
-
-def diag(v: Any, k: int = 0) -> Array:
-    """The k-th diagonal of a matrix, or a matrix with a vector as its k-th diagonal. Raises ArrayValueError."""
-    x = given(v)
-    if x.ndim == 2:
-        return linalg.diagonal(x, offset=k)
-    if x.ndim != 1:
-        raise ArrayValueError(f"diag() takes a vector or a matrix, not shape {x.shape}")
-    n = x.size + abs(k)
-    out = matrix.zeros((n, n), dtype=x.dtype)
-    if x.size:
-        where = _array.arange_core(k if k >= 0 else -k * n, x.size, n + 1, 4)
-        _array.scatter_core(out, where, x)
-    return out
-
-
-def diagflat(v: Any, k: int = 0) -> Array:
-    """A matrix with v, flattened, as its k-th diagonal."""
-    return diag(ravel(v), k)
-
-
-def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:
-    """Ones on and below the k-th diagonal of [N, M]."""
-    return matrix.tril(matrix.ones((N, N if M is None else M), dtype=dtype), k=k)
-
-
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
-    """Powers of a vector's elements [size, N], descending."""
-    v = given(x)
-    n = v.size if N is None else N
-    powers = matrix.arange(n) if increasing else matrix.arange(n - 1, -1, -1)
-    made: Array = matrix.reshape(v, (v.size, 1)) ** powers
-    return made
 
 
 def ravel(a: Any) -> Array:
@@ -129,15 +38,6 @@ def ndim(a: Any) -> int:
 def size(a: Any, axis: int | None = None) -> int:
     """Number of elements, or size of one dimension."""
     return given(a).size if axis is None else given(a).shape[axis]
-
-
-def copyto(dst: Array, src: Any, where: Any = True) -> None:
-    """Writes src, broadcast, into dst where a mask is true."""
-    if where is True:
-        dst[...] = src
-    else:
-        new = matrix.broadcast_to(matrix.astype(given(src), dst.dtype), dst.shape)
-        dst[...] = choose(matrix.broadcast_to(given(where), dst.shape), new, dst)
 
 
 def transpose(a: Any, axes: Sequence[int] | None = None) -> Array:
@@ -301,6 +201,22 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Array:
     gone = {i % n for i in ([obj] if isinstance(obj, int) else ravel(obj).tolist())}
     kept = [i for i in range(n) if i not in gone]
     return _array.take_core(x, _array.asarray_core(kept, 4, None), axis)
+
+
+def unravel_index(indices: Any, shape: int | Sequence[int]) -> tuple[Array, ...]:
+    """Positions in a flattened array as positions per dimension. Raises ArrayIndexError for one that is outside."""
+    at, sizes = positions_int64(indices), (shape,) if isinstance(shape, int) else tuple(shape)
+    count = prod(sizes)
+    low, high = _array.bounds_core(at)
+    if at.size and (low < 0 or high >= count):
+        raise ArrayIndexError(
+            f"unravel_index(): positions {low} to {high} are not all within {count} elements"
+        )
+    found = []
+    for size in reversed(sizes):
+        found.append(at % size)
+        at = at // size
+    return tuple(reversed(found))
 
 
 def trim_zeros(filt: Any, trim: str = "fb") -> Array:

@@ -11,8 +11,10 @@ from walle_core.matrix._array import Array
 from walle_core.matrix.dtypes import COMPLEX64, FLOAT32, FLOAT64, INT64
 from walle_core.matrix.errors import ArrayValueError
 from walle_core.matrix.manipulation import axis_of
-from walle_core.matrix.numpy_math import conjugate, cumprod, cumsum, floating, positions_int64
-from walle_core.matrix.numpy_shapes import atleast_2d, given, ravel
+from walle_core.matrix.numpy_given import floating, given, positions_int64
+from walle_core.matrix.numpy_math import conjugate
+from walle_core.matrix.numpy_shapes import atleast_2d, ravel
+from walle_core.matrix.numpy_signal import cumprod, cumsum
 from walle_core.matrix.sorting import argmax, argmin, argsort, flatnonzero, searchsorted, sort, where
 
 Axis = int | tuple[int, ...] | None
