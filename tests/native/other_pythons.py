@@ -1,8 +1,9 @@
 """Finds other versions of Python on this machine and gives each an environment with this source tree installed.
 
-An environment lives in build/pythons/<version> and is made anew only when a source has changed; a change of Python
-files alone is copied into it. A compiler cache (ccache) is used where it is installed: the libraries per instruction
-set do not depend on the version of Python.
+An environment lives in build/pythons/<version>, is shared by all tests of all processes, and is made anew only when a
+source has changed; a change of Python files alone is copied into it. A compiler cache (ccache) is used where it is
+installed: what does not depend on the version of Python is compiled with the flags and paths of the Python that runs the
+tests, so that it is found where that one has left it.
 """
 
 import fcntl
@@ -10,10 +11,18 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = os.environ.get("WALLE_PYTHONS", "3.12 3.13").split()
+OWN = "{}.{}".format(*sys.version_info[:2])
+TESTED = [*dict.fromkeys([*([OWN] if sys.version_info >= (3, 12) else []), *VERSIONS])]
+# bindings of drivers load in one interpreter only; Walle goes on without them
+NO_DRIVERS = {"WALLE_OPENCL_DEVICE": "none", "WALLE_VULKAN_DEVICE": "none"}
 LEFT_OUT = shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__", "*.so", ".*")
 PIP = ("-m", "pip", "install", "-q", "--disable-pip-version-check")
 
@@ -37,6 +46,25 @@ def find(version):
     raise Unavailable(
         f"no python{version} with venv is installed; interpreters with a GIL of their own are not tested"
     )
+
+
+def python(version):
+    """The executable of a version that has this source tree installed; skips the test if there is none."""
+    if version == OWN:
+        return sys.executable
+    try:
+        return prepare(version)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+def environment(executable):
+    """Variables for a test's process with such an executable."""
+    # bytecode is kept, as compiling it anew in every interpreter is most of the time
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    if executable != sys.executable:
+        kept.pop("PYTHONPATH", None)
+    return kept | NO_DRIVERS | {"PYTHONPYCACHEPREFIX": str(ROOT / "build/pycache")}
 
 
 def compiled_sources():
@@ -109,6 +137,10 @@ def _build(base, home, python):
         shutil.copy2(ROOT / name, source)
     for name in ("walle_core", "plugins"):
         shutil.copytree(ROOT / name, source / name, ignore=LEFT_OUT)
+    for folder in (ROOT, *_plugins()):  # what Cython made of sources that have not changed since
+        made = folder / "build/cython"
+        if made.is_dir():
+            shutil.copytree(made, source / made.relative_to(ROOT), dirs_exist_ok=True)
     plugins = [source / p.relative_to(ROOT) for p in _plugins()]
     clean = {"PYTHONPATH": ""}
     try:
@@ -130,12 +162,9 @@ def _build(base, home, python):
             f"the packages that a build needs cannot be installed for Python: {error}"
         ) from error
     if shutil.which("ccache"):
-        clean |= {
-            "CC": "ccache gcc",
-            "CXX": "ccache g++",
-            "CCACHE_BASEDIR": str(source),
-            "CCACHE_NOHASHDIR": "1",
-        }
+        clean |= {"CC": "ccache cc", "CXX": "ccache c++", "WALLE_INCLUDE": str(ROOT / "walle_core/include")}
+        clean |= {"CFLAGS": sysconfig.get_config_var("CFLAGS") or "", "CCACHE_NOHASHDIR": "1"}
+        clean |= {k: v for k, v in os.environ.items() if k in clean and k != "PYTHONPATH"}
     _run(python, *PIP, "--no-build-isolation", source, *plugins, **clean)
 
 
