@@ -120,6 +120,7 @@ def prepare(version):
         for name, wanted, make in [("compiled", _is_compiled, _build), ("python", _is_python, _copy)]:
             stamp, digest = home / f"{name}.stamp", _digest(wanted)
             if not stamp.is_file() or stamp.read_text() != digest:
+                stamp.unlink(missing_ok=True)  # a build that is interrupted is none
                 make(base, home, python)
                 stamp.write_text(digest)
         return str(python)
