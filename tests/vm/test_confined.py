@@ -88,6 +88,16 @@ def test_where_it_cannot_be_kept_it_is_refused():
         assert processes.submit(task, limits=LIMITS).result() == 1
 
 
+def test_where_no_thread_can_be_confined_a_process_is_taken(monkeypatch):
+    monkeypatch.setattr(sandbox, "usable", lambda: (True, 0))
+    task = Task("t", "def main(): return 1", policy=Policy(confined=True))
+    with vm.TaskHost(1, "interpreter") as made:
+        assert made.submit(task).outcome is Outcome.REFUSED
+    with vm.TaskHost(1) as made:
+        assert made.submit(task, limits=LIMITS).result() == 1
+        assert set(made.stats()) == {"interpreter", "process"}
+
+
 def test_a_closed_host_has_no_confined_tasks(tmp_path):
     with vm.TaskHost(1, "interpreter") as made:
         pass

@@ -83,6 +83,12 @@ def test_all_tasks_run_on_the_same_memory(host, wide):
         assert {row[:2] for rows in mapped for row in rows} == {own[:2]}
 
 
+def test_a_task_may_open_it_while_it_is_loaded(host, wide):
+    source = 'from walle_core import shared_model\nsession = shared_model("wide")\ndef main(x): return list(session.run([x]).values())[0]'
+    run = host.submit(Task("early", source), {"x": Tensor.of([[1.0] * SIDE])}, SMALL)
+    assert run.result().tolist()[0][:3] == [0.0, SIDE, 2 * SIDE]
+
+
 def test_a_copy_would_not_have_fitted(host, wide):
     """That the limit above says something."""
     task = Task(

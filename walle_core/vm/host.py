@@ -84,7 +84,8 @@ class TaskHost:
     Args:
         workers: how many runs are in progress at once; default: the processors that this process may use.
         isolation: ``interpreter`` (Python 3.12 and later), ``process``, ``thread``, or ``auto``: interpreters where Python has
-            them, else processes; under ``auto`` tasks with `Policy(numpy=True)` or `Policy(untrusted=True)` get processes.
+            them, else processes; under ``auto`` tasks with `Policy(numpy=True)` or `Policy(untrusted=True)` get processes, and
+            those with `Policy(confined=True)` where no thread can be confined.
             docs/task-vm.md says what each keeps.
 
     Raises:
@@ -153,14 +154,11 @@ class TaskHost:
 
     def _mode(self, task: Task) -> tuple[str, Any]:
         needs = task.policy.untrusted or task.policy.numpy
-        if task.policy.confined and self.mode != "process" and not needs:
-            refused = _unconfined(self.mode)
-            if refused:
-                return self.mode, failed(
-                    Outcome.REFUSED, "PolicyError", f"{task.name} is to be confined: {refused}"
-                )
+        shut = "" if not task.policy.confined or self.mode == "process" else _unconfined(self.mode)
         if self.isolation == "auto":
-            return ("process" if needs else self.mode), None
+            return ("process" if needs or shut else self.mode), None
+        if shut:
+            return self.mode, failed(Outcome.REFUSED, "PolicyError", f"{task.name} is to be confined: {shut}")
         if task.policy.untrusted and self.mode != "process":
             return self.mode, failed(
                 Outcome.REFUSED, "PolicyError",
