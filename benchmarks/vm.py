@@ -134,13 +134,18 @@ def calls(rounds: int) -> list[list[str]]:
 
 
 def lone(kind: str, given: dict[str, Any]) -> tuple[float, float]:
-    """Seconds of one turn of Python and of one of the rest, alone in the main interpreter."""
+    """Seconds of the processor for one turn of Python and for one of the rest, alone in the main interpreter."""
     space: dict[str, Any] = {}
     exec(compile(MIXED, "<mixed>", "exec"), space)
-    rest = {"kind": kind, **given}
-    space["main"](loops=0, calls=1, rounds=1, **rest)
-    loops = median_of(lambda: space["main"](loops=100_000, calls=0, rounds=1, **rest), 10) / 100_000
-    return loops, median_of(lambda: space["main"](loops=0, calls=20, rounds=1, **rest), 20) / 20
+
+    def cost(**turns: int) -> float:
+        begin = time.thread_time()
+        space["main"](kind=kind, rounds=1, **given, **turns)
+        return time.thread_time() - begin
+
+    cost(loops=0, calls=1)
+    loops = statistics.median(cost(loops=100_000, calls=0) for _ in range(10)) / 100_000
+    return loops, statistics.median(cost(loops=0, calls=20) for _ in range(20)) / 20
 
 
 def bound(share: float) -> float:
