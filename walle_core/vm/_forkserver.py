@@ -15,6 +15,7 @@ import socket
 import sys
 from importlib import import_module
 
+from walle_core.matrix.tables import kernels
 from walle_core.vm import _inside, wire
 from walle_core.vm._inside import Inside
 
@@ -30,6 +31,8 @@ def serve(control_fd: int, numpy: bool) -> None:
     for name in [*_PRELOAD, *(["numpy"] if numpy else [])]:
         with contextlib.suppress(ImportError):
             import_module(name)
+    with contextlib.suppress(Exception):  # a plugin that is broken: `walle plugins` says why
+        kernels()  # of large arrays, found once for all workers
     inside = Inside()
     gc.collect()
     gc.freeze()  # a collection in a worker would otherwise copy every page that was inherited
