@@ -1,6 +1,9 @@
 """Strategies for arrays in NumPy's form, and comparison with what NumPy makes of the same."""
 
+import os
+
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,6 +31,14 @@ SPECIAL = [
     1e30,
 ]
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
+
+
+FULL = os.environ.get("WALLE_FULL", "") not in {"", "0"}
+
+
+def examples(few, many=100):
+    """Settings for so many drawn cases: few, or many where WALLE_FULL is set."""
+    return settings(max_examples=many if FULL else few, deadline=None)
 
 
 def elements(dtype):

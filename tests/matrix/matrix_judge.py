@@ -1,11 +1,9 @@
 """array-api-strict as the judge of a call: it takes what the standard defines and refuses all else."""
 
-import os
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import array_api
 
@@ -15,13 +13,6 @@ strict = pytest.importorskip("array_api_strict")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     xps = array_api.make_strategies_namespace(xp, api_version="2023.12")
-
-FULL = os.environ.get("WALLE_FULL", "") not in {"", "0"}
-
-
-def examples(few, many=100):
-    """Settings for so many drawn cases: few, or many where WALLE_FULL is set."""
-    return settings(max_examples=many if FULL else few, deadline=None)
 
 
 def theirs(value):

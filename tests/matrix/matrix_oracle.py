@@ -24,9 +24,17 @@ TWO = {
 }  # fmt: skip
 NUMPY_NAMES = {
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan", "atanh": "arctanh",
-    "bitwise_invert": "invert", "pow": "power", "atan2": "arctan2", "round": "rint",
+    "bitwise_invert": "invert", "atan2": "arctan2", "round": "rint",
 }  # fmt: skip
 
 
+def power(x, y):
+    """NumPy's on more than one exponent: for 0.5 alone it takes a square root, which is NaN for -inf."""
+    x, y = (np.repeat(p[None], 2, 0) for p in np.broadcast_arrays(x, y))
+    return np.power(x, y)[0]
+
+
 def oracle(name):
+    if name == "pow":
+        return power
     return getattr(np, NUMPY_NAMES.get(name, name))

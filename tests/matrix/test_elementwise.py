@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from matrix_arrays import ALL, FLOATS, INTEGERS, NUMERIC, SPECIAL, agree, arrays, ours, pairs
+from matrix_arrays import ALL, FLOATS, INTEGERS, NUMERIC, SPECIAL, agree, arrays, examples, ours, pairs
 from matrix_oracle import ONE, TWO, oracle
 
 from walle_core import matrix as xp
@@ -14,7 +14,7 @@ LOOSE = {"cosh": 8, "sinh": 8, "tan": 8, "pow": 8, "logaddexp": 8, "tanh": 8}
 
 
 @pytest.mark.parametrize("name", ONE)
-@settings(max_examples=40, deadline=None)
+@examples(13, 200)
 @given(data=st.data())
 def test_of_one(name, data):
     x = data.draw(arrays(ONE[name]))
@@ -26,7 +26,7 @@ def test_of_one(name, data):
 
 
 @pytest.mark.parametrize("name", TWO)
-@settings(max_examples=40, deadline=None)
+@examples(13, 200)
 @given(data=st.data())
 def test_of_two(name, data):
     kinds = TWO[name]
@@ -37,7 +37,7 @@ def test_of_two(name, data):
 
 
 @pytest.mark.parametrize("name", ["add", "multiply", "less", "equal"])
-@settings(max_examples=100, deadline=None)
+@examples(33, 500)
 @given(data=st.data())
 def test_promotion(name, data):
     kinds = ALL if name == "equal" else [d for d in ALL if d[0] in "iuf"]
@@ -51,7 +51,7 @@ def test_promotion(name, data):
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-@settings(max_examples=30, deadline=None)
+@examples(10, 150)
 @given(data=st.data())
 def test_shifts(dtype, data):
     x = data.draw(arrays(dtype))
@@ -62,7 +62,7 @@ def test_shifts(dtype, data):
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
-@settings(max_examples=30, deadline=None)
+@examples(10, 150)
 @given(data=st.data())
 def test_integer_powers(dtype, data):
     x = data.draw(arrays(dtype))
@@ -96,7 +96,7 @@ def test_large_pairs_agree_with_numpy(name, shapes):
     agree(getattr(xp, name)(ours(x), ours(y)), wanted, 32)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(33, 500)
 @given(
     x=arrays(NUMERIC), number=st.one_of(st.integers(0, 100), st.floats(-10, 10)), op=st.sampled_from("+-*")
 )
@@ -134,7 +134,7 @@ def test_errors_are_ours_and_pythons(call, kind):
     assert isinstance(caught.value, WalleError)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20, 300)
 @given(data=st.data())
 def test_in_place(data):
     x, y = data.draw(pairs(INTEGERS + FLOATS))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from matrix_arrays import examples
 
 from walle_core import matrix as xp
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
@@ -90,7 +91,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=200, deadline=None)
+@examples(66, 1000)
 def test_one_dimension(case) -> None:
     shape, axis, n, norm, dtype, seed = case
     x = drawn(np.random.default_rng(seed), shape, dtype)
@@ -106,7 +107,7 @@ def test_one_dimension(case) -> None:
 
 
 @given(cases(), st.data())
-@settings(max_examples=150, deadline=None)
+@examples(50, 750)
 def test_several_dimensions(case, data) -> None:
     shape, _, _, norm, dtype, seed = case
     x = drawn(np.random.default_rng(seed), shape, dtype)
@@ -130,7 +131,7 @@ def test_all_dimensions_and_two() -> None:
 
 
 @given(st.integers(1, 40), st.floats(0.01, 100))
-@settings(max_examples=50, deadline=None)
+@examples(16, 250)
 def test_frequencies(n, d) -> None:
     for name in ("fftfreq", "rfftfreq"):
         np.testing.assert_allclose(
@@ -140,7 +141,7 @@ def test_frequencies(n, d) -> None:
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3), st.data())
-@settings(max_examples=60, deadline=None)
+@examples(20, 300)
 def test_shifts(shape, data) -> None:
     x = np.arange(int(np.prod(shape))).reshape(shape)
     axes = data.draw(st.none() | st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True))

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from matrix_arrays import FLOATS, INTEGERS, arrays, ours, pairs
-from matrix_judge import examples
+from matrix_arrays import FLOATS, INTEGERS, arrays, examples, ours, pairs
 
 from walle_core import matrix as xp
 
@@ -34,7 +33,7 @@ def same(got, wanted):
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-@settings(max_examples=50, deadline=None)
+@examples(16, 250)
 @given(data=st.data())
 def test_equals_the_function(chain, data):
     x, y = data.draw(pairs(INTEGERS + FLOATS, same=False))
@@ -52,7 +51,7 @@ def test_large_arrays(chain, shapes):
     same(xp.fused(chain)(a, b), chain(a, b))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(16, 250)
 @given(x=arrays(FLOATS))
 def test_a_chain_runs_once_recorded(x):
     calls = []

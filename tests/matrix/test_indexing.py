@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from matrix_arrays import ALL, SHAPES, agree, arrays, ours
+from matrix_arrays import ALL, SHAPES, agree, arrays, examples, ours
 
 from walle_core import matrix as xp
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100, 1500)
 @given(data=st.data())
 def test_basic(data):
     x = data.draw(arrays(ALL))
@@ -26,7 +26,7 @@ def as_key(key):
     return tuple(ours(k) if isinstance(k, np.ndarray) else k for k in key)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(66, 1000)
 @given(data=st.data())
 def test_arrays_of_integers(data):
     x = data.draw(arrays(ALL, hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4)))
@@ -37,7 +37,7 @@ def test_arrays_of_integers(data):
     agree(ours(x)[as_key(key)[0]], x[key[0]])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(66, 1000)
 @given(data=st.data())
 def test_arrays_beside_slices(data):
     x = data.draw(arrays(["int32"], hnp.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=4)))
@@ -59,7 +59,7 @@ def test_arrays_beside_slices(data):
     agree(a, x)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(66, 1000)
 @given(data=st.data())
 def test_masks(data):
     x = data.draw(arrays(ALL, SHAPES))

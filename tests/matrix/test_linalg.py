@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from matrix_arrays import examples
 
 from walle_core import matrix as xp
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
@@ -237,7 +238,7 @@ def products(draw):
 
 
 @given(products())
-@settings(max_examples=300, deadline=None)
+@examples(100, 1500)
 def test_matmul(case) -> None:
     a_shape, b_shape, dtype, seed = case
     rng = np.random.default_rng(seed)
@@ -276,7 +277,7 @@ def test_large_products(dtype, shape) -> None:
     st.integers(0, 3),
     st.sampled_from(["float64", "complex128", "int32"]),
 )
-@settings(max_examples=80, deadline=None)
+@examples(26, 400)
 def test_tensordot_and_vecdot(seed, rank, pairs, dtype) -> None:
     rng = np.random.default_rng(seed)
     assume(pairs <= rank)
@@ -302,7 +303,7 @@ def test_tensordot_and_vecdot(seed, rank, pairs, dtype) -> None:
 @given(
     st.integers(0, 1 << 30), st.integers(0, 6), st.integers(0, 6), st.integers(-7, 7), st.sampled_from(DTYPES)
 )
-@settings(max_examples=100, deadline=None)
+@examples(33, 500)
 def test_small_things(seed, m, n, offset, dtype) -> None:
     rng = np.random.default_rng(seed)
     x = drawn(rng, (2, m, n), dtype)

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from matrix_arrays import ALL, agree, arrays, ours
+from matrix_arrays import ALL, agree, arrays, examples, ours
 
 from walle_core import matrix as xp
 
-SOME = settings(max_examples=80, deadline=None)
+SOME = examples(26, 400)
 
 
 @SOME

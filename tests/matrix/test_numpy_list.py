@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from matrix_arrays import ours
-from matrix_judge import examples
+from matrix_arrays import examples, ours
 
 from walle_core import matrix as xp
 from walle_core.matrix.errors import ArrayIndexError, ArrayTypeError, ArrayValueError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from matrix_arrays import examples
 
 from walle_core import matrix as xp
 from walle_core.matrix import numpy_names
@@ -183,7 +184,7 @@ def test_refusals_of_dtypes() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@examples(20, 300)
 def test_quantiles(values, q) -> None:
     wanted = np.quantile(values, q)
     np.testing.assert_allclose(np.asarray(xp.quantile(xp.asarray(values), q)), wanted, rtol=1e-9, atol=1e-6)
@@ -195,7 +196,7 @@ def test_quantiles(values, q) -> None:
     st.integers(0, 25),
     st.sampled_from(["edge", "wrap", "reflect", "symmetric"]),
 )
-@settings(max_examples=80, deadline=None)
+@examples(26, 400)
 def test_padding(n, before, after, mode) -> None:
     x = np.arange(n)
     np.testing.assert_array_equal(

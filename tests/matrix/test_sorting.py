@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matrix_arrays import examples
 
 from walle_core import matrix as xp
 from walle_core.matrix.errors import ArrayTypeError, ArrayValueError
@@ -56,7 +57,7 @@ def arrays(draw, dtypes=ALL, min_dims=1, shape=None):
 
 
 @given(arrays(), st.data())
-@settings(max_examples=300, deadline=None)
+@examples(100, 1500)
 def test_sort_and_argsort(x, data) -> None:
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     plain = x.dtype.kind != "c" or not np.isnan(x).any()  # NumPy puts complex NaN into four classes
@@ -89,7 +90,7 @@ def test_long_sorts(dtype, n) -> None:
 
 
 @given(arrays(dtypes=REAL), st.data())
-@settings(max_examples=200, deadline=None)
+@examples(66, 1000)
 def test_extremes_and_counts(x, data) -> None:
     axis = data.draw(st.none() | st.integers(-x.ndim, x.ndim - 1))
     keep = data.draw(st.booleans())
@@ -104,7 +105,7 @@ def test_extremes_and_counts(x, data) -> None:
 
 
 @given(arrays())
-@settings(max_examples=150, deadline=None)
+@examples(50, 750)
 def test_places_of_what_is_not_zero(x) -> None:
     for a, b in zip(xp.nonzero(of(x)), np.nonzero(x), strict=True):
         np.testing.assert_array_equal(np.asarray(a), b)
@@ -113,7 +114,7 @@ def test_places_of_what_is_not_zero(x) -> None:
 
 
 @given(st.data(), st.sampled_from(REAL), st.sampled_from(["left", "right"]), st.booleans())
-@settings(max_examples=200, deadline=None)
+@examples(66, 1000)
 def test_searchsorted(data, dtype, side, through) -> None:
     x, v = data.draw(arrays(dtypes=[dtype])).ravel(), data.draw(arrays(dtypes=[dtype]))
     if through:
@@ -129,7 +130,7 @@ def test_searchsorted(data, dtype, side, through) -> None:
 
 
 @given(arrays(min_dims=1))
-@settings(max_examples=300, deadline=None)
+@examples(100, 1500)
 def test_unique(x) -> None:
     if x.dtype.kind == "c" and np.isnan(x).any():
         x = np.nan_to_num(x)
@@ -148,7 +149,7 @@ def test_unique(x) -> None:
 
 
 @given(st.data(), st.sampled_from(ALL), st.booleans())
-@settings(max_examples=200, deadline=None)
+@examples(66, 1000)
 def test_sets(data, dtype, invert) -> None:
     x, y = data.draw(arrays(dtypes=[dtype])), data.draw(arrays(dtypes=[dtype]))
     np.testing.assert_array_equal(
@@ -162,7 +163,7 @@ def test_sets(data, dtype, invert) -> None:
 
 
 @given(st.data(), st.sampled_from(ALL), st.sampled_from(ALL))
-@settings(max_examples=150, deadline=None)
+@examples(50, 750)
 def test_where(data, first, second) -> None:
     shapes = data.draw(
         hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=4, min_side=0)

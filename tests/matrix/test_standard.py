@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matrix_arrays import ALL, NUMERIC
-from matrix_judge import both, compare, drawn, examples, shapes, strict, xps
+from matrix_arrays import ALL, NUMERIC, examples
+from matrix_judge import both, compare, drawn, shapes, strict, xps
 from standard_calls import REDUCTIONS, SORTED
 
 from walle_core import matrix as xp

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matrix_arrays import ALL
-from matrix_judge import both, compare, examples, strict
+from matrix_arrays import ALL, examples
+from matrix_judge import both, compare, strict
 from standard_calls import AFTER, APART, CALLS, EXTENSIONS, NAMES, REDUCTIONS, SORTED
 
 from walle_core import matrix as xp

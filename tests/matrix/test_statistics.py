@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from matrix_arrays import ALL, COMPLEX, FLOATS, INTEGERS, agree, arrays, ours
+from matrix_arrays import ALL, COMPLEX, FLOATS, INTEGERS, agree, arrays, examples, ours
 
 from walle_core import matrix as xp
 
@@ -18,7 +18,7 @@ def axes(draw, rank):
 
 
 @pytest.mark.parametrize("name", ["sum", "prod", "max", "min", "any", "all"])
-@settings(max_examples=60, deadline=None)
+@examples(20, 300)
 @given(data=st.data())
 def test_reductions(name, data):
     x = data.draw(
@@ -64,7 +64,7 @@ def test_nan_wins(op, shape):
         agree(getattr(xp, op)(ours(x), axis=axis), getattr(np, op)(x, axis=axis))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20, 300)
 @given(data=st.data())
 def test_cumulative(data):
     x = data.draw(arrays(INTEGERS))

@@ -135,7 +135,7 @@ def linspace(
     out = steps * step + start if step != 0 else steps / max(parts, 1) * (stop - start) + start
     if endpoint and num > 1:
         out[-1] = stop
-    if code < FLOAT32 and not mixed:
+    if BOOL < code < FLOAT32 and not mixed:
         out = floor(out)
     return _array.astype_core(out, code, False)
 
