@@ -3,6 +3,7 @@
     python benchmarks/matrix.py [--size 1000000] [--repeat 25] [--markdown docs/benchmarks.md]
 
 Medians of interleaved runs; ratio: Walle's time against NumPy's. A fused chain is compared with NumPy's plain expression.
+The allocator keeps what NumPy's temporaries had, or each would begin with page faults, which may cost more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import argparse
 import math
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+# One thread; and memory that NumPy lets go stays with the process, as Walle's does: else its temporaries are paid in page faults.
+SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+            "MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_MMAP_THRESHOLD_": "268435456"}  # fmt: skip
+if any(variable not in os.environ for variable in SETTINGS):
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**SETTINGS, **os.environ})
 
-import numpy as np  # noqa: E402 - after the number of its threads
+import numpy as np  # noqa: E402 - after its settings
 from report import machine, write_section  # noqa: E402
 
 from walle_core import matrix as xp  # noqa: E402
@@ -89,7 +94,11 @@ def cases(size: int) -> dict[str, list[tuple[str, Any, Any]]]:
             ("mask", lambda: a[a > 0.5], lambda: na[na > 0.5]),
             ("astype", lambda: xp.astype(a, xp.float64), lambda: na.astype("f8")),
         ],
-        "products": [("512 x 512 x 512", lambda: k @ k, lambda: nk @ nk)],
+        "products": [
+            ("512 x 512 x 512", lambda: k @ k, lambda: nk @ nk),
+            ("all x all, as a square matrix", lambda: m @ m, lambda: nm @ nm),
+            ("square matrix x vector", lambda: m @ r, lambda: nm @ nr),
+        ],
     }
 
 
@@ -98,6 +107,12 @@ def seconds(call: Any) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def one_pass(size: int, repeat: int) -> float:
+    """Seconds to read two float32 arrays and write a third one that is there already: what no chain of them can be faster than."""
+    a, b, out = (np.ones(size, "f4") for _ in range(3))
+    return statistics.median(seconds(lambda: np.add(a, b, out=out)) for _ in range(repeat))
 
 
 def small(call: Any, repeat: int) -> float:
@@ -120,6 +135,7 @@ def main() -> None:
     lines = ["## Arrays beside NumPy", "", f"`python benchmarks/matrix.py`, {machine()}, 1 thread, float32, {options.size:,} elements, "
              f"NumPy {np.__version__}; medians of {options.repeat} interleaved runs.", "",
              "| what | walle, µs | NumPy, µs | ratio |", "|---|--:|--:|--:|"]  # fmt: skip
+    together = []
     for group, rows in cases(options.size).items():
         ratios = []
         for name, ours, theirs in rows:
@@ -130,6 +146,11 @@ def main() -> None:
             lines.append(f"| {group}: {name} | {x:.0f} | {y:.0f} | {x / y:.2f} |")
         mean = math.exp(statistics.fmean(map(math.log, ratios)))
         lines.append(f"| **{group}, geometric mean** | | | **{mean:.2f}** |")
+        together += ratios if group in ("chains of 5, fused", "products", "reductions") else []
+    mean = math.exp(statistics.fmean(map(math.log, together)))
+    lines.append(f"| **fused chains, products and reductions together** | | | **{mean:.2f}** |")
+    pass_over = one_pass(options.size, options.repeat) * 1e6
+    lines.append(f"| limit of a fused chain: one pass over two operands and a result | | {pass_over:.0f} | |")
     ten, numpy_ten = xp.arange(10, dtype=xp.float32), np.arange(10, dtype="f4")
     x, y = (
         small(lambda: ten + ten, options.repeat) * 1e6,

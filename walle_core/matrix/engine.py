@@ -44,7 +44,7 @@ def chain_program(
         (address of the kernel, its arguments, which operands must first be repeated to the result's shape, what must stay
         alive), or None where a step or the chain is not the engine's.
     """
-    from walle_core.backends.table.chain import DENSE, MAX_OPERANDS, MAX_REGISTERS, operand_mode
+    from walle_core.backends.table.operand_modes import DENSE, MAX_OPERANDS, MAX_REGISTERS, operand_mode
 
     table = kernels()
     if table is None or table.lanes < 4:

@@ -19,6 +19,7 @@ UNARY = {name: number for number, name in enumerate(UNARY_NAMES)}
 # Operators of the catalogue whose float32 rows in a kernel table mean the same, special values included.
 ENGINE_BINARY = {
     "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min", "pow": "Pow",
+    "equal": "Equal", "less": "Less", "less_equal": "LessOrEqual", "greater": "Greater", "greater_equal": "GreaterOrEqual",
 }  # fmt: skip
 ENGINE_UNARY = {
     "abs": "Abs", "acos": "Acos", "acosh": "Acosh", "asin": "Asin", "asinh": "Asinh", "atan": "Atan", "atanh": "Atanh",
