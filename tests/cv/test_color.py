@@ -50,6 +50,50 @@ def test_plain_codes(name: str, data: st.DataObject) -> None:
     close(cv.cvtColor(image, getattr(cv, name)), cv2.cvtColor(image, getattr(cv2, name)))
 
 
+def exact_lab(image: np.ndarray) -> np.ndarray:
+    """L*a*b* of blue, green, red under sRGB's curve, by the definition."""
+    linear = np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+    )
+    t = linear[..., ::-1] @ to_xyz.T / [0.950456, 1, 1.088754]
+    f = np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
+    light = np.where(t[..., 1] > 0.008856, 116 * f[..., 1] - 16, 903.3 * t[..., 1])
+    return np.stack([light, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
+
+
+@pytest.mark.parametrize("name", PERCEIVED)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_lab_and_luv(name: str, data: st.DataObject) -> None:
+    """There and back; on the way back of colours, as OpenCV does by whole numbers what no colour has."""
+    code, source = getattr(cv, name), name.removeprefix("COLOR_").split("2")[0]
+    image = data.draw(images(("uint8", "float32"), (3,)))
+    if source in ("Lab", "Luv"):
+        back = name.removeprefix("COLOR_").split("2")[1]
+        image = cv2.cvtColor(image, getattr(cv2, f"COLOR_{back}2{source}"))
+    if image.dtype == np.uint8:
+        close(cv.cvtColor(image, code), cv2.cvtColor(image, code), levels=2)
+    elif name in ("COLOR_BGR2Lab", "COLOR_RGB2Lab"):  # where OpenCV interpolates a table
+        blue_first = image if "BGR" in name else image[..., ::-1]
+        np.testing.assert_allclose(cv.cvtColor(image, code), exact_lab(blue_first.astype(float)), atol=2e-4)
+        np.testing.assert_allclose(cv.cvtColor(image, code), cv2.cvtColor(image, code), atol=1)
+    else:
+        close(cv.cvtColor(image, code), cv2.cvtColor(image, code), relative=1e-4)
+
+
+@pytest.mark.parametrize("name", PERCEIVED)
+def test_few_bytes_of_lab_and_luv_differ_by_two(name: str) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    code, source = getattr(cv, name), name.removeprefix("COLOR_").split("2")[0]
+    if source in ("Lab", "Luv"):
+        image = cv2.cvtColor(
+            image, getattr(cv2, f"COLOR_{name.removeprefix('COLOR_').split('2')[1]}2{source}")
+        )
+    off = np.abs(np.asarray(cv.cvtColor(image, code)).astype(int) - cv2.cvtColor(image, code))
+    assert (off > 1).mean() < 1e-3
+
+
 @pytest.mark.parametrize("name", FIVES)
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())

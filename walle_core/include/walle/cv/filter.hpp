@@ -158,42 +158,51 @@ inline int filter(const Image* in, int, const Image* out, const double* args) {
   return needs_double(in[0], out[0]) ? filter_as<double>(in, out[0], args) : filter_as<float>(in, out[0], args);
 }
 
-// Sums over windows: of integers without rounding. args: width, height, anchor x, y, border, factor, whether of squares
-template <class A> inline int box_as(const Image& s, const Image& d, const double* args) {
+// Sums over windows, of integers without rounding: elements are read as S, summed as A, scaled as W.
+// args: width, height, anchor x, y, border, factor, whether of squares
+template <class S, class A, class W> inline int box_as(const Image& s, const Image& d, const double* args) {
   const int kw = int(args[0]), kh = int(args[1]), ax = int(args[2]), ay = int(args[3]);
-  const A factor = A(args[5]);
+  const W factor = W(args[5]);
   const int64_t n = s.w * s.c, c = s.c;
-  PaddedRow<A> pad(s, kw, ax, int(args[4]), A(0));
-  Scratch<A> ring((n + 32) * kh), total(n), done(n);
+  PaddedRow<S> pad(s, kw, ax, int(args[4]), S(0));
+  Scratch<A> ring((n + 32) * kh), total(n);
+  Scratch<W> done(n);
   if (!pad || !ring || !total || !done) return NO_MEMORY;
   for (int64_t i = 0; i < n; ++i) total[i] = 0;
   for (int64_t y = -ay; y < d.h - ay + kh - 1; ++y) {
     A* to = ring.p + ((y + ay) % kh) * (n + 32);
-    if (y + ay >= kh) for (int64_t i = 0; i < n; ++i) total[i] -= to[i];
+    A* sum = total.p;
+    if (y + ay >= kh) for (int64_t i = 0; i < n; ++i) sum[i] = A(sum[i] - to[i]);
     if (!pad.of(y)) {
       for (int64_t i = 0; i < n; ++i) to[i] = 0;
     } else {
-      A* p = pad.data.p;
-      if (args[6] != 0) for (int64_t i = 0; i < (s.w + kw - 1) * c; ++i) p[i] *= p[i];
+      S* p = pad.data.p;
+      if (args[6] != 0) for (int64_t i = 0; i < (s.w + kw - 1) * c; ++i) p[i] = S(p[i] * p[i]);
       if (kw <= 16) {
         for (int64_t i = 0; i < n; ++i) to[i] = p[i];
-        for (int t = 1; t < kw; ++t) for (int64_t i = 0; i < n; ++i) to[i] += p[i + t * c];
+        for (int t = 1; t < kw; ++t) {
+          const S* q = p + t * c;
+#pragma GCC ivdep
+          for (int64_t i = 0; i < n; ++i) to[i] = A(to[i] + q[i]);
+        }
       } else {
-        for (int64_t i = 0; i < c; ++i) { to[i] = 0; for (int t = 0; t < kw; ++t) to[i] += p[i + t * c]; }
-        for (int64_t i = c; i < n; ++i) to[i] = to[i - c] + p[i + (kw - 1) * c] - p[i - c];
+        for (int64_t i = 0; i < c; ++i) { to[i] = 0; for (int t = 0; t < kw; ++t) to[i] = A(to[i] + p[i + t * c]); }
+        for (int64_t i = c; i < n; ++i) to[i] = A(to[i - c] + p[i + (kw - 1) * c] - p[i - c]);
       }
     }
-    for (int64_t i = 0; i < n; ++i) total[i] += to[i];
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) sum[i] = A(sum[i] + to[i]);
     if (y + ay < kh - 1) continue;
-    for (int64_t i = 0; i < n; ++i) done[i] = total[i] * factor;
+    for (int64_t i = 0; i < n; ++i) done[i] = W(sum[i]) * factor;
     store(d.depth, done.p, row<char>(d, y + ay - kh + 1), n);
   }
   return OK;
 }
 inline int box(const Image* in, int, const Image* out, const double* args) {
-  const double greatest = in[0].depth <= S8 ? 255 : in[0].depth <= S16 ? 65535 : 1e9;
-  const bool exact = args[0] * args[1] * greatest * (args[6] != 0 ? greatest : 1) < (1 << 24) && out[0].depth != F64;
-  return exact ? box_as<float>(in[0], out[0], args) : box_as<double>(in[0], out[0], args);
+  const double greatest = in[0].depth <= S8 ? 255 : in[0].depth <= S16 ? 65535 : 1e9, area = args[0] * args[1];
+  if (in[0].depth == U8 && area <= 257 && args[6] == 0) return box_as<uint8_t, uint16_t, float>(in[0], out[0], args);
+  const bool exact = area * greatest * (args[6] != 0 ? greatest : 1) < (1 << 24) && out[0].depth != F64;
+  return exact ? box_as<float, float, float>(in[0], out[0], args) : box_as<double, double, double>(in[0], out[0], args);
 }
 }}}  // namespace
 #endif
