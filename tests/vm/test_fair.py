@@ -60,3 +60,17 @@ def test_every_run_comes_out_once(pushes, data):
     while (run := queue.pop()) is not None:
         out.append(run)
     assert sorted(n for _, n in out) == list(range(len(pushes)))
+
+
+def test_the_next_of_another_task():
+    queue = FairQueue()
+    for n in range(3):
+        queue.push("busy", f"busy{n}")
+    queue.push("late", "late0")
+    queue.charge("late", 100.0)  # it has had more than its share
+    queue.push("low", "low0", -1)
+    assert queue.other({"busy"}) == ("late", "late0")
+    assert queue.other({"busy", "late"}) is None  # one of higher priority waits
+    assert queue.pop("late") == "late0"
+    assert queue.other({"busy"}) is None
+    assert [queue.pop() for _ in range(5)] == ["busy0", "busy1", "busy2", "low0", None]

@@ -14,8 +14,8 @@ from walle_core import matrix, vm
 from walle_core.vm import Limits, Outcome, Task
 
 OWN = sys.version_info >= (3, 12)
-WARM = Limits(wall_s=120, memory_mb=512)
-SHORT = Limits(wall_s=0.2, memory_mb=512, grace_s=2)
+WARM = Limits(wall_s=120, memory_mb=512, grace_s=5)
+SHORT = Limits(wall_s=0.2, memory_mb=512, grace_s=5)
 
 MODEL = """
 import walle_core as walle
@@ -27,7 +27,7 @@ def main(threads):
         x = walle.Tensor((1024, 1024))
         w = builder.const(walle.Tensor((1024, 1024)))
         value = builder.input("x", "float32", (1024, 1024))
-        for _ in range(60):
+        for _ in range(120):
             value = builder.MatMul(value, w)
         session = walle.Session(builder.graph([value]), backend="portable", threads=threads)
     else:
@@ -117,6 +117,32 @@ def test_what_cannot_be_stopped_goes_on_at_the_lowest_priority_and_is_replaced()
         assert host.submit(Task("next", "def main(): return 1"), limits=WARM).result() == 1
         before.thread.join(60)
         assert host.stats()["interpreter"]["quarantined"] == 0
+
+
+@pytest.mark.skipif(not OWN, reason="Python 3.11 has no interpreters with a GIL of their own")
+def test_a_task_that_cannot_be_stopped_gets_no_more_runs_until_they_return():
+    from walle_core import Tensor
+    from walle_core.vm.lane import MOST_ABANDONED
+
+    # loops in C, without bytecode between, until the host writes into the tensor
+    source = (
+        "import itertools\ndef main(over): return any(map(memoryview(over).__getitem__, itertools.repeat(0)))"
+    )
+    task, over = Task("stubborn", source), Tensor((1,), "uint8")
+    limits = Limits(wall_s=0.05, grace_s=0.05)
+    with vm.TaskHost(1, "interpreter") as host:
+        for _ in range(MOST_ABANDONED):
+            assert host.submit(task, {"over": over}, limits).outcome is Outcome.TIMEOUT
+        assert host.stats()["interpreter"]["quarantined"] == MOST_ABANDONED
+        run = host.submit(task, {"over": over}, limits)
+        assert run.outcome is Outcome.REFUSED
+        assert "could not be stopped" in run.error.text
+        assert host.submit(Task("other", "def main(): return 1"), limits=WARM).result() == 1
+        memoryview(over)[0] = 1
+        end = time.monotonic() + 60
+        while host.stats()["interpreter"]["quarantined"] and time.monotonic() < end:
+            time.sleep(0.01)
+        assert host.submit(task, {"over": over}, WARM).result() is True
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -5,6 +5,7 @@ That is start-time fair queueing (Goyal, Vin and Cheng 1996): a task that has us
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
@@ -62,17 +63,22 @@ class FairQueue(Generic[R]):
                 return
             heappop(self.order)
 
-    def head(self) -> tuple[object, R] | None:
-        """The task and run that is next."""
+    def other(self, running: Collection[object]) -> tuple[object, R] | None:
+        """The task and run that is next among tasks that are none of these, if none of higher priority waits."""
         self._settle()
-        return (self.order[0][1], self.flows[self.order[0][1]].runs[0][2]) if self.order else None
+        first = self.order[0][0][0] if self.order else 0
+        keys = ((f.key, t) for t, f in self.flows.items() if f.key is not None and t not in running)
+        found = min((k for k in keys if k[0][0] == first), key=lambda pair: pair[0], default=None)
+        return (found[1], self.flows[found[1]].runs[0][2]) if found is not None else None
 
-    def pop(self) -> R | None:
-        """Takes the next run; its task is charged what its runs take on average, until `charge` corrects that."""
+    def pop(self, task: object = None) -> R | None:
+        """Takes the next run, or that of a task which has one; its task is charged what its runs take on average, until `charge`
+        corrects that.
+        """
         self._settle()
         if not self.order:
             return None
-        task = self.order[0][1]
+        task = self.order[0][1] if task is None else task
         flow = self.flows[task]
         run = heappop(flow.runs)[2]
         self.size -= 1

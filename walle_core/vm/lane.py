@@ -20,6 +20,7 @@ PATIENCE = (
     0.02  # seconds that a task which runs nowhere waits before it gets a worker beyond the usual number
 )
 AGAIN = 0.02  # seconds between two attempts to stop a run
+MOST_ABANDONED = 4  # runs of one task that could not be stopped: it gets no more until they return
 IDLE_PRIORITY = 19  # of the operating system, for what cannot be stopped
 
 
@@ -59,6 +60,12 @@ class Lane:
         with self.lock:
             if self.closing:
                 raise RuntimeError("the host is closed")
+            held = sum(s.run is not None and s.run.task is run.task for s in self.quarantined)
+            if held >= MOST_ABANDONED:
+                why = f"{held} runs of {run.task.name} could not be stopped and are still in progress; wait for them, or use isolation='process'"
+                run.finish(failed(Outcome.REFUSED, "PolicyError", why))
+                self.outcomes[Outcome.REFUSED.value] += 1
+                return
             run._cancel = self.cancel
             self.queue.push(run.task, run, run.priority)
             self.ready.notify()
@@ -164,18 +171,15 @@ class Lane:
 
     def overcommit(self, now: float) -> None:
         """Gives a run whose task runs nowhere a worker more when all are busy: the operating system shares the cores."""
-        head = self.queue.head()
         usual = [s.run for s in self.slots if not s.extra]
-        if (
-            head is None
-            or self.closing
-            or any(r is None or now - r.timings.started_s < PATIENCE for r in usual)
-        ):
+        if self.closing or any(r is None or now - r.timings.started_s < PATIENCE for r in usual):
             return
-        task, run = head
-        if now - run.submitted < PATIENCE or any(
-            s.run is not None and s.run.task is task for s in self.slots
-        ):
+        running = {run.task for s in self.slots for run in (s.run, s.given) if run is not None}
+        found = self.queue.other(running) if len(self.queue) else None
+        if found is None or now - found[1].submitted < PATIENCE:
+            return
+        if found[1].ended is not None:  # cancelled while it waited
+            self.queue.pop(found[0])
             return
         extras = [s for s in self.slots if s.extra]
         slot = next((s for s in extras if s.run is None and s.given is None), None)
@@ -183,7 +187,7 @@ class Lane:
             slot = Slot(self, extra=True)
             self.slots.append(slot)
         if slot is not None:
-            slot.given = self.queue.pop()
+            slot.given = self.queue.pop(found[0])
             self.extra_ready.notify_all()
 
     def close(self, wait_s: float = 2.0) -> None:
