@@ -133,12 +133,12 @@ def test_colours_times_alpha(image: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("code", [90, 91, 92, 93, 94, 95, 96, 97])
-def test_two_planes(code: int) -> None:
-    rng = np.random.default_rng(code)
-    luma, pairs = (
-        rng.integers(0, 256, (12, 18), dtype=np.uint8),
-        rng.integers(0, 256, (6, 9, 2), dtype=np.uint8),
-    )
+@settings(max_examples=5, deadline=None)
+@given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 99))
+def test_two_planes(code: int, height: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    luma = rng.integers(0, 256, (2 * height, 2 * width), dtype=np.uint8)
+    pairs = rng.integers(0, 256, (height, width, 2), dtype=np.uint8)
     close(cv.cvtColorTwoPlane(luma, pairs, code), cv2.cvtColorTwoPlane(luma, pairs, code))
 
 

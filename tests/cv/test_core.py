@@ -200,6 +200,12 @@ def test_files(tmp_path) -> None:
     ok, data = cv.imencode(".jpg", smooth, [cv.IMWRITE_JPEG_QUALITY, 90])
     assert ok
     close(cv.imdecode(data, cv.IMREAD_COLOR), cv2.imdecode(np.asarray(data), 1), levels=3)
+    (tmp_path / "text.png").write_text("no image")
+    for name in ("deep.png", "none.png", "text.png"):
+        path = tmp_path / name
+        assert cv.haveImageReader(path) == cv2.haveImageReader(str(path)) == (name == "deep.png")
+    for name in ("a.png", "a.JPG", "a.jpeg", "a.bmp", "a.xyz"):
+        assert cv.haveImageWriter(name) == cv2.haveImageWriter(name)
     assert cv.imread(tmp_path / "none.png") is None
     assert cv.imdecode(b"no image", 1) is None
     with pytest.raises(UnsupportedError, match="encoder"):

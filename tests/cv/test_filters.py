@@ -80,10 +80,12 @@ def test_derivatives(image: np.ndarray, dx: int, dy: int, size: int, border: int
     close(cv.Scharr(image, depth, 0, 1), cv2.Scharr(image, depth, 0, 1))
 
 
-def test_spatial_gradient() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (17, 23), dtype=np.uint8)
-    for mine, theirs in zip(cv.spatialGradient(image), cv2.spatialGradient(image), strict=True):
-        assert np.array_equal(mine, theirs)
+@settings(max_examples=30, deadline=None)
+@given(image=images(("uint8",), (1,)), border=st.sampled_from((1, 4)))
+def test_spatial_gradient(image: np.ndarray, border: int) -> None:
+    theirs = cv2.spatialGradient(image, borderType=border)
+    for mine, expected in zip(cv.spatialGradient(image, borderType=border), theirs, strict=True):
+        close(mine, expected, levels=0)
 
 
 @settings(max_examples=100, deadline=None)

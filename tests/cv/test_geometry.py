@@ -131,6 +131,28 @@ def test_remap_takes_converted_maps_and_offsets() -> None:
     )
 
 
+@settings(max_examples=25, deadline=None)
+@given(size=SIZES, seed=st.integers(0, 99), whole=st.booleans())
+def test_converted_maps(size: tuple[int, int], seed: int, whole: bool) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = ((rng.random(size) * 300 - 40).astype("float32") for _ in range(2))
+    mine = cv.convertMaps(x, y, cv.CV_16SC2, whole)
+    theirs = cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=whole)
+    for made, expected in zip(mine[: 1 if whole else 2], theirs, strict=False):
+        assert np.array_equal(np.asarray(made).reshape(expected.shape), expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(image=images(("uint8",), (3,), least=2), size=SIZES, angle=st.floats(-180, 180))
+def test_warps_into_a_networks_form(image: np.ndarray, size: tuple[int, int], angle: float) -> None:
+    matrix = cv.getRotationMatrix2D((image.shape[1] / 2, image.shape[0] / 2), angle, 0.9)
+    mean, norm = [1.5, 2.5, 3.5], [0.5, 2.0, 1.0]
+    warped = np.asarray(cv.warpAffine(image, matrix, size))
+    expected = (warped[..., ::-1].astype("float32") - np.float32(mean)) * np.float32(norm)
+    made = cv.warpAffine(image, matrix, size, code=cv.COLOR_BGR2RGB, mean=mean, norm=norm)
+    assert np.array_equal(made, expected)
+
+
 def test_pixels_outside_stay_under_a_transparent_border() -> None:
     image, target = np.full((4, 4, 3), 200, "uint8"), np.full((6, 6, 3), 9, "uint8")
     found = cv.warpAffine(image, np.float64([[1, 0, 1], [0, 1, 1]]), (6, 6), target, 1, cv.BORDER_TRANSPARENT)
