@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matrix_arrays import ALL, examples
 from matrix_judge import both, compare, strict
-from standard_calls import AFTER, APART, CALLS, EXTENSIONS, NAMES, REDUCTIONS, SORTED
+from standard_calls import APART, CALLS, EXTENSIONS, NAMES, REDUCTIONS, SORTED
+from standard_extension_calls import AFTER
 
 from walle_core import matrix as xp
 from walle_core.matrix.operators import BINARY_NAMES, UNARY_NAMES
