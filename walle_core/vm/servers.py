@@ -49,10 +49,12 @@ class Server:
                 here = str(Path(__file__).resolve().parents[2])
                 path = [here, *(p for p in sys.path if p and p != here)]
                 program = f"import sys; sys.path[:] = {path!r}; from walle_core.vm._forkserver import serve; serve({theirs.fileno()}, {self.numpy})"
+                # Drivers want threads, folders and system calls that a sandbox refuses; some end the process then.
+                threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
                 self.process = subprocess.Popen(  # noqa: S603  an interpreter
                     [sys.executable, "-I", "-S", "-c", program],
                     pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                    env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LANG": "C.UTF-8"},
+                    env={**threads, "LANG": "C.UTF-8", "WALLE_DEVICES": "none"},
                 )  # fmt: skip
             self.control = ours
         return self.control
