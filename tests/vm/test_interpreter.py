@@ -88,6 +88,43 @@ def test_a_module_that_a_task_imports_first_is_clean_for_the_next(host):
     assert host.submit(uses).result(60) == "xml.dom"
 
 
+def test_an_import_that_was_interrupted_can_be_made_again(tmp_path, monkeypatch):
+    package, go = tmp_path / "walle_halfway", tmp_path / "go"
+    (package / "deep").mkdir(parents=True)
+    (package / "part.py").write_text("value = 7\n__all__ = ['value']\n")
+    (package / "deep" / "__init__.py").write_text("from walle_halfway.deep.end import *\nfound = end.value\n")
+    (package / "deep" / "end.py").write_text("value = 8\n")
+    wait = f"import os\nwhile not os.path.exists({str(go)!r}): pass\n"
+    (package / "__init__.py").write_text(
+        f"from walle_halfway.part import *\nfrom walle_halfway.deep import found\n{wait}known = part.value, deep.found\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "def main():\n  import walle_halfway\n  return walle_halfway.known"
+    task = Task("half", source, policy=Policy(imports={"walle_halfway"}))
+    with vm.TaskHost(1, "interpreter") as own:
+        run = own.submit(task, limits=Limits(wall_s=0.5, grace_s=10))
+        assert run.outcome is Outcome.TIMEOUT
+        go.write_text("")
+        assert own.submit(task, limits=Limits(wall_s=60)).result() == (7, 8)
+        assert own.stats()["interpreter"]["recycled"] == 1  # parts of it were loaded
+
+
+KILLS = int(os.environ.get("WALLE_IMPORT_KILLS", "12"))  # 1000 in the full form
+
+
+def test_runs_that_are_stopped_while_they_import_leave_interpreters_whole():
+    source = "from walle_core import matrix as xp\ndef main(): return float(xp.sum(xp.arange(10)))"
+    with vm.TaskHost(2, "interpreter") as own:
+        for n in range(KILLS):
+            early = own.submit(
+                Task("early", source), limits=Limits(wall_s=0.001 + 0.004 * (n % 12), grace_s=10)
+            )
+            good = own.submit(Task("good", source), limits=Limits(wall_s=60))
+            assert good.result() == 45.0
+            assert early.wait().outcome in (Outcome.OK, Outcome.TIMEOUT)
+        assert own.stats()["interpreter"]["quarantined"] == 0
+
+
 HOGS = {
     "list": "x = [0] * 10**8",
     "objects": "x = []\n  while True: x.append(object())",

@@ -119,7 +119,8 @@ cdef class Interpreter:
             output: bytes that it may print.
 
         Returns:
-            (failed, value, logs); value is (kind, type, text, traceback) if it failed.
+            (failed, value, logs); value is (kind, type, text, traceback) if it failed; `failed` is 2 if the interpreter should not
+            be used again, as an import was interrupted.
         """
         cdef Parcel inputs
         cdef Parcel out

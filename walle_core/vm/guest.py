@@ -117,6 +117,7 @@ class Guest:
         self.watch, self.journal = watch, journal if journal is not None else {}
         self.watched: dict[str, Any] = {}
         self.current = -1
+        self.amid = False
         self.home: dict[Any, Any] | None = None
         self.import_ = builtins.__import__
         self.open_ = builtins.open
@@ -326,12 +327,26 @@ class Guest:
         trace = error.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
+            if kind in ("stopped", "memory", "output") and (
+                code.co_filename.startswith("<frozen importlib")
+                or (code.co_name == "<module>" and not code.co_filename.startswith("<task "))
+            ):
+                self.amid = True
             if "/vm/guest.py" not in code.co_filename:
                 frames.append(f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_name}\n')
             trace = trace.tb_next
         if len(frames) > 40:
             frames[20:-20] = [f"  … {len(frames) - 40} frames …\n"]
         return kind, type(error).__name__, text[:10_000], "".join(frames)
+
+    def torn(self) -> bool:
+        """Whether the run that was described last was stopped amid an import: a module of which parts are loaded and parts are not
+        cannot be imported again, and what is compiled cannot be loaded a second time.
+        """
+        amid, self.amid = self.amid, False
+        return amid or any(
+            "." in name and name.rpartition(".")[0] not in sys.modules for name in list(sys.modules)
+        )
 
     def tidy(self) -> None:
         """Frees what a run left behind that ran out of memory."""
@@ -380,9 +395,26 @@ def set_logging(logging: Any, state: tuple[Any, ...]) -> None:
     root._cache.clear()
 
 
-def boot(settings: dict[str, Any], watch: Any, journal: Any) -> tuple[Any, ...]:
+def shield_initialisation(shield: Any) -> None:
+    """Has `shield` told how deep this interpreter is in compiled modules that initialise themselves."""
+    loader: Any = sys.modules["_frozen_importlib_external"].ExtensionFileLoader
+    execute = loader.exec_module
+
+    def exec_module(self: Any, module: Any) -> None:
+        depth = shield(-1)
+        try:
+            shield(depth + 1)
+            execute(self, module)
+        finally:
+            shield(depth)
+
+    loader.exec_module = exec_module
+
+
+def boot(settings: dict[str, Any], watch: Any, journal: Any, shield: Any) -> tuple[Any, ...]:
     """Makes this interpreter's guest; what the runner keeps hold of."""
+    shield_initialisation(shield)
     guest = Guest(settings, watch, journal)
-    for name in ("load", "switch", "forget", "describe", "drain", "tidy"):
+    for name in ("load", "switch", "forget", "describe", "drain", "tidy", "torn"):
         globals()[name] = getattr(guest, name)
     return guest.entries, guest.lines, guest.limit, TaskStopped

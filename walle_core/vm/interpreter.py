@@ -42,7 +42,7 @@ class InterpreterWorker:
             if index is None:
                 bad, value, logs = run(-1, shipped(task), memory, limits.output_bytes)
                 if bad:
-                    return self.ended(value, logs)
+                    return self.ended(value, logs, torn=bad > 1)
                 index = self.loaded[task] = value
                 self.forget()
             bad, value, printed = run(index, inputs, memory, limits.output_bytes)
@@ -57,17 +57,17 @@ class InterpreterWorker:
             return failed(Outcome.ERROR, type(error).__name__, str(error))
         logs += printed
         if bad or self.why is not None:
-            return self.ended(value if bad else ("stopped", "", "", ""), logs)
+            return self.ended(value if bad else ("stopped", "", "", ""), logs, torn=bad > 1)
         return Ended(Outcome.OK, value, None, logs)
 
-    def ended(self, said: tuple[str, str, str, str], logs: str) -> Ended:
-        """What a description of a guest means."""
+    def ended(self, said: tuple[str, str, str, str], logs: str, *, torn: bool) -> Ended:
+        """What a description of a guest means; after a torn import the interpreter is not used again."""
         kind, type, text, trace = said
         outcome = self.why or (Outcome.CANCELLED if kind == "stopped" else Outcome(kind))
         if self.why is not None:
             self.stops += 1
             type, text = "TaskStopped", f"stopped: {outcome.value}"
-        reusable = self.stops < STOPS and self.interpreter.memory - self.start < GROWN
+        reusable = not torn and self.stops < STOPS and self.interpreter.memory - self.start < GROWN
         return failed(outcome, type, text, trace, logs=logs, reusable=reusable)
 
     def forget(self) -> None:

@@ -69,19 +69,20 @@ inline std::string create(Vm* vm, const Parcel& boot) {
   vm->guest = PyDict_New();
   vm->journal = PyDict_New();
   vm->watcher = PyDict_AddWatcher(on_change);
-  PyObject* function = PyCFunction_New(&watch_method, nullptr);
+  PyObject *function = PyCFunction_New(&watch_method, nullptr), *shielding = PyCFunction_New(&shield_method, nullptr);
   PyObject* name = PyUnicode_FromString("walle_core.vm.guest");
   PyObject* done = nullptr;
-  if (given && function && name && !PyDict_SetItemString(vm->guest, "__builtins__", PyEval_GetBuiltins()) &&
+  if (given && function && shielding && name && !PyDict_SetItemString(vm->guest, "__builtins__", PyEval_GetBuiltins()) &&
       !PyDict_SetItemString(vm->guest, "__name__", name))
     done = PyEval_EvalCode(PyTuple_GET_ITEM(given, 0), vm->guest, vm->guest);
   if (done) {
     Py_DECREF(done);
     PyObject* boot_function = PyDict_GetItemString(vm->guest, "boot");
-    done = PyObject_CallFunctionObjArgs(boot_function, PyTuple_GET_ITEM(given, 1), function, vm->journal, nullptr);
+    done = PyObject_CallFunctionObjArgs(boot_function, PyTuple_GET_ITEM(given, 1), function, vm->journal, shielding, nullptr);
   }
   Py_XDECREF(given);
   Py_XDECREF(function);
+  Py_XDECREF(shielding);
   Py_XDECREF(name);
   if (!done) return told();
   vm->entries = Py_NewRef(PyTuple_GET_ITEM(done, 0));
@@ -113,7 +114,8 @@ inline void describe(Vm* vm, Parcel& out) {
   Py_XDECREF(tb);
 }
 
-// Loads a task (index < 0, `in` a tuple) or calls one (`in` a dict): 0 and the value, or 1 and how it failed, in `out`.
+// Loads a task (index < 0, `in` a tuple) or calls one (`in` a dict): 0 and the value, or 1 and how it failed, in `out`; 2 if that
+// has left the interpreter's modules in pieces.
 inline int run(Vm* vm, Py_ssize_t index, const Parcel& in, long memory, long output, Parcel& out, Parcel& logs) {
   Entered here(vm);
   PyObject *given = unpack(in), *none = nullptr, *callable = nullptr, *result = nullptr;
@@ -133,6 +135,7 @@ inline int run(Vm* vm, Py_ssize_t index, const Parcel& in, long memory, long out
   vm->account.limit = memory ? vm->account.used + memory : 0;
   __atomic_add_fetch(&vm->halt.run, 1, __ATOMIC_RELAXED);
   if (walle_stop_place) *walle_stop_place() = &vm->halt;
+  vm->shield = 0;
   vm->running = true;
   if (given && index < 0) {
     callable = function(vm, "load");
@@ -164,6 +167,10 @@ inline int run(Vm* vm, Py_ssize_t index, const Parcel& in, long memory, long out
     vm->running = false;
     vm->account.limit = 0;
     PyThreadState_SetAsyncExc(vm->thread, nullptr);
+    PyObject* torn = PyObject_CallNoArgs(function(vm, "torn"));
+    if (torn != Py_False) failed = 2;
+    Py_XDECREF(torn);
+    PyErr_Clear();
     if (vm->account.refused) {
       PyObject* tidied = PyObject_CallNoArgs(function(vm, "tidy"));
       Py_XDECREF(tidied);
@@ -200,7 +207,7 @@ inline bool interrupt(Vm* vm) {
     std::thread([vm, run] {
       PyThreadState* state = PyThreadState_New(vm->interp);
       PyEval_RestoreThread(state);
-      if (vm->running && vm->halt.run == run) PyThreadState_SetAsyncExc(vm->thread, vm->stop);
+      if (vm->running && !vm->shield && vm->halt.run == run) PyThreadState_SetAsyncExc(vm->thread, vm->stop);
       PyThreadState_Clear(state);
       PyThreadState_DeleteCurrent();
       vm->pending = 0;

@@ -19,6 +19,8 @@ struct Vm {
   Py_ssize_t current = -1;
   long output_limit = -1;
   int watcher = -1;
+  long shield = 0;      // how deep in compiled modules that initialise themselves
+  long held_limit = 0;  // of memory, for when they are done
   // `running` and `halt.run` change with this interpreter's GIL held only
   std::atomic<bool> running{false};
   walle_stop halt = {0, 0};
@@ -66,6 +68,26 @@ inline PyObject* watch(PyObject*, PyObject* dict) {
   return Py_NewRef(Py_None);
 }
 inline PyMethodDef watch_method = {"watch", watch, METH_O, "Journals changes of a dictionary during runs."};
+
+// While a compiled module initialises itself (depth > 0) its run is neither stopped nor refused memory: one that fails half-way
+// can take the state of others with it. Sets the depth, unless it is negative; returns it.
+inline PyObject* shield(PyObject*, PyObject* wanted) {
+  const long depth = PyLong_AsLong(wanted);
+  Vm* vm = entered;
+  if (!vm || (depth == -1 && PyErr_Occurred())) return PyErr_Occurred() ? nullptr : PyLong_FromLong(0);
+  if (depth < 0) return PyLong_FromLong(vm->shield);
+  if (depth && !vm->shield) {
+    vm->held_limit = vm->account.limit;
+    vm->account.limit = 0;
+    if (walle_stop_place) *walle_stop_place() = nullptr;
+  } else if (!depth && vm->shield && vm->running) {
+    vm->account.limit = vm->held_limit;
+    if (walle_stop_place) *walle_stop_place() = &vm->halt;
+  }
+  vm->shield = depth;
+  return PyLong_FromLong(depth);
+}
+inline PyMethodDef shield_method = {"shield", shield, METH_O, "Keeps a run from being stopped while a compiled module is made."};
 
 }  // namespace walle_vm
 #endif
