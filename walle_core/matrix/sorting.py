@@ -94,7 +94,9 @@ def searchsorted(x1: Array, x2: Array, /, *, side: str = "left", sorter: Array |
             f"searchsorted() in shape {a.shape}, side {side!r}: a vector and 'left' or 'right' are needed"
         )
     if code >= COMPLEX64:
-        raise ArrayTypeError("searchsorted() takes real numbers; complex ones have no order: use real() or abs()")
+        raise ArrayTypeError(
+            "searchsorted() takes real numbers; complex ones have no order: use real() or abs()"
+        )
     a, b = _array.astype_core(a, code, False), _array.astype_core(b, code, False)
     order = None
     if sorter is not None:
@@ -112,7 +114,9 @@ def searchsorted(x1: Array, x2: Array, /, *, side: str = "left", sorter: Array |
 def _extreme(name: str, x: Any, axis: int | None, keepdims: bool, smallest: bool) -> Array:
     x = _array.asarray_core(x, -1, None)
     if x.code >= COMPLEX64:
-        raise ArrayTypeError(f"{name}() takes real numbers, not {x.dtype}, which has no order: use real() or abs()")
+        raise ArrayTypeError(
+            f"{name}() takes real numbers, not {x.dtype}, which has no order: use real() or abs()"
+        )
     if axis is None:
         shape: tuple[int, ...] = (1,) * x.ndim if keepdims else ()
         outer, n, inner = 1, x.size, 1
