@@ -20,7 +20,7 @@ from walle_core._native import Tensor, storage_stats
 SOURCES = (
     "TABLE = [{n} * i % 1009 for i in range(300)]\ndef main(k, x): return TABLE[k % 300] + k",
     "import json\nSEEN = {{}}\ndef main(k, x):\n  SEEN[k % 50] = k\n  return json.loads(json.dumps({{'v': {n} + k}}))['v']",
-    "import random\ndef main(k, x):\n  random.seed({n})\n  return [random.randrange(1000) for _ in range(5)] + [k]",
+    "import random\ndef main(k, x):\n  {seeded}\n  return [draw.randrange(1000) for _ in range(5)] + [k]",
     "from walle_core import Tensor\ndef main(k, x):\n  y = x.copy()\n  memoryview(y)[k % 64] = float({n})\n  return y",
     "class Count:\n  def __init__(self): self.total = {n}\n  def add(self, k):\n    self.total += k\n    return self.total - k\n"
     "def main(k, x):\n  print('run', k)\n  return Count().add(k) + k",
@@ -83,7 +83,10 @@ def check(n: int, k: int, run: vm.TaskRun, outcomes: Counter) -> None:
 
 
 def main(mode: str, tasks: int, runs: int) -> None:
-    made = [vm.Task(f"t{n}", SOURCES[n % len(SOURCES)].format(n=n)) for n in range(tasks)]
+    # threads have one state of the module `random` together
+    seeded = "draw = random.Random({n})" if mode == "thread" else "random.seed({n}); draw = random"
+    sources = [source.replace("{seeded}", seeded) for source in SOURCES]
+    made = [vm.Task(f"t{n}", sources[n % len(sources)].format(n=n)) for n in range(tasks)]
     x = Tensor.of([0.5] * 64)
     limits = vm.Limits(wall_s=300, memory_mb=256)
     draw, outcomes, waiting, marks = random.Random(0), Counter(), deque(), {}
