@@ -63,8 +63,12 @@ cdef extern from "walle/stop.hpp" nogil:
     void walle_stop_connect(uintptr_t function)
 
 cdef extern from "tables.hpp" namespace "walle" nogil:
-    bint tables_find(const string& key, vector[uintptr_t]& out)
-    void tables_keep(const string& key, const vector[uintptr_t]& tables)
+    struct Tables:
+        size_t count
+        uintptr_t* addresses
+    const Tables* tables_find(const char* key, size_t size)
+    Tables* tables_new(const char* key, size_t size, size_t count)
+    void tables_keep(Tables* made)
 
 cdef extern from *:
     """
@@ -176,18 +180,23 @@ def scalar_table():
 
 def shared_tables(bytes key):
     """Capsules of the tables that an interpreter of this process kept under `key`, or None."""
-    cdef vector[uintptr_t] tables
-    if not tables_find(key, tables):
+    cdef const Tables* kept = tables_find(key, len(key))
+    if kept == NULL:
         return None
-    return [PyCapsule_New(<void*>table, WALLE_KERNEL_CAPSULE, NULL) for table in tables]
+    return [PyCapsule_New(<void*>kept.addresses[i], WALLE_KERNEL_CAPSULE, NULL) for i in range(kept.count)]
 
 
 def share_tables(bytes key, capsules):
     """Keeps tables for all interpreters of this process."""
-    cdef vector[uintptr_t] tables
-    for capsule in capsules:
-        tables.push_back(<uintptr_t>PyCapsule_GetPointer(capsule, WALLE_KERNEL_CAPSULE))
-    tables_keep(key, tables)
+    cdef list found = list(capsules)
+    cdef Py_ssize_t i
+    addresses = [<uintptr_t>PyCapsule_GetPointer(capsule, WALLE_KERNEL_CAPSULE) for capsule in found]
+    cdef Tables* made = tables_new(key, len(key), len(found))
+    if made == NULL:
+        raise MemoryError
+    for i in range(len(found)):
+        made.addresses[i] = addresses[i]
+    tables_keep(made)
 
 
 cdef class Program:
