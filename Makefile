@@ -4,6 +4,8 @@
 # make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
 # make bench-gpu  conformance and latency of the backends that have a GPU; writes into docs/benchmarks.md (GPU= options)
 # make bench-pipeline  the data pipeline and its tunnel, bytewax beside it; writes into docs/benchmarks.md
+# make bench-matrix  arrays beside NumPy; writes into docs/benchmarks.md
+# make array-api  the array API standard's own test suite on walle_core.matrix (ARRAY_API_TESTS= a checkout of it)
 # make bench-deploy  the deployment platform; writes into docs/benchmarks.md
 # make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -16,7 +18,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy clean system
+.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix array-api clean system
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -45,6 +47,17 @@ bench-gpu: .venv/dev.stamp
 bench-pipeline: .venv/dev.stamp .venv-pipeline/stamp
 	$(BIN)/python benchmarks/pipeline.py --bytewax .venv-pipeline/bin/python --markdown docs/benchmarks.md
 	$(BIN)/python benchmarks/pipeline_tunnel.py --markdown docs/benchmarks.md
+
+bench-matrix: .venv/dev.stamp
+	$(BIN)/python benchmarks/matrix.py --markdown docs/benchmarks.md
+
+# The suite is on no index: a checkout of its latest release, with its submodule.
+ARRAY_API_TESTS ?= build/array-api-tests
+array-api: .venv/dev.stamp
+	test -d $(ARRAY_API_TESTS) || git clone -q --recurse-submodules https://github.com/data-apis/array-api-tests $(ARRAY_API_TESTS)
+	$(BIN)/pip install -q -r $(ARRAY_API_TESTS)/requirements.txt
+	cd $(ARRAY_API_TESTS) && ARRAY_API_TESTS_MODULE=walle_core.matrix ARRAY_API_TESTS_VERSION=2024.12 \
+	    $(abspath $(BIN))/pytest -q array_api_tests --max-examples 200 --disable-deadline $(ARRAY_API)
 
 bench-deploy: .venv/dev.stamp
 	$(BIN)/python benchmarks/deploy.py --markdown docs/benchmarks.md

@@ -16,19 +16,20 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "walle_core"
 CORE_FILES = [p for p in sorted(CORE.rglob("*.py")) if "template" not in p.relative_to(CORE).parts]
 COMPILED = sorted([*CORE.rglob("*.pyx"), *CORE.rglob("*.pxd"), *(ROOT / "plugins").glob("*/src/**/*.pyx")])
-BUDGET = 31_000  # lines of Python in the core; raised by docs/adr/0010-size-budget.md
+BUDGET = 47_000  # lines of Python in the core; raised by docs/adr/0010-size-budget.md, 0027-arrays-of-our-own.md
 
 # A module may import from its own row and the rows before it (design 4.1).
 LAYERS = [
-    {"walle_core.types", "walle_core.errors", "walle_core.files", "walle_core.hookspecs", "walle_core.cache",
+    {"walle_core.dtypes", "walle_core.types", "walle_core.errors", "walle_core.files", "walle_core.hookspecs", "walle_core.cache",
      "walle_core.installed", "walle_core.prepared"},
     {"walle_core.ops", "walle_core.protocols", "walle_core._native", "walle_core.memory"},
     {"walle_core.registry", "walle_core.plugins"},
     {"walle_core.graph", "walle_core.frontends", "walle_core.strings"},
     {"walle_core.backends"},
     {"walle_core.search", "walle_core.cost", "walle_core.tuned"},
-    {"walle_core.session", "walle_core.recovery", "walle_core.engines", "walle_core.planfile", "walle_core.tuning", "walle_core.binding", "walle_core.plan", "walle_core.quantization", "walle_core.prediction", "walle_core.ranking", "walle_core.evaluate", "walle_core.loading",
+    {"walle_core.session", "walle_core.recovery", "walle_core.engines", "walle_core.planfile", "walle_core.planimage", "walle_core.tuning", "walle_core.binding", "walle_core.plan", "walle_core.quantization", "walle_core.prediction", "walle_core.ranking", "walle_core.evaluate", "walle_core.loading", "walle_core.matrix",
     },
+    {"walle_core.cv", "walle_core.audio", "walle_core.text", "walle_core.vm"},
     {"walle_core", "walle_core.cli", "walle_core.testing", "walle_core.builtin", "walle_core.__main__", "walle_core.workload"},
 ]  # fmt: skip
 
@@ -126,6 +127,8 @@ def test_size_budget() -> None:
 def test_pickle_is_never_used() -> None:
     for path in [*CORE_FILES, *(ROOT / "plugins").glob("*/src/**/*.py")]:
         used = {n.partition(".")[0] for n in runtime_imports(ast.parse(path.read_text()))}
+        if path == CORE / "vm/package.py":  # verifies bytecode before it unmarshals it
+            used.remove("marshal")
         assert not used & {"pickle", "marshal", "shelve", "dill", "cloudpickle"}, path
 
 

@@ -110,7 +110,7 @@ def test_commands_and_paths_exist(page: Path) -> None:
     commands = set(load_plugins().commands) | {"npu-info"}
     for name in re.findall(r"(?:^|`)walle ([a-z][a-z-]+)", text, re.MULTILINE):
         assert name in commands, f"{page}: walle {name}"
-    for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE):
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), (
             f"{page}: make {target}"
         )

@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
@@ -19,6 +21,16 @@ def test_no_module_hides_a_public_name():
     for name in names & set(walle_core.__all__):
         importlib.import_module(f"walle_core.{name}")
         assert callable(getattr(walle_core, name)), f"module {name} took the place of the function"
+
+
+@pytest.mark.parametrize("area", ["audio", "cv", "matrix", "text", "vm"])
+def test_areas_are_loaded_when_they_are_asked_for(area):
+    assert area in dir(walle_core)
+    code = (
+        f"import sys, walle_core; assert 'walle_core.{area}' not in sys.modules; "
+        f"assert walle_core.{area} is sys.modules['walle_core.{area}']"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_unknown_name():

@@ -60,12 +60,39 @@ def test_isa_object_exports_one_symbol(isa: str, objects: dict[str, Path]) -> No
     assert symbols == [f"walle_kernels_{isa}"]
 
 
-def test_headers_include_nothing_that_brings_templates() -> None:
-    allowed = re.compile(r"<(cstddef|cstdint|cmath|cstring|immintrin\.h|arm_neon\.h|stddef\.h|stdint\.h)>")
-    folders = [ROOT / "walle_core/include", *(ROOT / "plugins").glob("backend_*/src/*/csrc")]
-    for path in [p for folder in folders for p in folder.rglob("*.h*")]:
-        for included in re.findall(r"^\s*#\s*include\s*(<[^>]+>)", path.read_text(), re.MULTILINE):
-            assert allowed.fullmatch(included), f"{path} includes {included}"
+def units_of_one_instruction_set() -> list[Path]:
+    """Sources that are compiled for one instruction set beside others in the same process."""
+    levels = [path for path in (ROOT / "walle_core").rglob("*.cpp") if re.search(r"_(base|v\d)$", path.stem)]
+    return [
+        *levels,
+        *(path for _, path, _ in sources()),
+        *(ROOT / "plugins").glob("backend_*/src/*/csrc/isa_*.cpp"),
+    ]
+
+
+def included_by(unit: Path) -> dict[Path, list[str]]:
+    """The unit and every header of ours that it takes in -> the other headers that these include."""
+    found: dict[Path, list[str]] = {}
+    waiting = [unit]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        text = path.read_text()
+        found[path] = re.findall(r"^\s*#\s*include\s*(<[^>]+>)", text, re.MULTILINE)
+        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', text, re.MULTILINE):
+            places = (ROOT / "walle_core/include" / name, path.parent / name)
+            waiting += [place.resolve() for place in places if place.is_file()]
+    return found
+
+
+@pytest.mark.parametrize("unit", units_of_one_instruction_set(), ids=lambda path: path.stem)
+def test_units_include_nothing_that_brings_templates(unit: Path) -> None:
+    allowed = re.compile(
+        r"<(cstddef|cstdint|cmath|cstring|immintrin\.h|arm_neon\.h|stddef\.h|stdint\.h|stdlib\.h|string\.h)>"
+    )
+    for path, others in included_by(unit).items():
+        assert not [other for other in others if not allowed.fullmatch(other)], path
 
 
 def test_compiled_module_exports_only_its_entry() -> None:

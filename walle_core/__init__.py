@@ -26,6 +26,7 @@ from walle_core.errors import (
 )
 
 if TYPE_CHECKING:
+    from walle_core import audio, cv, matrix, text, vm  # noqa: F401  mypy knows them by this
     from walle_core._native import Tensor
     from walle_core.graph.builder import Builder
     from walle_core.graph.ir import Graph, Node
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
     from walle_core.plugins import load_plugins
     from walle_core.ranking import rank
     from walle_core.session import Module, Session
+    from walle_core.vm.models import shared_model
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BackendError", "Builder", "CacheError", "DeviceError", "DeviceLostError", "DeviceMemoryError", "Graph", "InputError", "ModelError", "Module", "Node", "PluginError",
     "Session", "ShapeError", "Tensor", "UnsupportedError", "WalleError", "backends", "hookimpl", "load", "load_bytes",
-    "load_plugins", "rank",
+    "load_plugins", "rank", "shared_model",
 ]  # fmt: skip
 
 # Imported when first asked for: every interpreter of a process, and every process that only needs an error class or
@@ -48,8 +50,9 @@ __all__ = [
 _HOMES = {
     "Builder": "graph.builder", "Graph": "graph.ir", "Module": "session", "Node": "graph.ir", "Session": "session",
     "Tensor": "_native", "hookimpl": "hookspecs", "load": "loading", "load_bytes": "loading", "load_plugins": "plugins",
-    "rank": "ranking",
+    "rank": "ranking", "shared_model": "vm.models",
 }  # fmt: skip
+_AREAS = ("audio", "cv", "matrix", "text", "vm")  # modules; `from walle_core import *` leaves them out
 
 
 def backends() -> dict[str, list[Any]]:
@@ -60,13 +63,15 @@ def backends() -> dict[str, list[Any]]:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOMES and name not in _AREAS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _AREAS:
+        return import_module(f"{__name__}.{name}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_AREAS})

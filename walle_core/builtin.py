@@ -24,6 +24,7 @@ COMMANDS = {
     "tune": "Measure the algorithms that a model could use, and remember the fastest.",
     "quantize": "Turn a float32 model into 8-bit integers with calibration data.",
     "cache": "List the plans kept on disk, or remove them.",
+    "vm": "What tasks need of a device: disk, modules, memory.",
     "new-plugin": "Write the folder of a new plugin that passes conformance at once.",
 }
 

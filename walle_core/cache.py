@@ -18,7 +18,10 @@ def cache_folder() -> Path:
     except RuntimeError:  # a user without a home
         import tempfile
 
-        base = tempfile.gettempdir()
+        try:
+            base = tempfile.gettempdir()
+        except FileNotFoundError:  # nor a folder that it may write to, as processes of tasks: nothing is kept
+            base = os.devnull
     return Path(base) / "walle"
 
 

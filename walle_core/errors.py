@@ -60,6 +60,10 @@ class DeviceMemoryError(DeviceError):
     """A device has not enough memory for a graph or a run."""
 
 
+class StoppedError(WalleError):
+    """A native loop gave up because its task was told to stop: by its time limit, or by who cancelled it."""
+
+
 class CacheError(WalleError):
     """The cache directory cannot be read or written; never fatal for a run."""
 

@@ -7,20 +7,99 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from walle_core.errors import CacheError
 
 METADATA = ".dist-info"  # a source folder on the path may hold .egg-info, which installs nothing
+_SOURCE = ".egg-info"
 
 
-def _metadata() -> Iterator[os.DirEntry[str]]:
+class Entry(NamedTuple):
+    """An entry point, as `importlib.metadata` has it.
+
+    Attributes:
+        name: what it is called in its group.
+        value: ``module`` or ``module:attribute``.
+        distribution, version: what installed it; "" if not known.
+    """
+
+    name: str
+    value: str
+    distribution: str = ""
+    version: str = ""
+
+    def load(self) -> Any:
+        """What it names. Raises ImportError or AttributeError if that is not there."""
+        module, _, attributes = self.value.partition("[")[0].partition(":")
+        found: Any = import_module(module.strip())
+        for name in attributes.strip().split(".") if attributes.strip() else ():
+            found = getattr(found, name)
+        return found
+
+
+def _metadata(*suffixes: str) -> Iterator[os.DirEntry[str]]:
     for folder in dict.fromkeys(sys.path):
         try:
             with os.scandir(folder or ".") as entries:
-                yield from (e for e in entries if e.name.endswith(METADATA))
+                yield from (e for e in entries if e.name.endswith(suffixes or METADATA))
         except OSError:
             continue
+
+
+def entry_points(group: str) -> list[Entry]:
+    """Entry points of a group, by name; of two distributions of one name the first on the path."""
+    found, seen = [], set()
+    for folder in _metadata(METADATA, _SOURCE):
+        distribution, _, version = folder.name.rpartition(".")[0].partition("-")
+        if distribution in seen:
+            continue
+        seen.add(distribution)
+        found += [
+            Entry(name, value, distribution.replace("_", "-"), version)
+            for name, value in _listed(folder.path, group)
+        ]
+    archives = [path for path in sys.path if path and Path(path).is_file()]
+    if archives:
+        found += _archived(archives, group, seen)
+    return sorted(found, key=lambda e: e.name)
+
+
+def _listed(metadata: str, group: str) -> Iterator[tuple[str, str]]:
+    """(name, value) of the entry points of a group in a distribution's metadata."""
+    try:
+        with Path(metadata, "entry_points.txt").open(encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, ValueError):
+        return
+    inside = False
+    for line in lines:
+        if line.startswith("["):
+            inside = line.strip() == f"[{group}]"
+        elif inside and "=" in line and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            yield name.strip(), value.strip()
+
+
+def _archived(archives: list[str], group: str, seen: set[str]) -> Iterator[Entry]:
+    """Entry points in archives on the path, which only the metadata library can read."""
+    from importlib.metadata import distributions as all_distributions
+
+    for found in all_distributions(path=archives):
+        if found.name.replace("-", "_") not in seen:
+            seen.add(found.name.replace("-", "_"))
+            for entry in found.entry_points.select(group=group):
+                yield Entry(entry.name, entry.value, found.name, found.version)
+
+
+def blocked_plugins() -> set[str]:
+    """Names of the plugins that ``WALLE_PLUGINS_BLOCK`` leaves out."""
+    return {n.strip() for n in os.environ.get("WALLE_PLUGINS_BLOCK", "").split(",") if n.strip()}
+
+
+def strict_plugins() -> bool:
+    """Whether ``WALLE_STRICT_PLUGINS`` wants errors for broken plugins."""
+    return os.environ.get("WALLE_STRICT_PLUGINS", "") not in {"", "0"}
 
 
 def distributions() -> list[list[Any]]:
@@ -52,19 +131,11 @@ def module_stamp(module: str) -> list[int]:
 
 def declares(module: str) -> bool:
     """True if an installed distribution names this module as a plugin of Walle (entry-point group ``walle``)."""
-    for entry in _metadata():
-        try:
-            with Path(entry.path, "entry_points.txt").open(encoding="utf-8") as file:
-                lines = file.read().splitlines()
-        except (OSError, ValueError):
-            continue
-        inside = False
-        for line in lines:
-            if line.startswith("["):
-                inside = line.strip() == "[walle]"
-            elif inside and line.partition("=")[2].partition(":")[0].strip() == module:
-                return True
-    return False
+    return any(
+        value.partition(":")[0].strip() == module
+        for folder in _metadata()
+        for _, value in _listed(folder.path, "walle")
+    )
 
 
 def function(where: str) -> Any:
@@ -80,12 +151,14 @@ def function(where: str) -> Any:
 
 def version_of(distribution: str) -> str:
     """Version of an installed distribution; "0" where it is imported from a source folder."""
-    from importlib.metadata import (  # here: a start from a stored plan does without
-        PackageNotFoundError,
-        version,
-    )
+    wanted = distribution.replace("-", "_").lower()
+    for folder in _metadata():
+        name, _, version = folder.name.removesuffix(METADATA).partition("-")
+        if name.lower() == wanted and version:
+            return version
+    from importlib import metadata  # here: a start from a stored plan does without
 
     try:
-        return version(distribution)
-    except PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return "0"

@@ -1,39 +1,35 @@
 """Plans kept on disk: a second start maps no model, searches nothing and packs no weight (ADR 13).
 
-A file holds a header (JSON: what the plan belongs to, its steps) and the data of its constants, each at a multiple of 64
-bytes. It is used only if the model's files, the options, everything installed, Walle's own code and the processor are what
-they were; else it is written anew. Like Python's own compiled modules, the folder is trusted as far as its owner is:
-checksums find damage, not malice; no code is read from it.
+A file is an image (`planimage`) whose header says what the plan belongs to. It is used only if the model's files, the options,
+everything installed, Walle's own code and the processor are what they were; else it is written anew. Like Python's own compiled
+modules, the folder is trusted as far as its owner is: checksums find damage, not malice; no code is read from it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from walle_core._native import Tensor
+from walle_core._native.tensor import find_shared, keep_shared
 from walle_core.cache import cache_folder, warn_once, write_atomically
 from walle_core.errors import CacheError, WalleError
 from walle_core.files import open_regular
-from walle_core.installed import distributions, function, module_stamp, package_stamp
-from walle_core.prepared import PreparedPart, StoredPlan
-from walle_core.types import TensorSpec, dtype
+from walle_core.installed import distributions, module_stamp, package_stamp
+from walle_core.planimage import describe, read_header, read_into, restored, sections
+from walle_core.prepared import Found, PreparedPart
+from walle_core.types import TensorSpec
 
 if TYPE_CHECKING:
     from walle_core.protocols import Backend
 
-MAGIC = b"WALLEPLN"
 FORMAT = 1
-PREFIX = len(MAGIC) + 16  # then: length of the header, its checksum
-ALIGN, PAGE = 64, 4096
-MAX_HEADER = 1 << 28
 LIMIT_BYTES = (
     4 << 30
 )  # of all plans, unless WALLE_CACHE_LIMIT (bytes) says otherwise; 0: none are kept or read
@@ -74,25 +70,6 @@ class Request:
         }  # fmt: skip
 
 
-@attrs.frozen(eq=False)
-class Found:
-    """A stored plan and what a Session needs to know of the model.
-
-    Attributes:
-        plan: ready to run.
-        inputs: (name, spec) of the graph's inputs.
-        outputs: names of its outputs.
-        source: what messages call the model.
-        files: `stamp` of each of the model's files.
-    """
-
-    plan: StoredPlan
-    inputs: Sequence[tuple[str, TensorSpec]]
-    outputs: tuple[str, ...]
-    source: str
-    files: Sequence[Sequence[Any]] = ()
-
-
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -127,13 +104,13 @@ def find(request: Request) -> Found | None:
         return None
     try:
         with os.fdopen(open_regular(request.file), "rb", buffering=0) as file:
-            header = _header(file)
+            header = read_header(file)
             if header["key"] != request.key() or not unchanged(header["files"]):
                 return None
             if module_stamp(header["module"]) != header["module_stamp"]:
                 return None
             data = _data(file, header)
-        found = _found(header, data)
+        found = restored(header, data)
         os.utime(request.file)  # the plans that were not used for longest make room
     except (
         OSError,
@@ -149,62 +126,23 @@ def find(request: Request) -> Found | None:
     return found
 
 
-def _read(file: Any, into: memoryview) -> None:
-    done = 0
-    while done < len(into):
-        count = file.readinto(into[done:])
-        if not count:
-            raise CacheError("the file ends early")
-        done += count
-
-
-def _header(file: Any) -> dict[str, Any]:
-    prefix = bytearray(PREFIX)
-    _read(file, memoryview(prefix))
-    length, checksum = (int.from_bytes(prefix[i : i + 8], "little") for i in (len(MAGIC), len(MAGIC) + 8))
-    if prefix[: len(MAGIC)] != MAGIC or length > MAX_HEADER:
-        raise CacheError("not a plan")
-    text = bytearray(length)
-    _read(file, memoryview(text))
-    if zlib.crc32(text) != checksum:
-        raise CacheError("the header is damaged")
-    header = json.loads(text)
-    if not isinstance(header, dict):
-        raise CacheError("not a plan")
-    return header
-
-
 def _data(file: Any, header: dict[str, Any]) -> list[Tensor]:
     """The constants, in one block of memory: large pages make streaming through weights quicker than a mapping would be."""
     begin, nbytes = header["data"]
     size = os.fstat(file.fileno()).st_size
     if not 0 <= begin <= size or nbytes < 0 or begin + nbytes != size:
         raise CacheError("the file has another length")
-    block = Tensor((nbytes,), "uint8", zero=False)
-    view = memoryview(block)
-    file.seek(begin)
-    _read(file, view)
-    if zlib.crc32(view) != header["checksum"]:
-        raise CacheError("the data is damaged")
-    tensors = []
-    for offset, length in header["sections"]:
-        if offset < 0 or length < 0 or offset + length > nbytes or offset % ALIGN:
-            raise CacheError("a constant lies outside the file")
-        tensors.append(Tensor.wrap(view[offset : offset + length], "uint8", (length,)))
-    return tensors
-
-
-def _found(header: dict[str, Any], data: Sequence[Tensor]) -> Found:
-    restore = function(header["restore"])
-    part = header["part"]
-    executable = restore(header["state"], data, function)
-    names = tuple(part["inputs"]), tuple(part["outputs"])
-    prepared = PreparedPart(
-        part["backend"], part["device"], *names, executable, part["nodes"], part["predicted_s"]
-    )
-    inputs = [(n, TensorSpec(dtype(d), tuple(shape))) for n, d, shape in header["inputs"]]
-    outputs = tuple(header["outputs"])
-    return Found(StoredPlan([prepared]), inputs, outputs, header["source"], header["files"])
+    found = os.fstat(file.fileno())
+    key = repr((found.st_dev, found.st_ino, nbytes, header["checksum"])).encode()
+    block = find_shared(key, nbytes)
+    if block is None:
+        block = Tensor((nbytes,), "uint8", zero=False)
+        file.seek(begin)
+        read_into(file, memoryview(block))
+        if zlib.crc32(memoryview(block)) != header["checksum"]:
+            raise CacheError("the data is damaged")
+        keep_shared(key, block)
+    return sections(header, memoryview(block))
 
 
 def keep(
@@ -221,31 +159,16 @@ def keep(
         inputs: (name, spec) of the graph's inputs.
         source: what messages call the model.
     """
-    save = getattr(backend, "save", None)
-    saved = save(part.executable) if save is not None else None
-    if saved is None:
-        return
-    restore, state, tensors = saved
-    sections, end = [], 0
-    for tensor in tensors:
-        sections.append([end, tensor.nbytes])
-        end += -(-tensor.nbytes // ALIGN) * ALIGN
+    made = describe(part, backend, inputs, source)
     limit = _limit()
-    if not limit or end > limit:
+    if made is None or not limit or made.nbytes > limit:
         return
-    checksum = 0
-    for piece in _pieces(tensors):
-        checksum = zlib.crc32(piece, checksum)
-    module = str(state.get("tables", restore)).partition(":")[0]
     try:
         header = {
-            "key": request.key(), "files": [stamp(f) for f in files], "module": module,
-            "module_stamp": module_stamp(module), "restore": restore, "state": state, "sections": sections,
-            "checksum": checksum, "inputs": [[n, s.dtype.name, s.sizes] for n, s in inputs],
-            "outputs": part.outputs, "source": source,
-            "part": {k: getattr(part, k) for k in ("backend", "device", "inputs", "outputs", "nodes", "predicted_s")},
+            **made.header, "key": request.key(), "files": [stamp(f) for f in files],
+            "module_stamp": module_stamp(made.header["module"]),
         }  # fmt: skip
-        write_atomically(request.file, _bytes(header, end, tensors))
+        write_atomically(request.file, made.written(header))
         _make_room(limit)
     except OSError as error:
         warn_once(
@@ -258,25 +181,6 @@ def _limit() -> int:
         return max(0, int(os.environ.get("WALLE_CACHE_LIMIT", LIMIT_BYTES)))
     except ValueError:
         return LIMIT_BYTES
-
-
-def _pieces(tensors: Sequence[Tensor]) -> Iterator[Any]:
-    for tensor in tensors:
-        if tensor.nbytes:
-            yield memoryview(tensor.reshape((-1,))).cast("B")
-        yield bytes(-tensor.nbytes % ALIGN)
-
-
-def _bytes(header: dict[str, Any], nbytes: int, tensors: Sequence[Tensor]) -> Iterator[Any]:
-    begin = PAGE
-    while True:  # the place of the data is part of the header, whose length decides that place
-        text = json.dumps({**header, "data": [begin, nbytes]}, separators=(",", ":")).encode()
-        if PREFIX + len(text) <= begin:
-            break
-        begin = -(-(PREFIX + len(text)) // PAGE) * PAGE
-    text = text.ljust(begin - PREFIX)  # so that the checksum covers the file up to the data
-    yield MAGIC + len(text).to_bytes(8, "little") + zlib.crc32(text).to_bytes(8, "little") + text
-    yield from _pieces(tensors)
 
 
 def kept() -> list[tuple[Path, int, float]]:
@@ -301,7 +205,7 @@ def model_of(path: Path) -> str:
     """The model that a kept plan is for; "" if the file is damaged."""
     try:
         with os.fdopen(open_regular(path), "rb", buffering=0) as file:
-            return str(_header(file)["source"])
+            return str(read_header(file)["source"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError, WalleError):
         return ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import pluggy
 
 from walle_core import hookspecs
 from walle_core.errors import PluginError
+from walle_core.installed import Entry, blocked_plugins, entry_points, strict_plugins
 from walle_core.ops import CATALOGUE, OpDef, catalogue
 from walle_core.protocols import Backend, CostModel, Frontend
 from walle_core.registry import Registry
@@ -92,7 +92,9 @@ def _line(error: BaseException) -> str:
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
 
 
-def build(entries: Iterable[EntryPoint], *, strict: bool = False, blocked: Iterable[str] = ()) -> Plugins:
+def build(
+    entries: Iterable[Entry | EntryPoint], *, strict: bool = False, blocked: Iterable[str] = ()
+) -> Plugins:
     """Loads the given entry points, in order, into fresh registries.
 
     A plugin that fails leaves no trace but its line in the report. Raises PluginError instead if `strict`.
@@ -127,7 +129,9 @@ def build(entries: Iterable[EntryPoint], *, strict: bool = False, blocked: Itera
     return found
 
 
-def _origin(entry: EntryPoint) -> tuple[str, str]:
+def _origin(entry: Entry | EntryPoint) -> tuple[str, str]:
+    if isinstance(entry, Entry):
+        return entry.distribution, entry.version
     try:
         return (entry.dist.name, entry.dist.version) if entry.dist is not None else ("", "")
     except Exception:  # broken metadata of a distribution must not hide its plugin
@@ -135,7 +139,7 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 
 def _load(
-    manager: pluggy.PluginManager, entry: EntryPoint, key: str, found: Plugins
+    manager: pluggy.PluginManager, entry: Entry | EntryPoint, key: str, found: Plugins
 ) -> dict[str, tuple[str, ...]]:
     if key != entry.name:
         raise PluginError(
@@ -182,12 +186,9 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
         raise PluginError("implements no hook; docs/hooks.md lists the hooks")
 
 
-def _entries() -> list[EntryPoint]:
+def _entries() -> list[Entry | EntryPoint]:
     """The core, then what is installed, by name."""
-    # here, because it takes as long to import as the core itself
-    from importlib.metadata import EntryPoint, entry_points
-
-    return [EntryPoint(CORE, CORE_MODULE, GROUP), *sorted(entry_points(group=GROUP), key=lambda e: e.name)]
+    return [Entry(CORE, CORE_MODULE), *entry_points(GROUP)]
 
 
 _loaded: list[Plugins] = []
@@ -203,10 +204,7 @@ def load_plugins() -> Plugins:
     if not _loaded:
         with _lock:
             if not _loaded:
-                names = os.environ.get("WALLE_PLUGINS_BLOCK", "")
-                blocked = {n.strip() for n in names.split(",") if n.strip()} - {CORE}
-                strict = os.environ.get("WALLE_STRICT_PLUGINS", "") not in {"", "0"}
-                _loaded.append(build(_entries(), strict=strict, blocked=blocked))
+                _loaded.append(build(_entries(), strict=strict_plugins(), blocked=blocked_plugins() - {CORE}))
     return _loaded[0]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from walle_core.errors import DeviceError, blamed
+from walle_core.types import TensorSpec
 
 if TYPE_CHECKING:
     from walle_core.protocols import Executable
@@ -85,6 +86,30 @@ class StoredPlan:
 
     parts: Sequence[PreparedPart]
 
+    @property
+    def whole(self) -> PreparedPart:
+        """The part that is all of the plan."""
+        return self.parts[0]
+
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Outputs in the graph's order."""
         return self.parts[0].run(inputs)
+
+
+@attrs.frozen(eq=False)
+class Found:
+    """A stored plan and what a Session needs to know of the model.
+
+    Attributes:
+        plan: ready to run.
+        inputs: (name, spec) of the graph's inputs.
+        outputs: names of its outputs.
+        source: what messages call the model.
+        files: `stamp` of each of the model's files.
+    """
+
+    plan: StoredPlan
+    inputs: Sequence[tuple[str, TensorSpec]]
+    outputs: tuple[str, ...]
+    source: str
+    files: Sequence[Sequence[Any]] = ()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import attrs
 
 if TYPE_CHECKING:  # below graph in the order of layers
+    from walle_core._native import Tensor
     from walle_core.graph.ir import Graph, Node
     from walle_core.types import Candidate, Device, DeviceRates, TensorSpec
 
@@ -69,6 +70,29 @@ class Backend(Protocol):
 
     def calibrate(self, device: Device, threads: int, progress: Callable[[str], None]) -> DeviceRates:
         """Measures the device, as `threads` threads see it, in at most 2 s."""
+
+
+class Step(Protocol):
+    """The first step of a session for one of its inputs, which then takes something else (ADR 28).
+
+    Attributes:
+        takes: what the caller gives instead.
+    """
+
+    takes: TensorSpec
+
+    def __call__(self, value: Any) -> Tensor:
+        """The input's Tensor; not changed while anybody has it. Raises InputError for what it does not take."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What it does, as plans describe theirs (op, algorithm)."""
+
+
+class Preprocessing(Protocol):
+    """What Session's `preprocess` takes for an input: `walle_core.cv.Preprocess`, or another's."""
+
+    def bind(self, spec: TensorSpec | None) -> Step:
+        """The step for a graph's input of this spec (None: unknown). Raises InputError if it makes no such input."""
 
 
 class CostModel(Protocol):

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from walle_core._native import Tensor
 from walle_core.binding import check_finite, fits, host_dtype, to_tensor
 from walle_core.errors import DeviceError, InputError, ModelError, located
+from walle_core.prepared import Found
 from walle_core.recovery import POLICIES, replan, rerun
 from walle_core.types import TensorSpec
 
 if TYPE_CHECKING:
     from walle_core.graph.ir import Graph
     from walle_core.plan import Plan, Planner
-    from walle_core.prepared import StoredPlan
+    from walle_core.planimage import Described
+    from walle_core.prepared import PreparedPart, StoredPlan
+    from walle_core.protocols import Preprocessing, Step
 
 PRECISIONS = ("high", "low")
 FLOATS = ("float32", "float64", "float16", "bfloat16")
@@ -27,7 +30,8 @@ class Session:
     """A graph compiled for this machine.
 
     Args:
-        graph: a Graph, or the path of a model file.
+        graph: a Graph, the path of a model file, or a plan that was made already (`planimage`): then the options that follow,
+            `check_finite` and `preprocess` aside, are those that it was made with.
         backend: None lets the search choose (the devices are calibrated at first use, at most 2 s each, once); a name
             makes that backend run every node that it can; a list restricts the search.
         threads: threads per run.
@@ -42,8 +46,12 @@ class Session:
         on_device_loss: what follows when a device fails or has not enough memory while the session is made or runs.
             ``raise`` raises the DeviceError. ``replan`` leaves that backend out from then on, plans on those that remain
             (if `backend` is a name, on all others; if a list, on the rest of it) and makes the run anew from its inputs.
+        preprocess: input name -> what makes it from what the caller gives instead, as the plan's first step: with a
+            `walle_core.cv.Preprocess`, `run` takes a uint8 image of any size for that input, and one kernel writes into the
+            memory that the model reads; steady state copies and allocates no tensor for it.
 
     Raises:
+        InputError: an option that is none; a `preprocess` that does not make the model's input.
         UnsupportedError: no installed backend runs some node, or the named backend is not here.
         ModelError: the graph is inconsistent.
         DeviceError: a device failed; under ``replan``: and no other backend can run the graph.
@@ -51,7 +59,7 @@ class Session:
 
     def __init__(
         self,
-        graph: Graph | str | os.PathLike[str],
+        graph: Graph | str | os.PathLike[str] | Found,
         backend: str | Sequence[str] | None = None,
         threads: int = 2,
         precision: str = "high",
@@ -59,6 +67,7 @@ class Session:
         cache: bool = True,
         exact: bool = False,
         on_device_loss: str = "raise",
+        preprocess: Mapping[str, Preprocessing] | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
@@ -78,8 +87,22 @@ class Session:
         self._files: Sequence[
             Sequence[Any]
         ] = ()  # of the model as they were, where its graph has not been read
-        if self._path is None or not cache or not self._restore():
+        if isinstance(graph, Found):
+            self._adopt(graph)
+        elif self._path is None or not cache or not self._restore():
             self._compile(graph, cache)
+        self._steps = {name: self._step(name, given) for name, given in (preprocess or {}).items()}
+
+    def _step(self, name: str, given: Preprocessing) -> Step:
+        """The step before an input."""
+        if name not in self._index:
+            raise InputError(
+                f"{self._where()} has no input {name!r} to preprocess; its inputs are {list(self._names)}"
+            )
+        try:
+            return given.bind(self._specs[self._index[name]])
+        except InputError as error:
+            raise self._refused(name, str(error)) from error
 
     def _restore(self) -> bool:
         """Takes the kept plan of the model file, if one holds."""
@@ -87,14 +110,18 @@ class Session:
 
         request = self._request()
         found = find(request) if request is not None else None
-        if found is None:
-            return False
+        if found is not None:
+            self._adopt(found)
+        return found is not None
+
+    def _adopt(self, found: Found) -> None:
         self._names = tuple(n for n, _ in found.inputs)
         self._specs: list[TensorSpec | None] = [s for _, s in found.inputs]
         self._index = {n: i for i, n in enumerate(self._names)}
         self._outputs, self._source, self._files = found.outputs, found.source, found.files
         self._fixed, self._last = found.plan, (None, found.plan)
-        return True
+        if self._path is None and found.files:
+            self._path = found.files[0][0]
 
     def _request(self) -> Any:
         from walle_core.planfile import Request
@@ -154,13 +181,32 @@ class Session:
         self._planner, self._lost = planner, lost
         self._fixed, self._last = fixed, (None, fixed) if fixed is not None else None
 
+    def _whole(self) -> PreparedPart | None:
+        whole = self._fixed.whole if self._fixed is not None else None
+        return whole if whole is not None and whole.inputs == self._names else None
+
+    def image(self) -> Described | None:
+        """The plan with its packed weights, ready to be written and opened elsewhere; None for one of several parts, of changing
+        shapes, or of a backend that cannot store it.
+        """
+        from walle_core.planfile import stamp
+        from walle_core.planimage import describe
+        from walle_core.plugins import load_plugins
+
+        whole = self._whole()
+        if whole is None:
+            return None
+        inputs = [(n, s) for n, s in zip(self._names, self._specs, strict=True) if s is not None]
+        files = self._files or ([stamp(self._path)] if self._path is not None else [])
+        return describe(whole, load_plugins().backends[whole.backend], inputs, self._source, files)
+
     def _keep(self, files: Sequence[str]) -> None:
         from walle_core.ops import CATALOGUE
         from walle_core.planfile import keep
         from walle_core.plugins import load_plugins
 
-        request, whole = self._request(), getattr(self._fixed, "whole", None)
-        if request is None or whole is None or whole.inputs != self._names:
+        request, whole = self._request(), self._whole()
+        if request is None or whole is None:
             return
         if not set(CATALOGUE) <= set(load_plugins().operators):
             return  # the program defines operators itself; a kept plan could not tell when they change
@@ -198,8 +244,9 @@ class Session:
 
     @property
     def inputs(self) -> dict[str, TensorSpec | None]:
-        """Input name -> spec (None where the model does not say)."""
-        return dict(zip(self._names, self._specs, strict=True))
+        """Input name -> spec of what `run` takes (None where the model does not say)."""
+        specs = dict(zip(self._names, self._specs, strict=True))
+        return {**specs, **{name: step.takes for name, step in self._steps.items()}}
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -242,8 +289,10 @@ class Session:
         Raises DeviceError if a device fails, whatever `on_device_loss` says.
         """
         try:
-            tensors = self._bind(inputs)
-            return self._profile(self._plan(tensors), tensors)
+            taken: dict[str, float] = {}
+            tensors = self._bind(inputs, taken)
+            first = [{**self._describe_step(name), "seconds": seconds} for name, seconds in taken.items()]
+            return [*first, *self._profile(self._plan(tensors), tensors)]
         except Exception as error:
             raise located(error, self._where()) from error
 
@@ -262,7 +311,11 @@ class Session:
         """
         plan = self.plan
         parts = plan.parts if plan is not None else ()
-        return [{"backend": p.backend, **row} for p in parts for row in p.describe()]
+        first = [{"backend": "host", **self._describe_step(name)} for name in self._steps]
+        return [*first, *({"backend": p.backend, **row} for p in parts for row in p.describe())]
+
+    def _describe_step(self, name: str) -> dict[str, Any]:
+        return {"name": name, "kernel": "preprocess", **self._steps[name].describe()}
 
     def _plan(self, tensors: Sequence[Any]) -> Plan | StoredPlan:
         if self._fixed is not None:
@@ -278,7 +331,10 @@ class Session:
                 self._last = (key, plan)
         return plan
 
-    def _bind(self, inputs: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
+    def _bind(
+        self, inputs: Mapping[str, Any] | Sequence[Any], taken: dict[str, float] | None = None
+    ) -> list[Any]:
+        """Inputs as Tensors, in order; `taken` gets the seconds of each step before one."""
         if type(inputs) is dict or isinstance(inputs, Mapping):
             try:
                 given = [inputs[n] for n in self._names]
@@ -297,7 +353,20 @@ class Session:
                 raise InputError(
                     f"{self._where()} takes {len(self._names)} inputs {list(self._names)}, not {len(given)}"
                 )
+        if self._steps:
+            for i, name in enumerate(self._names):
+                if name in self._steps:
+                    start = time.perf_counter()
+                    given[i] = self._preprocessed(name, given[i])
+                    if taken is not None:
+                        taken[name] = time.perf_counter() - start
         return [self._convert(n, v, s) for n, v, s in zip(self._names, given, self._specs, strict=True)]
+
+    def _preprocessed(self, name: str, value: Any) -> Tensor:
+        try:
+            return self._steps[name](value)
+        except InputError as error:
+            raise self._refused(name, str(error)) from error
 
     def _convert(self, name: str, value: Any, spec: TensorSpec | None) -> Any:
         if (spec is None or spec.shape is None) and (value is None or isinstance(value, list)):

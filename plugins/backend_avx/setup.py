@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -37,7 +38,12 @@ ISA_FEATURES = {
 }
 # An ISA whose table has only the rows that its further features change, and the ISA that it takes the others from.
 ISA_EXTENDS = {"avx512bf16": "avx512vnni", "avx512vnni": "avx512", "avxvnni": "avx2"}
-FLAGS = ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-Wno-unused-function"]
+# With debug info, for which Python's own flags ask, wheels are four times as large.
+DEBUG = bool(os.environ.get("WALLE_DEBUG"))
+FLAGS = [
+    "-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-Wno-unused-function", *([] if DEBUG else ["-g0"]),
+]  # fmt: skip
+LINK = [] if DEBUG or sys.platform != "linux" else ["-s"]
 MACROS = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
 
 
@@ -103,6 +109,7 @@ setup(
                 libraries=[name for name, _ in libraries],
                 define_macros=[*MACROS, ("WALLE_ISA_ROWS", rows)],
                 extra_compile_args=FLAGS,
+                extra_link_args=LINK,
                 depends=headers,
                 language="c++",
             )

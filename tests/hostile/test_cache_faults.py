@@ -178,6 +178,13 @@ def test_a_user_without_a_home(monkeypatch):
     monkeypatch.setattr(cache.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     assert cache.cache_folder().name == "walle"
 
+    def nowhere():
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)  # as in a process that may write to no folder
+    with pytest.raises(OSError):
+        cache.write_atomically(cache.cache_folder() / "file", [b"kept"])
+
 
 def test_a_session_over_a_broken_cache(tmp_path):
     """From end to end: the search runs, and its result is the reference's."""

@@ -1,19 +1,29 @@
 """Finds other versions of Python on this machine and gives each an environment with this source tree installed.
 
-An environment lives in build/pythons/<version> and is made anew only when a source has changed; a change of Python
-files alone is copied into it. A compiler cache (ccache) is used where it is installed: the libraries per instruction
-set do not depend on the version of Python.
+An environment lives in build/pythons/<version>, is shared by all tests of all processes, and is made anew only when a
+source has changed; a change of Python files alone is copied into it. A compiler cache (ccache) is used where it is
+installed: what does not depend on the version of Python is compiled with the flags and paths of the Python that runs the
+tests, so that it is found where that one has left it.
 """
 
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = os.environ.get("WALLE_PYTHONS", "3.12 3.13").split()
+OWN = "{}.{}".format(*sys.version_info[:2])
+TESTED = [*dict.fromkeys([*([OWN] if sys.version_info >= (3, 12) else []), *VERSIONS])]
+# bindings of drivers load in one interpreter only; Walle goes on without them
+NO_DRIVERS = {"WALLE_OPENCL_DEVICE": "none", "WALLE_VULKAN_DEVICE": "none"}
 LEFT_OUT = shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__", "*.so", ".*")
 PIP = ("-m", "pip", "install", "-q", "--disable-pip-version-check")
 
@@ -37,6 +47,25 @@ def find(version):
     raise Unavailable(
         f"no python{version} with venv is installed; interpreters with a GIL of their own are not tested"
     )
+
+
+def python(version):
+    """The executable of a version that has this source tree installed; skips the test if there is none."""
+    if version == OWN:
+        return sys.executable
+    try:
+        return prepare(version)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+def environment(executable):
+    """Variables for a test's process with such an executable."""
+    # bytecode is kept, as compiling it anew in every interpreter is most of the time
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    if executable != sys.executable:
+        kept.pop("PYTHONPATH", None)
+    return kept | NO_DRIVERS | {"PYTHONPYCACHEPREFIX": str(ROOT / "build/pycache")}
 
 
 def compiled_sources():
@@ -92,6 +121,7 @@ def prepare(version):
         for name, wanted, make in [("compiled", _is_compiled, _build), ("python", _is_python, _copy)]:
             stamp, digest = home / f"{name}.stamp", _digest(wanted)
             if not stamp.is_file() or stamp.read_text() != digest:
+                stamp.unlink(missing_ok=True)  # a build that is interrupted is none
                 make(base, home, python)
                 stamp.write_text(digest)
         return str(python)
@@ -109,6 +139,10 @@ def _build(base, home, python):
         shutil.copy2(ROOT / name, source)
     for name in ("walle_core", "plugins"):
         shutil.copytree(ROOT / name, source / name, ignore=LEFT_OUT)
+    for folder in (ROOT, *_plugins()):  # what Cython made of sources that have not changed since
+        made = folder / "build/cython"
+        if made.is_dir():
+            shutil.copytree(made, source / made.relative_to(ROOT), dirs_exist_ok=True)
     plugins = [source / p.relative_to(ROOT) for p in _plugins()]
     clean = {"PYTHONPATH": ""}
     try:
@@ -129,14 +163,25 @@ def _build(base, home, python):
         raise Unavailable(
             f"the packages that a build needs cannot be installed for Python: {error}"
         ) from error
-    if shutil.which("ccache"):
-        clean |= {
-            "CC": "ccache gcc",
-            "CXX": "ccache g++",
-            "CCACHE_BASEDIR": str(source),
-            "CCACHE_NOHASHDIR": "1",
-        }
+    clean |= {"CC": _cached("CC", "cc"), "CXX": shlex.quote(str(_compiler(home)))}
+    clean |= {"WALLE_INCLUDE": str(ROOT / "walle_core/include"), "CCACHE_NOHASHDIR": "1"}
+    clean |= {"CFLAGS": os.environ.get("CFLAGS") or sysconfig.get_config_var("CFLAGS") or ""}
     _run(python, *PIP, "--no-build-isolation", source, *plugins, **clean)
+
+
+def _cached(variable, compiler):
+    """The compiler that the environment names, else the system's, through ccache if there is one."""
+    return os.environ.get(variable) or (f"ccache {compiler}" if shutil.which("ccache") else compiler)
+
+
+def _compiler(home):
+    """A compiler that optimises what Cython wrote only a little, in half the time; vector kernels have sources of their own."""
+    path, cxx = home / "c++", _cached("CXX", "c++")
+    path.write_text(
+        f'#!/bin/sh\ncase " $* " in *" -c build/cython/"*) exec {cxx} "$@" -O1 ;; *) exec {cxx} "$@" ;; esac\n'
+    )
+    path.chmod(0o755)
+    return path
 
 
 def _copy(base, home, python):

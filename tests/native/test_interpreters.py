@@ -13,22 +13,13 @@ import small_model
 import walle_core as walle
 
 HERE = Path(__file__).parent
-OWN = "{}.{}".format(*sys.version_info[:2])
-TESTED = dict.fromkeys([*([OWN] if sys.version_info >= (3, 12) else []), *other_pythons.VERSIONS])
-# bindings of drivers load in one interpreter only; Walle goes on without them
-NO_DRIVERS = {"WALLE_OPENCL_DEVICE": "none", "WALLE_VULKAN_DEVICE": "none"}
 ROUNDS = 20 if os.environ.get("WALLE_FULL") else 5
 
 
-@pytest.fixture(scope="module", params=TESTED)
+@pytest.fixture(scope="module", params=other_pythons.TESTED)
 def python(request):
     """A Python that has this source tree installed."""
-    if request.param == OWN:
-        return sys.executable
-    try:
-        return other_pythons.prepare(request.param)
-    except other_pythons.Unavailable as reason:
-        pytest.skip(str(reason))
+    return other_pythons.python(request.param)
 
 
 def test_compiled_modules_are_found():
@@ -47,12 +38,7 @@ def test_sessions_in_many_interpreters_at_once(python, tmp_path):
         " ".join(other_pythons.compiled_modules()),
     ]
     command += ["--threads", "4", "--rounds", str(ROUNDS), "--jobs", "8"]
-    # bytecode is kept, as compiling it anew in every interpreter is most of the time
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    if python != sys.executable:
-        environment.pop("PYTHONPATH", None)
-    environment |= NO_DRIVERS
-    environment["PYTHONPYCACHEPREFIX"] = str(other_pythons.ROOT / "build/pycache")
+    environment = other_pythons.environment(python)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
     report = json.loads(done.stdout)

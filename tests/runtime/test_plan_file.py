@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import walle_core as walle
-from walle_core import cache, planfile
+from walle_core import cache, planfile, planimage
 from walle_core.frontends.walle_file import save
 from walle_core.graph.builder import Builder
 from walle_core.ops import CATALOGUE
@@ -208,7 +208,7 @@ def rewritten(path, change):
     header = json.loads(data[24 : 24 + length])
     begin, nbytes = header["data"]
     change(header)
-    path.write_bytes(b"".join(planfile._bytes(header, nbytes, [])) + data[begin:])
+    path.write_bytes(b"".join(planimage.whole(header, nbytes, [])) + data[begin:])
 
 
 CHANGES = {

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "walle/abi.h"
+#include "walle/stop.hpp"
 
 #if defined(__x86_64__)
 #define WALLE_PAUSE() __builtin_ia32_pause()
@@ -82,10 +83,11 @@ class Pool {
     owner_.unlock();
   }
 
-  void run(const Step& step, int threads) {
+  void run(const Step& step, int threads, const walle_stop* stop) {
     const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
     Job& job = jobs_[epoch & 1];
     job.step = &step;
+    job.stop = stop;
     job.chunks = uint32_t((step.work + step.chunk - 1) / step.chunk);
     job.threads = threads <= kMaxWorkers ? threads : kMaxWorkers + 1;
     job.done.store(0, std::memory_order_relaxed);
@@ -133,6 +135,7 @@ class Pool {
   static constexpr int64_t kLinger = 100 * 1000;  // ns after a run before a worker sleeps: waking it takes as long
   struct alignas(64) Job {
     const Step* step;
+    const walle_stop* stop;
     uint32_t chunks;
     int threads;
     alignas(64) std::atomic<uint32_t> done{0};
@@ -145,6 +148,7 @@ class Pool {
   uint32_t drain(uint32_t epoch, int thread) {
     Job& job = jobs_[epoch & 1];
     const Step* const step = job.step;
+    const walle_stop* const stop = job.stop;
     const uint32_t chunks = job.chunks;
     const int threads = job.threads;
     uint32_t did = 0;
@@ -169,7 +173,7 @@ class Pool {
         if (empty) break;
         const int64_t begin = int64_t(chunk) * step->chunk, end = begin + step->chunk;
         walle_call call = {step->buf, step->arg, begin, end < step->work ? end : step->work, thread, threads};
-        step->fn(&call);
+        if (!walle_stopped(stop)) step->fn(&call);  // else claimed and left undone, so that the job ends
         ++did;
         now = word.load(std::memory_order_acquire);
       }
@@ -224,18 +228,42 @@ class Pool {
   Share shares_[kMaxWorkers + 1];
 };
 
+constexpr int64_t kPieceNs = 5 * 1000 * 1000;  // between two looks at whether the run is to stop
+
+// One step on the calling thread alone. A run that can be stopped is cut into pieces of some 5 ms; how many units these are is
+// found in the step's first run and kept in `piece` (0: not known).
+inline void alone(const Step& step, const walle_stop* stop, int64_t* piece) {
+  int64_t begin = 0, size = step.work;
+  const auto advance = [&](int64_t units) {
+    const int64_t end = units < step.work - begin ? begin + units : step.work;
+    walle_call call = {step.buf, step.arg, begin, end, 0, 1};
+    step.fn(&call);
+    begin = end;
+  };
+  if (stop && *piece) {
+    size = *piece;
+  } else if (stop && step.work > 1) {
+    const int64_t start = now_ns();
+    advance((step.work + 63) / 64);
+    const int64_t each = (now_ns() - start) / begin;
+    if (each > 0 && kPieceNs / each < step.work) size = kPieceNs / each > 0 ? kPieceNs / each : 1;
+    *piece = size;
+  }
+  while (begin < step.work && !walle_stopped(stop)) advance(size);
+}
+
 // `times`, if given, receives the nanoseconds of each step. When another run holds the pool, this one does all
-// chunks itself: it never waits for a competitor.
-inline void execute(const Step* steps, int64_t count, int threads, bool parallel, int64_t* times) {
+// chunks itself: it never waits for a competitor. A run of which `stop` tells so ends early.
+inline void execute(const Step* steps, int64_t count, int threads, bool parallel, int64_t* times, const walle_stop* stop,
+                    int64_t* pieces) {
   bool shared = parallel && threads > 1 && Pool::instance().acquire(threads);
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < count && !walle_stopped(stop); ++i) {
     const Step& step = steps[i];
     int64_t start = times ? now_ns() : 0;
     if (shared && step.work > step.chunk) {
-      Pool::instance().run(step, threads);
+      Pool::instance().run(step, threads, stop);
     } else if (step.work > 0) {
-      walle_call call = {step.buf, step.arg, 0, step.work, 0, 1};
-      step.fn(&call);
+      alone(step, stop, pieces + i);
     }
     if (times) times[i] = now_ns() - start;
   }

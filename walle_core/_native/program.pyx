@@ -11,12 +11,14 @@ from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsul
 from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
+from libcpp.string cimport string
+from libcpp.vector cimport vector
 
 from walle_core._native.tensor cimport Tensor, walle_storage_references
 
-from walle_core._native.tensor import Tensor as TensorType
-from walle_core.errors import InputError, PluginError
-from walle_core.types import DTYPES
+from walle_core._native.tensor import Tensor as TensorType, stop_place
+from walle_core.errors import InputError, PluginError, StoppedError
+from walle_core.dtypes import DTYPES
 
 cdef extern from "walle/abi.h" nogil:
     ctypedef struct walle_call:
@@ -49,7 +51,24 @@ cdef extern from "executor.hpp" namespace "walle" nogil:
         const int64_t* arg
         int64_t work
         int64_t chunk
-    void execute(const Step* steps, int64_t count, int threads, bint parallel, int64_t* times)
+    void alone(const Step& step, const walle_stop* stop, int64_t* piece)
+    void execute(const Step* steps, int64_t count, int threads, bint parallel, int64_t* times, const walle_stop* stop,
+                 int64_t* pieces)
+
+cdef extern from "walle/stop.hpp" nogil:
+    ctypedef struct walle_stop:
+        pass
+    bint walle_stopped(const walle_stop* stop)
+    const walle_stop* walle_stop_of_thread()
+    void walle_stop_connect(uintptr_t function)
+
+cdef extern from "tables.hpp" namespace "walle" nogil:
+    struct Tables:
+        size_t count
+        uintptr_t* addresses
+    const Tables* tables_find(const char* key, size_t size)
+    Tables* tables_new(const char* key, size_t size, size_t count)
+    void tables_keep(Tables* made)
 
 cdef extern from *:
     """
@@ -67,6 +86,10 @@ cdef extern from *:
     cdef cppclass mutex "std::mutex":
         void lock() nogil
         void unlock() nogil
+
+
+walle_stop_connect(stop_place())
+
 
 def pool_threads():
     """Worker threads that the shared pool has started."""
@@ -87,10 +110,15 @@ cdef class Kernel:
         return <uintptr_t>self.fn
 
     def __call__(self, tensors, args=(), work=1):
-        """Runs on Tensors (None for an absent operand), outputs first, over units 0..work."""
+        """Runs on Tensors (None for an absent operand), outputs first, over units 0..work.
+
+        Raises StoppedError if it belongs to a task that was told to stop.
+        """
         cdef void* buf[32]
         cdef int64_t* arg = NULL
-        cdef walle_call call
+        cdef Step step
+        cdef const walle_stop* stop = walle_stop_of_thread()
+        cdef int64_t piece = 0
         cdef int i
         if len(tensors) > 32:
             raise InputError(f"kernel {self!r}: {len(tensors)} operands, at most 32 at once")
@@ -102,12 +130,13 @@ cdef class Kernel:
         try:
             for i in range(len(args)):
                 arg[i] = args[i]
-            call.buf, call.arg, call.begin, call.end, call.thread, call.threads = buf, arg, 0, work, 0, 1
-            if work > 0:
-                with nogil:
-                    self.fn(&call)
+            step.fn, step.buf, step.arg, step.work, step.chunk = self.fn, buf, arg, work, work
+            with nogil:
+                alone(step, stop, &piece)
         finally:
             free(arg)
+        if walle_stopped(stop):
+            raise StoppedError("the kernel's run was told to stop")
 
     def __repr__(self):
         return f"<kernel {self.isa}/{self.family}/{self.op}/{self.dtype}>"
@@ -149,6 +178,27 @@ def scalar_table():
     return PyCapsule_New(<void*>walle_scalar_table(), WALLE_KERNEL_CAPSULE, NULL)
 
 
+def shared_tables(bytes key):
+    """Capsules of the tables that an interpreter of this process kept under `key`, or None."""
+    cdef const Tables* kept = tables_find(key, len(key))
+    if kept == NULL:
+        return None
+    return [PyCapsule_New(<void*>kept.addresses[i], WALLE_KERNEL_CAPSULE, NULL) for i in range(kept.count)]
+
+
+def share_tables(bytes key, capsules):
+    """Keeps tables for all interpreters of this process."""
+    cdef list found = list(capsules)
+    cdef Py_ssize_t i
+    addresses = [<uintptr_t>PyCapsule_GetPointer(capsule, WALLE_KERNEL_CAPSULE) for capsule in found]
+    cdef Tables* made = tables_new(key, len(key), len(found))
+    if made == NULL:
+        raise MemoryError
+    for i in range(len(found)):
+        made.addresses[i] = addresses[i]
+    tables_keep(made)
+
+
 cdef class Program:
     """A flat native program over one arena.
 
@@ -171,6 +221,7 @@ cdef class Program:
     cdef int64_t* args
     cdef int64_t* patches       # triples: pointer index, input (>= 0) or output (-1 - index), byte offset
     cdef int64_t* needed        # bytes per input
+    cdef int64_t* pieces        # units per step between two looks at whether the run is to stop; see `alone`
     cdef int64_t n_steps, n_patches
     cdef int threads
     cdef bint parallel
@@ -194,8 +245,9 @@ cdef class Program:
         self.args = <int64_t*>calloc(n_args + 1, sizeof(int64_t))
         self.patches = <int64_t*>calloc(3 * patches + 1, sizeof(int64_t))
         self.needed = <int64_t*>calloc(len(inputs) + 1, sizeof(int64_t))
+        self.pieces = <int64_t*>calloc(self.n_steps + 1, sizeof(int64_t))
         if self.steps == NULL or self.pointers == NULL or self.args == NULL or self.patches == NULL or \
-                self.needed == NULL:
+                self.needed == NULL or self.pieces == NULL:
             raise MemoryError("cannot allocate the program")
         for i, (dtype, shape) in enumerate(inputs):
             self.needed[i] = prod(shape) * DTYPES[dtype].itemsize
@@ -237,9 +289,13 @@ cdef class Program:
         free(self.args)
         free(self.patches)
         free(self.needed)
+        free(self.pieces)
 
     def run(self, inputs):
-        """Runs once on a sequence of Tensors; returns the list of output Tensors."""
+        """Runs once on a sequence of Tensors; returns the list of output Tensors.
+
+        Raises StoppedError if the run belongs to a task that was told to stop.
+        """
         return self._run(inputs, NULL)
 
     def profile(self, inputs):
@@ -279,6 +335,7 @@ cdef class Program:
                 raise InputError(f"input {i} of the program is {tensor!r}, needs {self.inputs[i][0]}"
                                  f"{list(self.inputs[i][1])}")
             ins[i] = tensor.data
+        cdef const walle_stop* stop = walle_stop_of_thread()
         cdef list made = []
         cached, self.cache = self.cache, [None] * n_out
         for i in range(n_out):
@@ -297,7 +354,9 @@ cdef class Program:
                 slot = self.patches[3 * i + 1]
                 self.pointers[self.patches[3 * i]] = <char*>(ins[slot] if slot >= 0 else outs[-1 - slot]) + \
                     self.patches[3 * i + 2]
-            execute(self.steps, self.n_steps, self.threads, self.parallel, times)
+            execute(self.steps, self.n_steps, self.threads, self.parallel, times, stop, self.pieces)
             self.guard.unlock()
+        if walle_stopped(stop):
+            raise StoppedError("the run was told to stop")
         self.cache = list(made)
         return made

@@ -11,6 +11,9 @@ cdef extern from "storage.hpp" nogil:
     void walle_storage_release(walle_storage* s)
     int64_t walle_storage_references(walle_storage* s)
     int64_t walle_storage_count(int made)
+    ctypedef int (*walle_storage_meter_fn)(int64_t bytes) noexcept nogil
+    void walle_storage_set_meter(walle_storage_meter_fn meter)
+    bint walle_storage_is_metered()
     uint64_t WALLE_STORAGE_MAGIC
 
 cdef class Tensor:
@@ -27,3 +30,4 @@ cdef class Tensor:
     cdef object kind
     cdef object _format
     cdef int set_shape(self, object shape, object dtype) except -1
+    cdef int allocate(self, int rank, const Py_ssize_t* sizes, object kind, object format, Py_ssize_t itemsize) except -1

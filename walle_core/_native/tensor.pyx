@@ -11,9 +11,14 @@ from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsul
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+from libcpp.string cimport string
 
 from walle_core.errors import InputError
-from walle_core.types import DTYPES, dtype as as_dtype
+from walle_core.dtypes import DTYPES, dtype as as_dtype
+
+cdef extern from "shared.hpp" namespace "walle" nogil:
+    walle_storage* shared_find(const string& key)
+    size_t shared_keep(const string& key, walle_storage* block)
 
 cdef extern from *:
     """
@@ -64,9 +69,48 @@ _BY_FORMAT = {d.format: d.name for d in DTYPES.values() if d.format}
 _BY_FORMAT.update({"l": "int64", "L": "uint64", "F": "complex64", "D": "complex128"})
 
 
+cdef extern from *:
+    """
+    #include "walle/stop.hpp"
+    static const walle_stop** walle_stop_here(void) {
+        static thread_local const walle_stop* now = nullptr;
+        return &now;
+    }
+    """
+    const void** walle_stop_here()
+
+
+def stop_place():
+    """Address of the function that walle/stop.hpp wants to be connected with."""
+    return <uintptr_t>&walle_stop_here
+
+
 def storage_stats():
     """(live, made): storages alive now, and ever made, in this process."""
     return walle_storage_count(0), walle_storage_count(1)
+
+
+def meter_storages(address):
+    """Has the C function `int (int64_t bytes)` at `address` asked before each storage of this process is made, 0 refuses
+    it, and told the negative when one is freed. 0 for none."""
+    walle_storage_set_meter(<walle_storage_meter_fn><uintptr_t>address)
+
+
+def find_shared(bytes key, nbytes):
+    """The block of `nbytes` (uint8) that an interpreter of this process has kept under `key`; None if there is none."""
+    cdef walle_storage* found = shared_find(key)
+    return None if found == NULL else Tensor.from_handle(<uintptr_t>found, (nbytes,), "uint8")
+
+
+def keep_shared(bytes key, Tensor block):
+    """Keeps a block of constants, which nobody will write, for the other interpreters of this process, if it runs tasks.
+
+    It is let go when the next one comes, or None, and nobody else has it. Returns how many are kept.
+    """
+    cdef walle_storage* storage = NULL
+    if block is not None and walle_storage_is_metered():
+        storage = block.storage
+    return shared_keep(key, storage)
 
 
 def _flatten(value, shape, depth, out):
@@ -148,6 +192,22 @@ cdef class Tensor:
             self.strides[i] = count * self.itemsize
             count *= self.sizes[i]
         self.count = count
+        return 0
+
+    cdef int allocate(self, int rank, const Py_ssize_t* sizes, object kind, object format, Py_ssize_t itemsize) except -1:
+        """Own memory for a Tensor that `Tensor.__new__` made; the caller has checked what `set_shape` would check."""
+        cdef Py_ssize_t count = 1
+        cdef int i
+        self.kind, self._format, self.itemsize, self.rank = kind, format, itemsize, rank
+        for i in range(rank - 1, -1, -1):
+            self.sizes[i] = sizes[i]
+            self.strides[i] = count * itemsize
+            count *= sizes[i]
+        self.count = count
+        self.storage = walle_storage_new(count * itemsize)
+        if self.storage == NULL:
+            raise MemoryError(f"cannot allocate a tensor of {count * itemsize} bytes")
+        self.data = walle_storage_data(self.storage)
         return 0
 
     @staticmethod

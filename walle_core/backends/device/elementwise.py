@@ -11,8 +11,8 @@ from walle_core.backends.device.movement import strided
 from walle_core.backends.device.operations import BINARY
 from walle_core.backends.device.source import operations
 from walle_core.backends.table import elementwise
-from walle_core.backends.table.chain import COLUMN, ROW, operand_mode
-from walle_core.backends.table.executable import Kernels
+from walle_core.backends.table.kernels import Kernels
+from walle_core.backends.table.operand_modes import COLUMN, ROW, operand_mode
 from walle_core.backends.table.strides import collapse
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

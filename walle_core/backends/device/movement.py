@@ -10,7 +10,7 @@ from walle_core.backends.device.emitter import Emitter, Rule
 from walle_core.backends.device.operations import ELEMENTS, TYPES
 from walle_core.backends.device.source import operations
 from walle_core.backends.table import elementwise, movement
-from walle_core.backends.table.executable import Kernels
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.table.strides import collapse
 from walle_core.backends.values import Operand
 from walle_core.graph.ir import Node

@@ -20,10 +20,12 @@ def first_usable(label: str, variable: str, find: Callable[[], Found]) -> OpenDe
         variable: of the environment.
         find: gives (name, function that opens) of every device, best first.
 
+    ``WALLE_DEVICES=none`` leaves out the devices of every interface, as processes of tasks do.
+
     Raises BackendError if the variable names a device that is not there or cannot be used.
     """
     wanted = os.environ.get(variable, "")
-    if wanted == "none":
+    if wanted == "none" or os.environ.get("WALLE_DEVICES") == "none":
         return None
     try:
         return _open(find(), wanted)

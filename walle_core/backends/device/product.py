@@ -16,8 +16,8 @@ from walle_core.backends.device.host import copy_regions
 from walle_core.backends.device.operations import Operations
 from walle_core.backends.table import gemm
 from walle_core.backends.table.activation import supports_activation
-from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.image import Image, conv_image, epilogue_fits, optional
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.values import Operand
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

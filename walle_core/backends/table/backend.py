@@ -28,7 +28,8 @@ from walle_core.backends.table import (
 from walle_core.backends.table.calibrate import measure
 from walle_core.backends.table.chain import fuse_chains
 from walle_core.backends.table.emitter import Emitter, Rule
-from walle_core.backends.table.executable import Kernels, TableExecutable
+from walle_core.backends.table.executable import TableExecutable
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.table.slices import find_slices
 from walle_core.backends.work import work_of
 from walle_core.errors import BackendError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any, Protocol
 
 import attrs
@@ -11,11 +10,11 @@ import attrs
 from walle_core._native import Kernel
 from walle_core.backends.table.elementwise import GRAIN, parameters, row_of
 from walle_core.backends.table.emitter import Emitter
+from walle_core.backends.table.operand_modes import MAX_OPERANDS, MAX_REGISTERS, operand_mode
 from walle_core.graph.ir import Graph, Node
 from walle_core.types import Candidate
 
-MAX_REGISTERS, MAX_OPERANDS, MAX_NODES = 8, 16, 24  # Chain::kRegisters, kOperands; the last bounds the search
-DENSE, SCALAR, ROW, COLUMN = range(4)  # Chain::Mode
+MAX_NODES = 24  # bounds the search
 
 
 class Rows(Protocol):
@@ -33,22 +32,6 @@ class Item:
     algorithm: str = ""
     nodes: tuple[Node, ...] = ()
     emit: Callable[[Any], None] | None = None
-
-
-def operand_mode(out: Sequence[int], shape: Sequence[int]) -> tuple[int, int] | None:
-    """(mode, inner) of an operand broadcast to the shape `out`; None for a pattern that the kernel does not have."""
-    if prod(shape) == 1:
-        return (SCALAR, 1)
-    padded = [1] * (len(out) - len(shape)) + list(shape)
-    if padded == list(out):
-        return (DENSE, 1)
-    first = next(i for i, d in enumerate(padded) if d != 1)
-    if padded[first:] == list(out[first:]):
-        return (ROW, prod(padded))
-    last = len(padded) - next(i for i, d in enumerate(reversed(padded)) if d != 1)
-    if padded[:last] == list(out[:last]):
-        return (COLUMN, prod(out[last:]))
-    return None
 
 
 @attrs.define(eq=False)

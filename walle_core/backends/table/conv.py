@@ -12,9 +12,9 @@ from walle_core._native import Tensor
 from walle_core.backends.table.activation import activation_args, supports_activation
 from walle_core.backends.table.cut import ALIAS_BYTES, Cut, TileShape, padded_ops, solve, stage_floats
 from walle_core.backends.table.emitter import Emitter, Rule
-from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.gemm import Product, emit_product
 from walle_core.backends.table.image import Image, conv_image, epilogue_fits, optional
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.values import NONE, Operand
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from walle_core.backends.table.emitter import CHUNKS_PER_THREAD
-from walle_core.backends.table.executable import Kernels
+from walle_core.backends.table.kernels import Kernels
 
 
 def second_level_cache(path: str = "/sys/devices/system/cpu/cpu0/cache/index2/size") -> int:

@@ -8,8 +8,8 @@ from typing import Any
 from walle_core._native import Tensor
 from walle_core.backends.table.activation import activation_args, supports_activation
 from walle_core.backends.table.emitter import Emitter, Rule
-from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.image import conv_image, epilogue_fits, optional
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.values import Operand
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

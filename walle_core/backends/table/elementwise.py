@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from walle_core.backends.table.emitter import Emitter, Rule, f64
-from walle_core.backends.table.executable import Kernels
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.table.strides import collapse
 from walle_core.graph.ir import Node
 from walle_core.ops import find

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from walle_core._native import Kernel, Tensor
-from walle_core.backends.table.executable import Image, Kernels, Work
+from walle_core.backends.table.executable import Image, Work
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.table.slices import Slice
 from walle_core.backends.values import Operand, Values, plan_buffers, touch
 from walle_core.errors import BackendError

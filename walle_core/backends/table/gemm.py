@@ -11,7 +11,7 @@ import attrs
 from walle_core.backends.table.activation import activation_args, supports_activation
 from walle_core.backends.table.cut import ALIAS_BYTES, TileShape, padded_ops, solve, stage_floats
 from walle_core.backends.table.emitter import Emitter, Rule, f64
-from walle_core.backends.table.executable import Kernels
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.table.strides import broadcast_strides
 from walle_core.backends.values import NONE, Operand
 from walle_core.graph.ir import Node

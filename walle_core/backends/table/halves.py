@@ -16,9 +16,9 @@ from walle_core._native import Kernel
 from walle_core.backends.table.activation import activation_args, supports_activation
 from walle_core.backends.table.cut import Cut, TileShape, padded_ops, solve, stage_floats
 from walle_core.backends.table.emitter import Emitter, Rule, f64
-from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.gemm import epilogue, product_of
 from walle_core.backends.table.image import Image, conv_image, epilogue_fits
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.values import Operand
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

@@ -12,8 +12,8 @@ import attrs
 from walle_core._native import Tensor
 from walle_core.backends.table.cut import Cut, TileShape, padded_ops, solve
 from walle_core.backends.table.emitter import Emitter, Rule, f64
-from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.image import BYTES, Image, conv_image, optional
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.values import NONE
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

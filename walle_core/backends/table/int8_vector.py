@@ -7,9 +7,9 @@ from math import prod
 from typing import Any
 
 from walle_core.backends.table.emitter import Emitter, Rule, f64
-from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.image import BYTES, channels_last, pool_image
 from walle_core.backends.table.int8 import SCALES, narrow_args, narrows, result_args, scales_fit
+from walle_core.backends.table.kernels import Kernels
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 

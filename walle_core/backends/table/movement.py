@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from walle_core.backends.table.emitter import Emitter, Rule
-from walle_core.backends.table.executable import Kernels
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.table.slices import unplaced
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from walle_core.backends.table.emitter import Emitter, Rule, f64
-from walle_core.backends.table.executable import Kernels
+from walle_core.backends.table.kernels import Kernels
 from walle_core.backends.table.strides import split_at
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec

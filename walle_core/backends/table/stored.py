@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from walle_core._native import Kernel, Tensor, scalar_table
-from walle_core.backends.table.executable import Image, Kernels, TableExecutable, Work
+from walle_core.backends.table.executable import Image, TableExecutable, Work
+from walle_core.backends.table.kernels import Kernels
 from walle_core.errors import CacheError
 
 RESTORE = f"{__name__}:restore"

@@ -10,8 +10,8 @@ import attrs
 from walle_core.backends.table.activation import activation_args, supports_activation
 from walle_core.backends.table.cut import CACHE_BYTES, TileShape
 from walle_core.backends.table.emitter import Emitter, Rule
-from walle_core.backends.table.executable import Kernels
 from walle_core.backends.table.image import Image, conv_image, epilogue_fits, optional
+from walle_core.backends.table.kernels import Kernels
 from walle_core.graph.ir import Node
 from walle_core.types import Candidate, TensorSpec
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from walle_core.cli.common import json_option, print_json, print_table, progress, walle_command
-from walle_deploy import cli_plan, cli_release, cli_simulate
+from walle_deploy import cli_compile, cli_plan, cli_release, cli_simulate
 from walle_deploy.errors import TaskError
 
 if TYPE_CHECKING:
@@ -240,5 +240,5 @@ for made, name in (
     (init, "init"), (check, "check"), (commit, "commit"), (revert, "revert"), (tag, "tag"), (verify, "verify"), (log, "log"), (diff, "diff"),
 ):  # fmt: skip
     command.add_command(made, name)
-for name, made in {**cli_release.COMMANDS, **cli_plan.COMMANDS, **cli_simulate.COMMANDS}.items():
+for name, made in {**cli_compile.COMMANDS, **cli_release.COMMANDS, **cli_plan.COMMANDS, **cli_simulate.COMMANDS}.items():
     command.add_command(made, name)

@@ -1,0 +1,212 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: subinterpreters_compatible=own_gil, freethreading_compatible=True
+# distutils: language = c++
+"""Thin wrappers of walle/cv/*.hpp. They take Tensors whose dtype and shape the Python files beside have checked."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
+from libc.string cimport memcpy
+from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
+
+from walle_core._native.tensor cimport Tensor
+
+from walle_core._native.tensor import Tensor as TensorType
+from walle_core.errors import InputError
+
+cdef extern from "walle/cv/shapes.hpp" namespace "walle::cv" nogil:
+    cdef cppclass Spot:
+        int64_t x, y
+    cdef cppclass Canvas:
+        uint8_t* data
+        int64_t width, height
+        int channels, pixel
+        cbool bytes
+        uint8_t color[32]
+    cdef cppclass Edge:
+        pass
+    void fill_convex(const Canvas&, const Spot*, int, int line, int shift)
+    void collect_edges(const Canvas&, const Spot*, int, vector[Edge]&, int line, int shift, Spot offset)
+    void fill_edges(const Canvas&, vector[Edge]&)
+    void c_ellipse "walle::cv::ellipse"(const Canvas&, Spot, int64_t, int64_t, int, int, int, int thickness, int line)
+    void pixel_circle(const Canvas&, int64_t, int64_t, int64_t, cbool)
+    void thick_line(const Canvas&, Spot, Spot, int thickness, int line, int caps, int shift)
+    void c_polyline "walle::cv::polyline"(const Canvas&, const Spot*, int, cbool, int thickness, int line, int shift)
+    cbool c_clip "walle::cv::clip"(int64_t, int64_t, Spot&, Spot&)
+
+cdef extern from "walle/cv/contours.hpp" namespace "walle::cv" nogil:
+    cdef cppclass Border:
+        int64_t begin, end
+    cdef cppclass Borders:
+        vector[Border] found
+        vector[int32_t] points
+        vector[int] order
+    void find_borders(const uint8_t*, int64_t, int64_t, int, cbool, int32_t, int32_t, Borders*)
+    void c_hierarchy "walle::cv::hierarchy"(const Borders&, int32_t*)
+
+cdef extern from "walle/cv/components.hpp" namespace "walle::cv" nogil:
+    int32_t label_components(const uint8_t*, int64_t, int64_t, int, int32_t*)
+    void c_stats "walle::cv::component_stats"(const int32_t*, int64_t, int64_t, int32_t, int32_t*, double*)
+
+cdef extern from "walle/cv/polygon.hpp" namespace "walle::cv" nogil:
+    cdef cppclass P2[T]:
+        T x, y
+    vector[int] convex_hull[T](const P2[T]*, int, cbool, cbool)
+    cbool is_convex[T](const P2[T]*, int)
+    void least_rectangle(const P2[double]*, int, double*)
+    void least_circle(vector[P2[double]], double*)
+    double signed_area[T](const P2[T]*, int)
+    double curve_length[T](const P2[T]*, int, cbool)
+    vector[P2[T]] simplified[T](const P2[T]*, int, double, cbool)
+    double point_in_polygon[T](const P2[T]*, int, double, double, cbool)
+    void polygon_moments[T](const P2[T]*, int, double*)
+    void image_moments[T](const T*, int64_t, int64_t, cbool, double*)
+
+cdef extern from "walle/cv/histogram.hpp" namespace "walle::cv" nogil:
+    cdef cppclass HistogramAxis:
+        const void* data
+        int64_t stride, bins
+        double low, high
+    void count_values[T](const HistogramAxis*, int, int64_t, const uint8_t*, float*)
+    void c_equalize "walle::cv::equalize"(const uint8_t*, int64_t, uint8_t*)
+
+cdef extern from "walle/cv/pose.hpp" namespace "walle::cv" nogil:
+    cdef cppclass Camera:
+        double fx, fy, cx, cy
+        double k[8]
+    void rotation(const double*, double*, double*)
+    void rotation_vector(const double*, double*, double*)
+    cbool c_solve_pnp "walle::cv::solve_pnp"(const double*, const double*, int, const Camera&, cbool, double*)
+    cbool c_solve "walle::cv::solve"(double*, int, int, double*, int, int, double*)
+    void c_fit_line "walle::cv::fit_line"(const double*, int, int, int, double, double, double, double*)
+
+
+# -- drawing ---------------------------------------------------------------------------------------------------------
+
+cdef Canvas canvas(Tensor image, bytes color) except *:
+    cdef Canvas c
+    if image.readonly:
+        raise InputError("the image is read-only; draw on a copy")
+    c.data = <uint8_t*>image.data
+    c.height, c.width = image.sizes[0], image.sizes[1]
+    c.channels = image.sizes[2] if image.rank == 3 else 1
+    c.pixel = c.channels * image.itemsize
+    c.bytes = image.kind == "uint8"
+    memcpy(c.color, <const char*>color, min(len(color), 32))
+    return c
+
+
+cdef vector[Spot] spots(Tensor points) except *:
+    cdef vector[Spot] out
+    cdef const int32_t* p = <const int32_t*>points.data
+    cdef Py_ssize_t i
+    out.resize(points.count // 2)
+    for i in range(points.count // 2):
+        out[i].x, out[i].y = p[2 * i], p[2 * i + 1]
+    return out
+
+
+cdef Spot spot(object pair) except *:
+    cdef Spot s
+    s.x, s.y = pair
+    return s
+
+
+def draw_line(Tensor image, bytes color, a, b, int thickness, int line, int shift):
+    cdef Canvas c = canvas(image, color)
+    cdef Spot start = spot(a), end = spot(b)
+    with nogil:
+        thick_line(c, start, end, thickness, line, 3, shift)
+
+
+def draw_polyline(Tensor image, bytes color, Tensor points, bint closed, int thickness, int line, int shift):
+    cdef Canvas c = canvas(image, color)
+    cdef vector[Spot] v = spots(points)
+    with nogil:
+        c_polyline(c, v.data(), <int>v.size(), closed, thickness, line, shift)
+
+
+def draw_circle(Tensor image, bytes color, int64_t x, int64_t y, int64_t radius, bint fill):
+    cdef Canvas c = canvas(image, color)
+    with nogil:
+        pixel_circle(c, x, y, radius, fill)
+
+
+def draw_ellipse(Tensor image, bytes color, centre, int64_t width, int64_t height, int angle, int start, int end,
+                 int thickness, int line):
+    """Centre and half axes have 16 fractional bits; angles are whole degrees."""
+    cdef Canvas c = canvas(image, color)
+    cdef Spot s = spot(centre)
+    with nogil:
+        c_ellipse(c, s, width, height, angle, start, end, thickness, line)
+
+
+def draw_convex(Tensor image, bytes color, Tensor points, int line, int shift):
+    cdef Canvas c = canvas(image, color)
+    cdef vector[Spot] v = spots(points)
+    if v.size():
+        with nogil:
+            fill_convex(c, v.data(), <int>v.size(), line, shift)
+
+
+def draw_polygons(Tensor image, bytes color, polygons, int line, int shift, offset):
+    cdef Canvas c = canvas(image, color)
+    cdef Spot by = spot(offset)
+    cdef vector[Edge] edges
+    cdef vector[Spot] v
+    for points in polygons:
+        v = spots(points)
+        collect_edges(c, v.data(), <int>v.size(), edges, line, shift, by)
+    with nogil:
+        fill_edges(c, edges)
+
+
+def clip_line(int64_t width, int64_t height, a, b):
+    """(inside, a, b) with the end points moved onto the border."""
+    cdef Spot start = spot(a), end = spot(b)
+    inside = c_clip(width, height, start, end)
+    return bool(inside), (start.x, start.y), (end.x, end.y)
+
+
+# -- contours and components -----------------------------------------------------------------------------------------
+
+def borders(Tensor image, int mode, bint all_points, int32_t dx, int32_t dy):
+    """(contours as int32 Tensors N x 1 x 2, hierarchy as int32 Tensor 1 x contours x 4 or None)."""
+    cdef Borders b
+    with nogil:
+        find_borders(<const uint8_t*>image.data, image.sizes[1], image.sizes[0], mode, all_points, dx, dy, &b)
+    contours = []
+    cdef Tensor one
+    cdef size_t i
+    cdef int64_t begin, end
+    for i in range(b.order.size()):
+        begin, end = b.found[b.order[i]].begin, b.found[b.order[i]].end
+        one = TensorType(((end - begin) // 2, 1, 2), "int32", zero=False)
+        memcpy(one.data, b.points.data() + begin, (end - begin) * 4)
+        contours.append(one)
+    if not contours:
+        return contours, None
+    tree = TensorType((1, len(contours), 4), "int32", zero=False)
+    c_hierarchy(b, <int32_t*>(<Tensor>tree).data)
+    return contours, tree
+
+
+def components(Tensor image, int connectivity):
+    """(number of labels, labels as int32 Tensor)."""
+    cdef Tensor labels = TensorType(image.shape, "int32", zero=False)
+    cdef int32_t count
+    with nogil:
+        count = label_components(<const uint8_t*>image.data, image.sizes[1], image.sizes[0], connectivity,
+                                 <int32_t*>labels.data)
+    return count, labels
+
+
+def component_stats(Tensor labels, int32_t count):
+    cdef Tensor stats = TensorType((count, 5), "int32", zero=False), means = TensorType((count, 2), "float64", zero=False)
+    with nogil:
+        c_stats(<const int32_t*>labels.data, labels.sizes[1], labels.sizes[0], count, <int32_t*>stats.data,
+                <double*>means.data)
+    return stats, means
+
+
+include "points.pxi"
+include "pose.pxi"
