@@ -240,5 +240,10 @@ for made, name in (
     (init, "init"), (check, "check"), (commit, "commit"), (revert, "revert"), (tag, "tag"), (verify, "verify"), (log, "log"), (diff, "diff"),
 ):  # fmt: skip
     command.add_command(made, name)
-for name, made in {**cli_compile.COMMANDS, **cli_release.COMMANDS, **cli_plan.COMMANDS, **cli_simulate.COMMANDS}.items():
+for name, made in {
+    **cli_compile.COMMANDS,
+    **cli_release.COMMANDS,
+    **cli_plan.COMMANDS,
+    **cli_simulate.COMMANDS,
+}.items():
     command.add_command(made, name)

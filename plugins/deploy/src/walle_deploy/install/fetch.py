@@ -186,7 +186,7 @@ class Fetcher:
             raise _Lost(f"ended after {part.size} of {part.goal} bytes")
 
 
-class _Lost(Exception):  # noqa: N818 - never leaves this module
+class _Lost(Exception):
     """A try that ended early."""
 
 

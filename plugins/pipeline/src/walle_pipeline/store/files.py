@@ -24,7 +24,7 @@ TRIES = 6  # of a write that finds no room
 _log = logging.getLogger(__name__)
 
 
-class Damaged(Exception):  # noqa: N818 - never leaves an engine
+class Damaged(Exception):
     """The content of a file is not what the engine wrote."""
 
 

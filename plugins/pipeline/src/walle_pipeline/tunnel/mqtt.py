@@ -189,7 +189,7 @@ class MqttConnection:
             raise TransportClosedError(self._reason)
 
 
-class Unanswered(Exception):  # noqa: N818 - never leaves this module
+class Unanswered(Exception):
     """No server has taken the connection in time."""
 
 
