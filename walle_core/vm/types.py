@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -53,6 +54,10 @@ class Limits:
     grace_s: float = attrs.field(default=0.1, validator=attrs.validators.ge(0))
 
 
+def _modules(names: Iterable[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
 @attrs.frozen
 class Policy:
     """What a task is granted. docs/task-vm.md says which isolation enforces which grant.
@@ -67,7 +72,7 @@ class Policy:
             this policy only, whose files and system calls are filtered. Processes always are.
     """
 
-    imports: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(frozenset))
+    imports: frozenset[str] | None = attrs.field(default=None, converter=_modules)
     read: tuple[str, ...] = attrs.field(default=(), converter=tuple)
     write: tuple[str, ...] = attrs.field(default=(), converter=tuple)
     network: bool = False
