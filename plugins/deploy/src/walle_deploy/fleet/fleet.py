@@ -174,9 +174,8 @@ class Fleet:
 
     def having(self, task: str, version: str) -> int:
         """Devices that have a version of a task, but for those that are gone."""
-        holding = np.zeros(len(self.devices.sets), np.bool_)
-        holding[self.devices.holding(task, version)] = True
-        return int(np.count_nonzero(holding[self.devices.has] & (self.calendar.due < np.inf)))
+        sets = self.devices.holding(task, version)
+        return int((np.isin(self.devices.has, sets) & np.isfinite(self.calendar.due)).sum())
 
     @cached_property
     def kept(self) -> int:
@@ -191,8 +190,8 @@ class Fleet:
     @property
     def living(self) -> int:
         """Devices that have come and are not gone."""
-        absent = self.calendar.late & (self.devices.has == 0) | (self.calendar.due == np.inf)
-        return len(self.population) - int(np.count_nonzero(absent))
+        absent = self.calendar.late & (self.devices.has == 0) | np.isinf(self.calendar.due)
+        return len(self.population) - int(absent.sum())
 
 
 def add(tallies: list[Tally]) -> Tally:
