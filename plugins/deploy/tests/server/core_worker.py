@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+from concurrent.futures import Future
 import time
 
 from core_world import answer, opened
@@ -43,7 +44,10 @@ def write(platform, stopped):
     for number in range(300):
         report = DeviceReport(number, "digits", "v2", failed=False)
         done.append(platform.begin_report(f"{name}{number}", [report]))
-        platform.begin_check(Profile(f"d{number % 50}", {"of": name}, {}, {"digits": f"v{1 + number % 2}"}))
+        profile = Profile(f"d{number % 50}", {"of": name}, {}, {"digits": f"v{1 + number % 2}"})
+        asked = platform.begin_check(profile)
+        if isinstance(asked, Future):  # who is to go back waits for the next look at the database
+            done.append(asked)
     for each in done:
         each.result(60)
     platform._writer.flush()
