@@ -3,8 +3,8 @@
 import json
 import sys
 import threading
-from concurrent.futures import Future
 import time
+from concurrent.futures import Future
 
 from core_world import answer, opened
 from walle_deploy.profile import Profile
