@@ -30,9 +30,8 @@ ISA_FEATURES = {
 ISA_EXTENDS = {"neoni8mm": "neonbf16", "neonbf16": "neondot", "neondot": "neonfp16", "neonfp16": "neon"}
 # With debug info, for which Python's own flags ask, wheels are four times as large.
 DEBUG = bool(os.environ.get("WALLE_DEBUG"))
-FLAGS = [
-    "-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-Wno-unused-function", *([] if DEBUG else ["-g0"]),
-]  # fmt: skip
+FLAGS = ["-O3", "-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-fPIC", "-Wno-unused-function"]
+DEBUG_FLAGS = [] if DEBUG else ["-g0"]  # apart: benchmarks/inner_loops.py reads FLAGS as a literal
 LINK = [] if DEBUG or sys.platform != "linux" else ["-s"]
 MACROS = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
 
@@ -81,7 +80,7 @@ libraries = [
         {
             "sources": [str(CSRC / f"isa_{isa}.cpp")],
             "include_dirs": [str(include), str(CSRC)],
-            "cflags": [*FLAGS, "-march=" + "+".join(["armv8.2-a" if features else "armv8-a", *features])],
+            "cflags": [*FLAGS, *DEBUG_FLAGS, "-march=" + "+".join(["armv8.2-a" if features else "armv8-a", *features])],
             "obj_deps": {"": headers},
         },
     )
@@ -102,7 +101,7 @@ setup(
                 include_dirs=[str(include), str(CSRC)],
                 libraries=[name for name, _ in libraries],
                 define_macros=[*MACROS, ("WALLE_ISA_ROWS", rows)],
-                extra_compile_args=FLAGS,
+                extra_compile_args=[*FLAGS, *DEBUG_FLAGS],
                 extra_link_args=LINK,
                 depends=headers,
                 language="c++",
