@@ -80,7 +80,11 @@ libraries = [
         {
             "sources": [str(CSRC / f"isa_{isa}.cpp")],
             "include_dirs": [str(include), str(CSRC)],
-            "cflags": [*FLAGS, *DEBUG_FLAGS, "-march=" + "+".join(["armv8.2-a" if features else "armv8-a", *features])],
+            "cflags": [
+                *FLAGS,
+                *DEBUG_FLAGS,
+                "-march=" + "+".join(["armv8.2-a" if features else "armv8-a", *features]),
+            ],
             "obj_deps": {"": headers},
         },
     )
