@@ -13,7 +13,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from libcpp.string cimport string
 
-from walle_core.errors import InputError
+from walle_core.errors import InputError, StoppedError
 from walle_core.dtypes import DTYPES, dtype as as_dtype
 
 cdef extern from "shared.hpp" namespace "walle" nogil:
@@ -83,6 +83,15 @@ cdef extern from *:
 def stop_place():
     """Address of the function that walle/stop.hpp wants to be connected with."""
     return <uintptr_t>&walle_stop_here
+
+
+cdef int64_t checked(int64_t result) except -2:
+    """The result of a call through walle/guarded.hpp. Raises StoppedError, MemoryError."""
+    if result == -3:
+        raise StoppedError("a native loop was told to stop")
+    if result == -2:
+        raise MemoryError("not enough memory for the work space of a native loop")
+    return result
 
 
 def storage_stats():
