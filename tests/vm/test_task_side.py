@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from walle_core import types
+from walle_core import cv, types
 from walle_core.cli.vm import LIMITS, command
 from walle_core.dtypes import DTYPES, DType
 
