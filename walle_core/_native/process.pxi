@@ -4,6 +4,8 @@
 cdef extern from "shared.hpp" namespace "walle" nogil:
     walle_storage* shared_find(const string& key)
     size_t shared_keep(const string& key, walle_storage* block)
+    void handle_give(uint64_t handle)
+    walle_storage* handle_take(uint64_t handle)
 
 cdef extern from *:
     """
@@ -44,7 +46,7 @@ def meter_storages(address):
 def find_shared(bytes key, nbytes):
     """The block of `nbytes` (uint8) that an interpreter of this process has kept under `key`; None if there is none."""
     cdef walle_storage* found = shared_find(key)
-    return None if found == NULL else Tensor.from_handle(<uintptr_t>found, (nbytes,), "uint8")
+    return None if found == NULL else Tensor._adopt(<uintptr_t>found, (nbytes,), "uint8")
 
 
 def keep_shared(bytes key, Tensor block):

@@ -163,12 +163,29 @@ cdef class Tensor:
 
     @staticmethod
     def from_handle(handle, shape, dtype="float32"):
-        """Opens a handle from `export`, once: the reference that it carries becomes this Tensor's."""
+        """Opens a handle from `export`, once: the reference that it carries becomes this Tensor's.
+
+        Raises:
+            InputError: the number is no handle or was opened before; its storage is smaller than that shape and dtype.
+        """
+        cdef walle_storage* storage = NULL
+        if isinstance(handle, int) and 0 < handle < 1 << 64:
+            storage = handle_take(handle)
+        if storage == NULL:
+            raise InputError("not a live tensor handle; export() gives one, which can be opened once")
+        try:
+            return Tensor._adopt(handle, shape, dtype)
+        except BaseException:
+            handle_give(handle)
+            raise
+
+    @staticmethod
+    def _adopt(handle, shape, dtype):
+        """The same of a reference that nobody but native code has: a number that is none is not noticed."""
         cdef Tensor self = Tensor.__new__(Tensor)
         cdef walle_storage* storage = <walle_storage*><uintptr_t>handle
         self.set_shape(shape, as_dtype(dtype))
-        if storage == NULL or storage.magic != WALLE_STORAGE_MAGIC or storage.nbytes < <uint64_t>(
-                self.count * self.itemsize):
+        if storage.magic != WALLE_STORAGE_MAGIC or storage.nbytes < <uint64_t>(self.count * self.itemsize):
             raise InputError("not a live tensor handle of that size")
         self.storage = storage
         self.data = walle_storage_data(storage)
@@ -176,6 +193,12 @@ cdef class Tensor:
 
     def export(self):
         """A handle (integer) that another interpreter of this process may open exactly once, without a copy."""
+        handle = self._reference()
+        handle_give(handle)
+        return handle
+
+    def _reference(self):
+        """One more reference to the storage, as a number for native code."""
         if self.storage == NULL:
             raise InputError("this Tensor borrows its memory; export a copy()")
         walle_storage_retain(self.storage)
