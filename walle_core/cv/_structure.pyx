@@ -24,12 +24,7 @@ cdef extern from "walle/cv/shapes.hpp" namespace "walle::cv" nogil:
         uint8_t color[32]
     cdef cppclass Edge:
         pass
-    void fill_convex(const Canvas&, const Spot*, int, int line, int shift)
-    void collect_edges(const Canvas&, const Spot*, int, vector[Edge]&, int line, int shift, Spot offset)
-    void c_ellipse "walle::cv::ellipse"(const Canvas&, Spot, int64_t, int64_t, int, int, int, int thickness, int line)
     void pixel_circle(const Canvas&, int64_t, int64_t, int64_t, cbool)
-    void thick_line(const Canvas&, Spot, Spot, int thickness, int line, int caps, int shift)
-    void c_polyline "walle::cv::polyline"(const Canvas&, const Spot*, int, cbool, int thickness, int line, int shift)
     cbool c_clip "walle::cv::clip"(int64_t, int64_t, Spot&, Spot&)
 
 cdef extern from "walle/cv/contours.hpp" namespace "walle::cv" nogil:
@@ -81,6 +76,11 @@ cdef extern from *:
       out = simplified(p, n, epsilon, closed);
     }
     }}}
+    WALLE_GUARDED(guarded_fill_convex, walle::cv::fill_convex)
+    WALLE_GUARDED(guarded_collect_edges, walle::cv::collect_edges)
+    WALLE_GUARDED(guarded_thick_line, walle::cv::thick_line)
+    WALLE_GUARDED(guarded_polyline, walle::cv::polyline)
+    WALLE_GUARDED(guarded_ellipse, walle::cv::ellipse)
     WALLE_GUARDED(guarded_fill_edges, walle::cv::fill_edges)
     WALLE_GUARDED(guarded_borders, walle::cv::find_borders)
     WALLE_GUARDED(guarded_components, walle::cv::label_components)
@@ -93,6 +93,11 @@ cdef extern from *:
     WALLE_GUARDED(guarded_solve, walle::cv::solve)
     WALLE_GUARDED(guarded_fit_line, walle::cv::fit_line)
     """
+    int64_t fill_convex "guarded_fill_convex"(const Canvas&, const Spot*, int, int line, int shift) nogil
+    int64_t collect_edges "guarded_collect_edges"(const Canvas&, const Spot*, int, vector[Edge]&, int line, int shift, Spot offset) nogil
+    int64_t thick_line "guarded_thick_line"(const Canvas&, Spot, Spot, int thickness, int line, int caps, int shift) nogil
+    int64_t c_polyline "guarded_polyline"(const Canvas&, const Spot*, int, cbool, int thickness, int line, int shift) nogil
+    int64_t c_ellipse "guarded_ellipse"(const Canvas&, Spot, int64_t, int64_t, int, int, int, int thickness, int line) nogil
     int64_t fill_edges "guarded_fill_edges"(const Canvas&, vector[Edge]&) nogil
     int64_t find_borders "guarded_borders"(const uint8_t*, int64_t, int64_t, int, cbool, int32_t, int32_t, Borders*) nogil
     int64_t label_components "guarded_components"(const uint8_t*, int64_t, int64_t, int, int32_t*) nogil
@@ -150,15 +155,19 @@ cdef Spot spot(object pair) except *:
 def draw_line(Tensor image, bytes color, a, b, int thickness, int line, int shift):
     cdef Canvas c = canvas(image, color)
     cdef Spot start = spot(a), end = spot(b)
+    cdef int64_t bad
     with nogil:
-        thick_line(c, start, end, thickness, line, 3, shift)
+        bad = thick_line(c, start, end, thickness, line, 3, shift)
+    checked(bad)
 
 
 def draw_polyline(Tensor image, bytes color, Tensor points, bint closed, int thickness, int line, int shift):
     cdef Canvas c = canvas(image, color)
     cdef vector[Spot] v = spots(points)
+    cdef int64_t bad
     with nogil:
-        c_polyline(c, v.data(), <int>v.size(), closed, thickness, line, shift)
+        bad = c_polyline(c, v.data(), <int>v.size(), closed, thickness, line, shift)
+    checked(bad)
 
 
 def draw_circle(Tensor image, bytes color, int64_t x, int64_t y, int64_t radius, bint fill):
@@ -172,16 +181,20 @@ def draw_ellipse(Tensor image, bytes color, centre, int64_t width, int64_t heigh
     """Centre and half axes have 16 fractional bits; angles are whole degrees."""
     cdef Canvas c = canvas(image, color)
     cdef Spot s = spot(centre)
+    cdef int64_t bad
     with nogil:
-        c_ellipse(c, s, width, height, angle, start, end, thickness, line)
+        bad = c_ellipse(c, s, width, height, angle, start, end, thickness, line)
+    checked(bad)
 
 
 def draw_convex(Tensor image, bytes color, Tensor points, int line, int shift):
     cdef Canvas c = canvas(image, color)
     cdef vector[Spot] v = spots(points)
+    cdef int64_t bad
     if v.size():
         with nogil:
-            fill_convex(c, v.data(), <int>v.size(), line, shift)
+            bad = fill_convex(c, v.data(), <int>v.size(), line, shift)
+        checked(bad)
 
 
 def draw_polygons(Tensor image, bytes color, polygons, int line, int shift, offset):
@@ -191,7 +204,7 @@ def draw_polygons(Tensor image, bytes color, polygons, int line, int shift, offs
     cdef vector[Spot] v
     for points in polygons:
         v = spots(points)
-        collect_edges(c, v.data(), <int>v.size(), edges, line, shift, by)
+        checked(collect_edges(c, v.data(), <int>v.size(), edges, line, shift, by))
     cdef int64_t bad
     with nogil:
         bad = fill_edges(c, edges)

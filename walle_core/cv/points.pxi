@@ -1,5 +1,15 @@
 # Measures of points: int32 or float32 Tensors N x 2. Part of _structure.pyx.
 
+def finite(Tensor points):
+    """Whether all numbers of a float32 Tensor are."""
+    cdef const float* p = <const float*>points.data
+    cdef Py_ssize_t i
+    for i in range(points.count):
+        if not (p[i] - p[i] == 0):
+            return False
+    return True
+
+
 def hull(Tensor points, bint clockwise, bint as_points):
     """Indices of the hull's corners as a list."""
     cdef vector[int] found
