@@ -122,6 +122,21 @@ inline void copy_line(char* d, int64_t sd, const char* s, int64_t ss, int64_t n,
   }
 }
 
+// 16 x 16 elements of 4 bytes, mirrored at the diagonal, by squares of 4 x 4 in registers.
+typedef uint32_t Words __attribute__((vector_size(16)));
+inline void transpose_square(char* d, int64_t sd, const char* s, int64_t ss) {
+  for (int64_t y = 0; y < 16; y += 4)
+    for (int64_t x = 0; x < 16; x += 4) {
+      Words a, b, e, f;
+      const char* from = s + y * ss + x * 4;
+      memcpy(&a, from, 16), memcpy(&b, from + ss, 16), memcpy(&e, from + 2 * ss, 16), memcpy(&f, from + 3 * ss, 16);
+      const Words p = {a[0], b[0], a[1], b[1]}, q = {a[2], b[2], a[3], b[3]};
+      const Words r = {e[0], f[0], e[1], f[1]}, t = {e[2], f[2], e[3], f[3]};
+      const Words made[4] = {{p[0], p[1], r[0], r[1]}, {p[2], p[3], r[2], r[3]}, {q[0], q[1], t[0], t[1]}, {q[2], q[3], t[2], t[3]}};
+      for (int k = 0; k < 4; ++k) memcpy(d + (x + k) * sd + y * 4, &made[k], 16);
+    }
+}
+
 // Copies between two strided views of `sizes`; strides may be 0 (source) or negative. The views do not overlap.
 inline void copy_strided(char* d, const int64_t* sd, const char* s, const int64_t* ss, int rank, const int64_t* sizes,
                          int64_t item) {
@@ -149,6 +164,10 @@ inline void copy_strided(char* d, const int64_t* sd, const char* s, const int64_
       for (int64_t i = 0; i < rows; i += 16, watch.work(16 * n))
         for (int64_t j = 0; j < n; j += 16) {
           const int64_t wide = n - j < 16 ? n - j : 16;
+          if (item == 4 && wide == 16 && i + 16 <= rows) {
+            transpose_square(d + i * to[last - 1] + j * 4, to[last - 1], s + i * 4 + j * from[last], from[last]);
+            continue;
+          }
           for (int64_t k = i; k < rows && k < i + 16; ++k)
             copy_line(d + k * to[last - 1] + j * item, item, s + k * item + j * from[last], from[last], wide, item);
         }
