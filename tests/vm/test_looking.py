@@ -56,6 +56,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "a chain": lambda: chain(FLOATS, FLOATS),
     "a chain, by an engine's rows": lambda: chain(SINGLE, SINGLE),
     "a transposition": lambda: matrix.permute_dims(FLOATS, (1, 0)),
+    "a repetition": lambda: matrix.broadcast_to(FLOATS, (3, N, N)),
     "a slice": lambda: FLOATS[::-1, 1:],
     "elements by index": lambda: matrix.take(FLOATS, WHOLE[0, :] % N, axis=0),
     "sum of all": lambda: matrix.sum(FLOATS),

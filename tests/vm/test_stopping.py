@@ -82,7 +82,6 @@ def test_a_matrix_algorithm_stops_between_blocks(host, name):
 FAMILIES = {
     "sort": "xp.sort(xp.tile(xp.astype(xp.arange(10**6) * 7919 % 1000003, xp.float64), (36, 1)))",
     "transform": "xp.fft.fft(xp.zeros((300, 99991), dtype=xp.complex64))",
-    "elementwise": "xp.acosh(xp.full(2 * 10**7, 0.3 + 0.2j, dtype=xp.complex128))",
     "picture": "cv.bilateralFilter(walle.Tensor((1500, 1500, 3), 'uint8'), 25, 50, 50)",
     "sound": "audio.resample(walle.Tensor((5 * 10**7,)), 44100, 48000)",
     "equations": "cv.solve(walle.Tensor.of([[float(i == j) + 1 / (i + j + 1) for j in range(400)] for i in range(400)], 'float64'), "

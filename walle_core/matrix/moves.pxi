@@ -62,7 +62,15 @@ def broadcast_core(Array x, shape):
             if x.tensor.sizes[k] != sizes[i]:
                 raise ArrayValueError(f"shape {x.tensor.shape} does not broadcast to {tuple(shape)}")
             from_[i] = x.tensor.strides[k]
-    checked(walle_copy(<char*>out.tensor.data, to, <const char*>x.tensor.data, from_, rank, wide, x.tensor.itemsize))
+    cdef char* d = <char*>out.tensor.data
+    cdef const char* s = <const char*>x.tensor.data
+    cdef int64_t item = x.tensor.itemsize, bad
+    if out.tensor.count < 4096:
+        bad = walle_copy(d, to, s, from_, rank, wide, item)
+    else:
+        with nogil:
+            bad = walle_copy(d, to, s, from_, rank, wide, item)
+    checked(bad)
     return out
 
 
