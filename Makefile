@@ -4,7 +4,9 @@
 # make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
 # make bench-gpu  conformance and latency of the backends that have a GPU; writes into docs/benchmarks.md (GPU= options)
 # make bench-pipeline  the data pipeline and its tunnel, bytewax beside it; writes into docs/benchmarks.md
-# make bench-matrix  arrays beside NumPy; writes into docs/benchmarks.md
+# make bench-matrix  arrays beside NumPy; writes into docs/benchmarks.md (MATRIX_BENCH= options)
+# make bench-cv  pictures beside OpenCV; writes into docs/benchmarks.md (CV_BENCH= options)
+# make bench-vm  the task VM, with VM_PYTHON, 3.12 or later; writes into docs/benchmarks.md (VM_BENCH= options)
 # make array-api  the array API standard's own test suite on walle_core.matrix (ARRAY_API_TESTS= a checkout of it)
 # make bench-deploy  the deployment platform; writes into docs/benchmarks.md
 # make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
@@ -18,7 +20,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix array-api clean system
+.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix bench-cv bench-vm array-api clean system
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -49,7 +51,20 @@ bench-pipeline: .venv/dev.stamp .venv-pipeline/stamp
 	$(BIN)/python benchmarks/pipeline_tunnel.py --markdown docs/benchmarks.md
 
 bench-matrix: .venv/dev.stamp
-	$(BIN)/python benchmarks/matrix.py --markdown docs/benchmarks.md
+	$(BIN)/python benchmarks/matrix.py --markdown docs/benchmarks.md $(MATRIX_BENCH)
+
+bench-cv: .venv/dev.stamp
+	$(BIN)/python benchmarks/cv.py --markdown docs/benchmarks.md $(CV_BENCH)
+
+VM_PYTHON ?= $(shell for p in python3.13 $(HOME)/.pyenv/versions/3.13*/bin/python python3.14 python3.12; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
+bench-vm: .venv-vm/stamp
+	.venv-vm/bin/python benchmarks/vm.py --markdown docs/benchmarks.md $(VM_BENCH)
+
+.venv-vm/stamp: $(SOURCES)
+	$(VM_PYTHON) -m venv .venv-vm
+	.venv-vm/bin/pip install -q numpy -e . -e ./plugins/backend_avx
+	@touch $@
 
 # The suite is on no index: a checkout of its latest release, with its submodule.
 ARRAY_API_TESTS ?= build/array-api-tests
@@ -74,5 +89,5 @@ bench-deploy: .venv/dev.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-litert .venv-pipeline build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
+	rm -rf .venv .venv-peers .venv-litert .venv-pipeline .venv-vm build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
 	find walle_core plugins -name '*.so' -delete

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import platform
 import statistics
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +134,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=25)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
-    lines = ["## Arrays beside NumPy", "", f"`python benchmarks/matrix.py`, {machine()}, 1 thread, float32, {options.size:,} elements, "
+    lines = ["## Arrays beside NumPy", "", f"Made by `python benchmarks/matrix.py` on {date.today()}: {machine()}, {os.cpu_count()} cores, Python "
+             f"{platform.python_version()}, 1 thread, float32, {options.size:,} elements, "
              f"NumPy {np.__version__}; medians of {options.repeat} interleaved runs.", "",
              "| what | walle, µs | NumPy, µs | ratio |", "|---|--:|--:|--:|"]  # fmt: skip
     together = []

@@ -148,10 +148,14 @@ def lone(kind: str, given: dict[str, Any]) -> tuple[float, float]:
     return loops, statistics.median(cost(loops=0, calls=20) for _ in range(20)) / 20
 
 
-def bound(share: float) -> float:
-    """Two tasks under one GIL that release it, at no cost, for all that is not Python: how much longer they take at least than
-    on a GIL each (Amdahl; two cores)."""
-    return max(1.0, 2 * share)
+def bounds(share: float) -> tuple[float, float]:
+    """How much longer two tasks take under one GIL that they release, at no cost, for all that is not Python, than on a GIL each
+    (Amdahl; two cores): least, and most.
+
+    Least: one computes without the GIL whenever the other has it. Most: the GIL goes to and fro between them, every 5 ms or
+    oftener, so that both come to the end of their Python at once and then compute at once.
+    """
+    return max(1.0, 2 * share), 1 + share
 
 
 def speed_ups(model: Path, rounds: int) -> list[list[str]]:
@@ -171,29 +175,28 @@ def speed_ups(model: Path, rounds: int) -> list[list[str]]:
                     "rounds": max(1, int(LENGTH * (1 - share) / call_s)),
                 }  # fmt: skip
 
-                def both(host: vm.TaskHost, given: dict[str, Any] = given) -> float:
-                    begin = time.perf_counter()
-                    for run in [host.submit(task, given, LIMITS) for _ in range(2)]:
+                def at_once(
+                    host: vm.TaskHost, tasks: int, given: dict[str, Any] = given
+                ) -> tuple[float, float]:
+                    """Seconds on the clock, and of the processor for each."""
+                    begin, worked = time.perf_counter(), time.process_time()
+                    for run in [host.submit(task, given, LIMITS) for _ in range(tasks)]:
                         run.result()
-                    return time.perf_counter() - begin
+                    return time.perf_counter() - begin, (time.process_time() - worked) / tasks
 
                 for host in (apart, together):
-                    both(host)
-                    both(host)
-                trios = [
-                    (
-                        both(together),
-                        both(apart),
-                        median_of(lambda given=given: apart.submit(task, given, LIMITS).result(), 1),
-                    )
-                    for _ in range(rounds)
-                ]
-                threads, interpreters, one = (statistics.median(t[i] for t in trios) for i in range(3))
+                    at_once(host, 2)
+                    at_once(host, 2)
+                trios = [(at_once(together, 2), at_once(apart, 2), at_once(apart, 1)) for _ in range(rounds)]
+                threads, interpreters, one = (statistics.median(t[i][0] for t in trios) for i in range(3))
+                grown = [statistics.median(t[i][1] / t[2][1] for t in trios) for i in range(2)]
+                least, most = bounds(share)
                 rows.append(
                     [
                         f"{name}, {share:.0%} Python, rest {what}", f"{one * 1e3:.0f}", f"{threads * 1e3:.0f}",
                         f"{interpreters * 1e3:.0f}", f"{threads / interpreters:.2f}", f"≥ {TARGETS[name]}",
-                        f"{bound(share):.1f}", f"{2 * one / interpreters:.2f}",
+                        f"{least:.1f} to {most:.1f}", f"{2 * one / interpreters:.2f}",
+                        f"{grown[0]:.2f}, {grown[1]:.2f}",
                     ]
                 )  # fmt: skip
     return rows
@@ -277,11 +280,14 @@ def main() -> None:
         f"Made by `python benchmarks/vm.py` on {date.today()}: {machine()}, {os.cpu_count()} cores, Python {platform.python_version()}. "
         f"Medians; threads and interpreters interleaved, {options.rounds} rounds; the model is {options.model.name}.",
         "", *table(["what", "measured", "target"], [*costs, *beside]), "",
-        *table(["two tasks at once", "one alone, ms", "threads, ms", "interpreters, ms", "speed-up over threads", "target", "least that one GIL costs", "over one after the other"], gains),
+        *table(["two tasks at once", "one alone, ms", "threads, ms", "interpreters, ms", "speed-up over threads", "target", "one GIL costs", "over one after the other", "processor, over alone: threads, interpreters"], gains),
         "",
-        "*Least that one GIL costs*: where all that is not Python runs without the GIL and giving it up and taking it again cost "
-        "nothing, two threads take max(1, 2 × share of Python) times as long as two interpreters on two cores. What is measured beyond "
-        "that is waiting for the GIL, which Python hands over after up to 5 ms.",
+        "*One GIL costs*: two threads of which all that is not Python runs without the GIL, and which give it up and take it at no cost, "
+        "take between max(1, 2 × share of Python) times as long as two interpreters on two cores (one computes while the other has the "
+        "GIL) and 1 + share (the GIL goes to and fro, so that both compute at once). More than that is what handing over costs: it "
+        "counts where the time between two releases is of its size. *Processor, over alone*: what each of two tasks at once takes of "
+        "its processor, over one alone; for interpreters, what they have in common (memory, caches, allocator) costs. What *over one after "
+        "the other* lacks beyond that of 2 is waiting for a processor.",
         "",
     ]  # fmt: skip
     print("\n".join(lines))

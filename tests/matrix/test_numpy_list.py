@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matrix_arrays import examples, ours
+from matrix_numpy import like, same
 
 from walle_core import matrix as xp
 from walle_core.matrix.errors import ArrayIndexError, ArrayTypeError, ArrayValueError
@@ -57,24 +58,6 @@ GONE = {
 
 def oracle(name):
     return GONE.get(name) or getattr(np, name)
-
-
-def like(x):
-    if isinstance(x, np.ndarray):
-        return ours(x)
-    return type(x)(like(v) for v in x) if isinstance(x, (list, tuple)) else x
-
-
-def same(got, wanted):
-    if isinstance(wanted, (list, tuple)) and not isinstance(got, xp.Array):
-        assert len(got) == len(wanted)
-        for g, w in zip(got, wanted, strict=True):
-            same(g, w)
-        return
-    got, wanted = np.asarray(got), np.asarray(wanted)
-    assert got.shape == wanted.shape
-    assert got.dtype.kind == wanted.dtype.kind
-    np.testing.assert_allclose(got, wanted, rtol=1e-13, atol=1e-14)
 
 
 def check(name, *arguments, **options):

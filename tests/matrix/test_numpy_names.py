@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matrix_arrays import examples
+from matrix_numpy import like, same
 
 from walle_core import matrix as xp
 from walle_core.matrix import numpy_names
@@ -19,27 +20,6 @@ SPECIAL = np.array([0.0, -0.0, 1.0, -1.5, 2.5, INF, -INF, NAN])
 I = np.array([[12, -18, 7], [0, 30, 45]])
 C = np.array([1 + 2j, -3 + 0j, 0 - 1j])
 V = np.array([3.0, 1.0, 2.0, 5.0, 4.0])
-
-
-def like(x):
-    """The same argument for xp: arrays become Arrays."""
-    if isinstance(x, np.ndarray):
-        return xp.Array.of(np.ascontiguousarray(x)) if x.ndim else xp.asarray(x.item())
-    if isinstance(x, (list, tuple)):
-        return type(x)(like(i) for i in x)
-    return x
-
-
-def same(got, wanted) -> None:
-    if isinstance(wanted, (list, tuple)) and not isinstance(got, xp.Array):
-        assert len(got) == len(wanted)
-        for a, b in zip(got, wanted, strict=True):
-            same(a, b)
-        return
-    a, b = np.asarray(got), np.asarray(wanted)
-    assert a.shape == b.shape
-    assert a.dtype.kind == b.dtype.kind, (a.dtype, b.dtype)
-    np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
 CASES = [

@@ -82,6 +82,19 @@ def test_a_handle_moves_ownership():
     assert storage_stats()[0] == live
 
 
+def test_a_handle_is_opened_once_and_stays_when_it_could_not_be():
+    live = storage_stats()[0]
+    handle = Tensor.of([1.0, 2.0]).export()
+    with pytest.raises(InputError, match="of that size"):
+        Tensor.from_handle(handle, (1000,))
+    opened = Tensor.from_handle(handle, (2,))
+    with pytest.raises(InputError, match="opened once"):
+        Tensor.from_handle(handle, (2,))
+    assert opened.tolist() == [1.0, 2.0]
+    del opened
+    assert storage_stats()[0] == live
+
+
 def test_memory_is_kept_while_a_view_lives():
     view = np.asarray(Tensor.of(list(range(1000)), "int64"))
     for _ in range(50):
@@ -105,6 +118,11 @@ def test_memory_is_kept_while_a_view_lives():
         lambda: Tensor((2, 3)).reshape(4, -1),
         lambda: Tensor((2,)).item(),
         lambda: Tensor.from_handle(Tensor((1,)).address, (1,)),
+        lambda: Tensor.from_handle(4097, (1,)),
+        lambda: Tensor.from_handle(-1, (1,)),
+        lambda: Tensor.from_handle("7", (1,)),
+        lambda: Tensor.of([1 + 2j, "x"], "complex64"),
+        lambda: Tensor.of(["x"], "bfloat16"),
     ],
 )
 def test_refusals_say_why(make):

@@ -2,14 +2,20 @@
 
 import copy
 import json
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from walle_core import types
+from walle_core import cv, types
 from walle_core.cli.vm import LIMITS, command
 from walle_core.dtypes import DTYPES, DType
+
+ROOT = str(Path(types.__file__).parents[1])
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,32 @@ def test_heavy_modules_are_not_among_them(size):
         "walle_core.ops",
     }
     assert not unused & {*size["modules"]["walle_core"]}
+
+
+def test_pictures_need_neither_attrs_nor_other_heavy_modules():
+    code = "import sys, walle_core.cv as cv; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stdout.split())
+    assert "walle_core.cv.filters" in loaded
+    assert not loaded & {
+        "attr",
+        "attrs",
+        "dataclasses",
+        "inspect",
+        "numpy",
+        "pathlib",
+        "walle_core.types",
+        "walle_core.cv.preprocess",
+    }
+    assert "Preprocess" in dir(cv) and cv.Preprocess((4, 4)).size == (4, 4)
+    with pytest.raises(AttributeError, match=r"walle_core\.cv"):
+        _ = cv.preprocesses
 
 
 def test_compiled_modules_have_no_debug_info():

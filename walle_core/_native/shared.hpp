@@ -1,9 +1,11 @@
-// Blocks of memory that several interpreters of a process have read from the same place, by key. Constants only.
+// What the interpreters of a process have together: blocks of constants that several read from the same place, by key; and the
+// handles that were given out for others to open.
 #ifndef WALLE_SHARED_HPP
 #define WALLE_SHARED_HPP
 #include <map>
 #include <mutex>
 #include <string>
+#include <unordered_set>
 
 #include "storage.hpp"
 
@@ -42,6 +44,32 @@ inline size_t shared_keep(const std::string& key, walle_storage* block) {
   }
   if (block && all.blocks.emplace(key, block).second) walle_storage_retain(block);
   return all.blocks.size();
+}
+
+struct Handles {
+  std::mutex mutex;
+  std::unordered_multiset<uint64_t> open;
+  static Handles& instance() {
+    static Handles one;
+    return one;
+  }
+};
+
+// A handle may be opened once more.
+inline void handle_give(uint64_t handle) {
+  Handles& all = Handles::instance();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  all.open.insert(handle);
+}
+
+// Opens one: the storage, or null for a number that is no handle, or was opened as often as it was given.
+inline walle_storage* handle_take(uint64_t handle) {
+  Handles& all = Handles::instance();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  auto found = all.open.find(handle);
+  if (found == all.open.end()) return nullptr;
+  all.open.erase(found);
+  return reinterpret_cast<walle_storage*>(handle);
 }
 
 }  // namespace walle

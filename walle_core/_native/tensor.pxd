@@ -16,6 +16,8 @@ cdef extern from "storage.hpp" nogil:
     bint walle_storage_is_metered()
     uint64_t WALLE_STORAGE_MAGIC
 
+cdef int64_t checked(int64_t result) except -2
+
 cdef class Tensor:
     cdef void* data
     cdef walle_storage* storage

@@ -13,130 +13,14 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from libcpp.string cimport string
 
-from walle_core.errors import InputError
+from walle_core.errors import InputError, StoppedError
 from walle_core.dtypes import DTYPES, dtype as as_dtype
 
-cdef extern from "shared.hpp" namespace "walle" nogil:
-    walle_storage* shared_find(const string& key)
-    size_t shared_keep(const string& key, walle_storage* block)
-
-cdef extern from *:
-    """
-    typedef struct { int32_t device_type; int32_t device_id; } walle_dl_device;
-    typedef struct { void* data; walle_dl_device device; int32_t ndim; uint8_t code; uint8_t bits; uint16_t lanes;
-                     int64_t* shape; int64_t* strides; uint64_t byte_offset; } walle_dl_tensor;
-    typedef struct walle_dl_managed { walle_dl_tensor t; void* context; void (*deleter)(struct walle_dl_managed*);
-                                      int64_t shape[12]; } walle_dl_managed;
-    static void walle_dl_release(walle_dl_managed* m) {
-        walle_storage_release((walle_storage*)m->context); free(m);
-    }
-    static void walle_dl_capsule_free(PyObject* capsule) {
-        if (PyCapsule_IsValid(capsule, "dltensor")) {
-            walle_dl_managed* m = (walle_dl_managed*)PyCapsule_GetPointer(capsule, "dltensor");
-            if (m && m->deleter) m->deleter(m);
-        }
-    }
-    static void walle_dl_consume(walle_dl_managed* m) { if (m->deleter) m->deleter(m); }
-    """
-    ctypedef struct walle_dl_device:
-        int32_t device_type
-        int32_t device_id
-    ctypedef struct walle_dl_tensor:
-        void* data
-        walle_dl_device device
-        int32_t ndim
-        uint8_t code
-        uint8_t bits
-        uint16_t lanes
-        int64_t* shape
-        int64_t* strides
-        uint64_t byte_offset
-    ctypedef struct walle_dl_managed:
-        walle_dl_tensor t
-        void* context
-        void (*deleter)(walle_dl_managed*)
-        int64_t shape[12]
-    void walle_dl_release(walle_dl_managed* m)
-    void walle_dl_capsule_free(object capsule)
-    void walle_dl_consume(walle_dl_managed* m)
-
 MAX_RANK = 12
-_DL_CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
-_DL_NAMES = {(0, 8): "int8", (0, 16): "int16", (0, 32): "int32", (0, 64): "int64", (1, 8): "uint8", (1, 16): "uint16",
-             (1, 32): "uint32", (1, 64): "uint64", (2, 16): "float16", (2, 32): "float32", (2, 64): "float64",
-             (4, 16): "bfloat16", (5, 64): "complex64", (5, 128): "complex128", (6, 8): "bool"}
 _BY_FORMAT = {d.format: d.name for d in DTYPES.values() if d.format}
 _BY_FORMAT.update({"l": "int64", "L": "uint64", "F": "complex64", "D": "complex128"})
 
-
-cdef extern from *:
-    """
-    #include "walle/stop.hpp"
-    static const walle_stop** walle_stop_here(void) {
-        static thread_local const walle_stop* now = nullptr;
-        return &now;
-    }
-    """
-    const void** walle_stop_here()
-
-
-def stop_place():
-    """Address of the function that walle/stop.hpp wants to be connected with."""
-    return <uintptr_t>&walle_stop_here
-
-
-def storage_stats():
-    """(live, made): storages alive now, and ever made, in this process."""
-    return walle_storage_count(0), walle_storage_count(1)
-
-
-def meter_storages(address):
-    """Has the C function `int (int64_t bytes)` at `address` asked before each storage of this process is made, 0 refuses
-    it, and told the negative when one is freed. 0 for none."""
-    walle_storage_set_meter(<walle_storage_meter_fn><uintptr_t>address)
-
-
-def find_shared(bytes key, nbytes):
-    """The block of `nbytes` (uint8) that an interpreter of this process has kept under `key`; None if there is none."""
-    cdef walle_storage* found = shared_find(key)
-    return None if found == NULL else Tensor.from_handle(<uintptr_t>found, (nbytes,), "uint8")
-
-
-def keep_shared(bytes key, Tensor block):
-    """Keeps a block of constants, which nobody will write, for the other interpreters of this process, if it runs tasks.
-
-    It is let go when the next one comes, or None, and nobody else has it. Returns how many are kept.
-    """
-    cdef walle_storage* storage = NULL
-    if block is not None and walle_storage_is_metered():
-        storage = block.storage
-    return shared_keep(key, storage)
-
-
-def _flatten(value, shape, depth, out):
-    if depth == len(shape):
-        if isinstance(value, (list, tuple)):
-            raise InputError("nested lists have uneven depth; give a rectangular list")
-        out.append(value)
-        return
-    if not isinstance(value, (list, tuple)) or len(value) != shape[depth]:
-        raise InputError("nested lists have uneven lengths; give a rectangular list")
-    for item in value:
-        _flatten(item, shape, depth + 1, out)
-
-
-def _nest(flat, shape):
-    if not shape:
-        return flat[0]
-    for size in reversed(shape[1:]):
-        flat = [flat[i * size:(i + 1) * size] for i in range(len(flat) // size)] if size else []
-    if 0 in shape[1:]:
-        return _empty_nest(shape)
-    return flat
-
-
-def _empty_nest(shape):
-    return [_empty_nest(shape[1:]) for _ in range(shape[0])] if shape else None
+include "process.pxi"
 
 
 # Outside the garbage collector: its tp_clear would drop an exporter whose buffer is still held. No cycle goes
@@ -228,29 +112,8 @@ cdef class Tensor:
         _flatten(value, shape, 0, flat)
         kind = as_dtype(dtype or "float32")
         out = Tensor(shape, kind)
-        (<Tensor>out).fill_from(flat, kind)
+        fill_from(out, flat, kind)
         return out
-
-    def fill_from(self, flat, kind):
-        if not flat:
-            return
-        if kind.name == "bfloat16":
-            data = b"".join(struct.pack("<H", _bfloat16_bits(float(v))) for v in flat)
-        elif kind.kind == "c":
-            part = "f" if kind.itemsize == 8 else "d"
-            data = b"".join(struct.pack("<2" + part, complex(v).real, complex(v).imag) for v in flat)
-        elif kind.format is None:
-            if kind.kind not in "iu":
-                raise InputError(f"cannot make a {kind.name} Tensor from Python numbers")
-            data = struct.pack(f"<{len(flat)}{'b' if kind.kind == 'i' else 'B'}", *[int(v) for v in flat])
-        else:
-            convert = float if kind.kind == "f" else bool if kind.kind == "b" else int
-            try:
-                data = struct.pack(f"<{len(flat)}{kind.format}", *[convert(v) for v in flat])
-            except (struct.error, OverflowError, ValueError, TypeError) as error:
-                raise InputError(f"a value does not fit dtype {kind.name}: {error}") from error
-        cdef const char* p = data
-        memcpy(self.data, p, len(data))
 
     @staticmethod
     def wrap(buffer, dtype=None, shape=None):
@@ -300,12 +163,29 @@ cdef class Tensor:
 
     @staticmethod
     def from_handle(handle, shape, dtype="float32"):
-        """Opens a handle from `export`, once: the reference that it carries becomes this Tensor's."""
+        """Opens a handle from `export`, once: the reference that it carries becomes this Tensor's.
+
+        Raises:
+            InputError: the number is no handle or was opened before; its storage is smaller than that shape and dtype.
+        """
+        cdef walle_storage* storage = NULL
+        if isinstance(handle, int) and 0 < handle < 1 << 64:
+            storage = handle_take(handle)
+        if storage == NULL:
+            raise InputError("not a live tensor handle; export() gives one, which can be opened once")
+        try:
+            return Tensor._adopt(handle, shape, dtype)
+        except BaseException:
+            handle_give(handle)
+            raise
+
+    @staticmethod
+    def _adopt(handle, shape, dtype):
+        """The same of a reference that nobody but native code has: a number that is none is not noticed."""
         cdef Tensor self = Tensor.__new__(Tensor)
         cdef walle_storage* storage = <walle_storage*><uintptr_t>handle
         self.set_shape(shape, as_dtype(dtype))
-        if storage == NULL or storage.magic != WALLE_STORAGE_MAGIC or storage.nbytes < <uint64_t>(
-                self.count * self.itemsize):
+        if storage.magic != WALLE_STORAGE_MAGIC or storage.nbytes < <uint64_t>(self.count * self.itemsize):
             raise InputError("not a live tensor handle of that size")
         self.storage = storage
         self.data = walle_storage_data(storage)
@@ -313,6 +193,12 @@ cdef class Tensor:
 
     def export(self):
         """A handle (integer) that another interpreter of this process may open exactly once, without a copy."""
+        handle = self._reference()
+        handle_give(handle)
+        return handle
+
+    def _reference(self):
+        """One more reference to the storage, as a number for native code."""
         if self.storage == NULL:
             raise InputError("this Tensor borrows its memory; export a copy()")
         walle_storage_retain(self.storage)
@@ -387,21 +273,7 @@ cdef class Tensor:
 
     def tolist(self):
         """Nested lists of Python numbers (a number for rank 0)."""
-        kind = as_dtype(self.kind)
-        raw = self.tobytes()
-        if kind.name == "bfloat16":
-            flat = [struct.unpack("<f", struct.pack("<I", b << 16))[0] for b in
-                    struct.unpack(f"<{self.count}H", raw)]
-        elif kind.kind == "c":
-            parts = struct.unpack(f"<{2 * self.count}{'f' if kind.itemsize == 8 else 'd'}", raw)
-            flat = [complex(parts[2 * i], parts[2 * i + 1]) for i in range(self.count)]
-        elif kind.format is None:
-            if kind.kind not in "iu":
-                raise InputError(f"{kind.name} has no Python number type; use np.asarray")
-            flat = list(struct.unpack(f"<{self.count}{'b' if kind.kind == 'i' else 'B'}", raw))
-        else:
-            flat = list(struct.unpack(f"<{self.count}{kind.format}", raw))
-        return _nest(flat, self.shape)
+        return nested(self)
 
     def item(self):
         """The only element as a Python number. Raises InputError if there is not exactly one."""
@@ -455,60 +327,13 @@ cdef class Tensor:
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         """A DLPack capsule over the same memory (over a copy if the memory is borrowed)."""
-        cdef Tensor held = self
-        if self.storage == NULL or copy:
-            held = self.copy()
-        kind = as_dtype(self.kind)
-        if kind.name == "bfloat16":
-            code = 4
-        elif kind.format is None:
-            raise BufferError(f"DLPack has no type for {self.kind}")
-        else:
-            code = _DL_CODES[kind.kind]
-        cdef walle_dl_managed* m = <walle_dl_managed*>malloc(sizeof(walle_dl_managed))
-        if m == NULL:
-            raise MemoryError()
-        cdef int i
-        walle_storage_retain(held.storage)
-        m.context = held.storage
-        m.deleter = walle_dl_release
-        for i in range(held.rank):
-            m.shape[i] = held.sizes[i]
-        m.t.data = held.data
-        m.t.device.device_type = 1
-        m.t.device.device_id = 0
-        m.t.ndim = held.rank
-        m.t.code, m.t.bits, m.t.lanes = code, kind.bits, 1
-        m.t.shape = m.shape
-        m.t.strides = NULL
-        m.t.byte_offset = 0
-        return PyCapsule_New(m, "dltensor", <void (*)(object) noexcept>walle_dl_capsule_free)
+        return dlpack_of(self.copy() if self.storage == NULL or copy else self)
 
     @staticmethod
     def from_dlpack(producer):
         """Copies the array of a DLPack producer on the host. Raises InputError for devices and types not known."""
-        capsule = producer.__dlpack__()
-        if not PyCapsule_IsValid(capsule, "dltensor"):
-            raise InputError("not a fresh DLPack capsule")
-        cdef walle_dl_managed* m = <walle_dl_managed*>PyCapsule_GetPointer(capsule, "dltensor")
-        cdef int i
-        name = _DL_NAMES.get((m.t.code, m.t.bits))
-        if m.t.device.device_type != 1 or name is None or m.t.lanes != 1:
-            raise InputError(f"DLPack device {m.t.device.device_type} or type ({m.t.code}, {m.t.bits}) is not taken")
-        expected = 1
-        for i in range(m.t.ndim - 1, -1, -1):
-            if m.t.strides != NULL and m.t.shape[i] > 1 and m.t.strides[i] != expected:
-                raise InputError("the DLPack array is not C-contiguous; make a contiguous copy first")
-            expected *= m.t.shape[i]
-        out = Tensor([m.t.shape[i] for i in range(m.t.ndim)], name, zero=False)
-        memcpy((<Tensor>out).data, <char*>m.t.data + m.t.byte_offset, (<Tensor>out).count * (<Tensor>out).itemsize)
-        PyCapsule_SetName(capsule, "used_dltensor")
-        walle_dl_consume(m)
-        return out
+        return of_dlpack(producer.__dlpack__())
 
 
-def _bfloat16_bits(value):
-    bits = struct.unpack("<I", struct.pack("<f", value))[0]
-    if value != value:
-        return (bits >> 16) | 0x40
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) & 0xFFFF
+include "numbers.pxi"
+include "dlpack.pxi"

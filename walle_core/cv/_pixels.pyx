@@ -6,19 +6,28 @@
 from cpython.buffer cimport PyBUF_FULL_RO, PyBuffer_IsContiguous, PyBuffer_Release, PyBuffer_ToContiguous, PyObject_GetBuffer
 from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport strcmp
 
 from walle_core._native.tensor cimport Tensor, walle_storage_references
 
-from walle_core.errors import InputError, UnsupportedError
+from walle_core._native.tensor import stop_place
+from walle_core.errors import InputError, StoppedError, UnsupportedError
+
+cdef extern from "walle/stop.hpp" nogil:
+    ctypedef struct walle_stop:
+        pass
+    bint walle_stopped(const walle_stop* stop)
+    const walle_stop* walle_stop_of_thread()
+    void walle_stop_connect(uint64_t function)
 
 cdef extern from "walle/cv/image.hpp" nogil:
     ctypedef struct walle_cv_image:
         char* data
         int64_t h, w, c, stride
         int depth
+        const walle_stop* stop
     ctypedef int (*walle_cv_function)(const walle_cv_image*, int, const walle_cv_image*, const double*)
     ctypedef struct walle_cv_row:
         const char* name
@@ -57,6 +66,8 @@ cdef enum:
     MOST_INPUTS = 512
     MOST_ARGS = 64
 
+walle_stop_connect(stop_place())
+
 
 def level():
     """Level of the processor whose functions are used: 1 for any, 3 or 4 of x86-64."""
@@ -81,7 +92,7 @@ cdef int look(object value, Py_buffer* view, walle_cv_image* image, void** copy)
         PyBuffer_Release(view)
         raise InputError(f"an image has shape H x W or H x W x C, not {view.ndim} dimensions")
     item = view.itemsize
-    image.depth = _DEPTHS[form]
+    image.depth, image.stop = _DEPTHS[form], walle_stop_of_thread()
     image.h = view.shape[0]
     image.w = view.shape[1] if view.ndim > 1 else 1
     image.c = view.shape[2] if view.ndim > 2 else 1
@@ -149,7 +160,8 @@ def run(str name, inputs, Tensor out, args=(), int level=0):
 
     Raises:
         InputError: an input is no image, or the function has no such dtype.
-        UnsupportedError: this processor does not have that level.
+        UnsupportedError: this processor does not have that level, or there is no such function.
+        StoppedError: it belongs to a task that was told to stop.
     """
     cdef walle_cv_image images[MOST_INPUTS]
     cdef Py_buffer views[MOST_INPUTS]
@@ -173,7 +185,7 @@ def run(str name, inputs, Tensor out, args=(), int level=0):
     batch = out.rank == 4 and out.sizes[0] == 1
     if out.readonly or out.rank < 1 or out.rank - batch > 3 or out.kind not in _NAMES:
         raise InputError("the result needs a writable Tensor of rank 1 to 3")
-    target.data = <char*>out.data
+    target.data, target.stop = <char*>out.data, walle_stop_of_thread()
     target.h = out.sizes[batch]
     target.w, target.c = out.sizes[batch + 1] if out.rank > 1 else 1, out.sizes[batch + 2] if out.rank > 2 else 1
     target.stride, target.depth = target.w * target.c * out.itemsize, _NAMES.index(out.kind)
@@ -192,4 +204,6 @@ def run(str name, inputs, Tensor out, args=(), int level=0):
         raise MemoryError(f"{name}: there is not enough memory")
     if status:
         raise InputError(f"{name} does not take images of {describe(inputs[0])[1]} into {out.kind}")
+    if walle_stopped(target.stop):
+        raise StoppedError(f"{name} was told to stop")
     return out

@@ -55,11 +55,12 @@ def imread(filename: str | os.PathLike[str], flags: int = IMREAD_COLOR_BGR) -> T
     """The image in a file, as `imdecode` gives it; None if the file is not there or is no image, as in OpenCV.
 
     Raises:
+        InputError: more pixels than Pillow takes for an honest image.
         UnsupportedError: Pillow is not installed.
     """
     _pillow()
     try:
-        with open(filename, "rb") as file:
+        with open(os.fspath(filename), "rb") as file:  # not a descriptor
             data = file.read()
     except OSError:
         return None
@@ -75,16 +76,22 @@ def imdecode(buf: Any, flags: int) -> Tensor | None:
             Files that say how they are to be turned are turned, unless IMREAD_UNCHANGED or IMREAD_IGNORE_ORIENTATION.
 
     Raises:
+        InputError: `buf` has no bytes to read; more pixels than Pillow takes for an honest image.
         UnsupportedError: Pillow is not installed.
     """
     image_module, operations = _pillow()
-    data = buf if isinstance(buf, bytes) else bytes(memoryview(buf).cast("B"))
+    try:
+        data = bytes(memoryview(buf))
+    except TypeError as error:
+        raise InputError(f"imdecode takes the bytes of a file, not {type(buf).__name__}") from error
     try:
         with image_module.open(io.BytesIO(data)) as image:
             unchanged = flags == IMREAD_UNCHANGED
             if not unchanged and not flags & IMREAD_IGNORE_ORIENTATION:
                 image = operations.exif_transpose(image)
             return _tensor(image, flags, unchanged)
+    except image_module.DecompressionBombError as error:
+        raise InputError(f"the image is refused: {error}") from error
     except (OSError, SyntaxError, ValueError):
         return None
 
@@ -93,9 +100,9 @@ def haveImageReader(filename: str | os.PathLike[str]) -> bool:
     """Whether the file is there and begins as an image that `imread` reads. Raises UnsupportedError without Pillow."""
     image_module, _ = _pillow()
     try:
-        with image_module.open(filename):
+        with image_module.open(os.fspath(filename)):
             return True
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError):
         return False
 
 
@@ -157,6 +164,8 @@ def imencode(ext: str, img: Any, params: Sequence[int] | None = None) -> tuple[b
         UnsupportedError: another format; Pillow is not installed.
     """
     image_module, _ = _pillow()
+    if not isinstance(ext, str):
+        raise InputError(f"ext is {ext!r}; it must be an ending such as '.png'")
     kind = _FORMATS.get(ext.lower() if ext.startswith(".") else f".{ext.lower()}")
     if kind is None:
         raise UnsupportedError(f"there is no encoder for {ext!r}; use one of {', '.join(sorted(_FORMATS))}")

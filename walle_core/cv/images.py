@@ -124,12 +124,16 @@ def scalar_of(value: Any) -> list[float]:
 
 
 def floats(value: Any) -> list[Any]:
-    """A buffer or nested sequence as nested lists of Python numbers."""
-    if isinstance(value, Tensor):
-        return list(value.tolist())
+    """A buffer or nested sequence as nested lists of Python numbers. Raises InputError if there are none."""
     if hasattr(value, "tolist"):
-        return list(value.tolist())
-    return [floats(part) if hasattr(part, "__len__") else float(part) for part in value]
+        made = value.tolist()
+    elif isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        made = None
+    else:
+        made = [floats(part) if hasattr(part, "__len__") else float(part) for part in value]
+    if not isinstance(made, list) or made in ([], [[]]):
+        raise InputError(f"numbers are needed, in a buffer or nested lists, not {value!r}")
+    return made
 
 
 def matrix_of(value: Any, rows: int, columns: int, name: str) -> list[float]:

@@ -1,13 +1,27 @@
 # Measures of points: int32 or float32 Tensors N x 2. Part of _structure.pyx.
 
+def finite(Tensor points):
+    """Whether all numbers of a float32 Tensor are."""
+    cdef const float* p = <const float*>points.data
+    cdef Py_ssize_t i
+    for i in range(points.count):
+        if not (p[i] - p[i] == 0):
+            return False
+    return True
+
+
 def hull(Tensor points, bint clockwise, bint as_points):
     """Indices of the hull's corners as a list."""
     cdef vector[int] found
     cdef int n = points.count // 2
-    if points.kind == "int32":
-        found = convex_hull[int32_t](<const P2[int32_t]*>points.data, n, clockwise, as_points)
-    else:
-        found = convex_hull[float](<const P2[float]*>points.data, n, clockwise, as_points)
+    cdef bint whole = points.kind == "int32"
+    cdef int64_t bad
+    with nogil:
+        if whole:
+            bad = convex_hull(<const P2[int32_t]*>points.data, n, clockwise, as_points, found)
+        else:
+            bad = convex_hull(<const P2[float]*>points.data, n, clockwise, as_points, found)
+    checked(bad)
     return [found[i] for i in range(found.size())]
 
 
@@ -40,12 +54,17 @@ def simplify(Tensor points, double epsilon, bint closed):
     cdef vector[P2[float]] real
     cdef Tensor out
     cdef int n = points.count // 2
+    cdef int64_t bad
     if points.kind == "int32":
-        whole = simplified[int32_t](<const P2[int32_t]*>points.data, n, epsilon, closed)
+        with nogil:
+            bad = simplified(<const P2[int32_t]*>points.data, n, epsilon, closed, whole)
+        checked(bad)
         out = TensorType((whole.size(), 1, 2), "int32", zero=False)
         memcpy(out.data, whole.data(), out.count * 4)
     else:
-        real = simplified[float](<const P2[float]*>points.data, n, epsilon, closed)
+        with nogil:
+            bad = simplified(<const P2[float]*>points.data, n, epsilon, closed, real)
+        checked(bad)
         out = TensorType((real.size(), 1, 2), "float32", zero=False)
         memcpy(out.data, real.data(), out.count * 4)
     return out
@@ -75,8 +94,10 @@ def circle(Tensor points):
     """x, y, radius."""
     cdef vector[P2[double]] p = doubles(points)
     cdef double out[3]
+    cdef int64_t bad
     with nogil:
-        least_circle(p, out)
+        bad = least_circle(p, out)
+    checked(bad)
     return [out[i] for i in range(3)]
 
 
@@ -91,13 +112,16 @@ def raw_moments(Tensor points):
 
 def raw_image_moments(Tensor image, bint binary):
     cdef double m[10]
-    cdef int64_t h = image.sizes[0], w = image.sizes[1]
-    if image.kind == "uint8":
-        image_moments[uint8_t](<const uint8_t*>image.data, w, h, binary, m)
-    elif image.kind == "uint16":
-        image_moments[uint16_t](<const uint16_t*>image.data, w, h, binary, m)
-    elif image.kind == "float32":
-        image_moments[float](<const float*>image.data, w, h, binary, m)
-    else:
-        image_moments[double](<const double*>image.data, w, h, binary, m)
+    cdef int64_t h = image.sizes[0], w = image.sizes[1], bad
+    cdef int kind = ("uint8", "uint16", "float32", "float64").index(image.kind)
+    with nogil:
+        if kind == 0:
+            bad = image_moments(<const uint8_t*>image.data, w, h, binary, m)
+        elif kind == 1:
+            bad = image_moments(<const uint16_t*>image.data, w, h, binary, m)
+        elif kind == 2:
+            bad = image_moments(<const float*>image.data, w, h, binary, m)
+        else:
+            bad = image_moments(<const double*>image.data, w, h, binary, m)
+    checked(bad)
     return [m[i] for i in range(10)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from walle_core._native.tensor import Tensor
+from walle_core.cv._structure import finite
 from walle_core.errors import InputError
 
 _LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767), "int32": (-(1 << 31), (1 << 31) - 1)}  # fmt: skip
@@ -64,7 +65,7 @@ def as_points(value: Any, name: str = "points", *, whole: bool = False) -> Tenso
         whole: only integers will do.
 
     Raises:
-        InputError: another shape, or numbers that do not fit.
+        InputError: another shape, numbers that do not fit, infinities and NaN.
     """
     if isinstance(value, (list, tuple)):
         value = [item.tolist() if isinstance(item, Tensor) else item for item in value]
@@ -86,6 +87,8 @@ def as_points(value: Any, name: str = "points", *, whole: bool = False) -> Tenso
         )
     if points.shape[-1] != 2 or points.size // 2 != max(points.shape[:-1], default=0):
         raise InputError(f"{name} have shape {points.shape}; they must be N x 2, N x 1 x 2 or 1 x N x 2")
+    if points.dtype == "float32" and not finite(points):
+        raise InputError(f"{name} have coordinates that are not finite")
     return points.reshape(points.size // 2, 2)
 
 

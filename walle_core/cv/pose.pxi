@@ -12,12 +12,17 @@ def count(axes, Tensor mask, Tensor out):
         found.push_back(axis)
     cdef int64_t pixels = image.sizes[0] * image.sizes[1]
     cdef const uint8_t* where = <const uint8_t*>mask.data if mask is not None else NULL
-    if image.kind == "uint8":
-        count_values[uint8_t](found.data(), <int>found.size(), pixels, where, <float*>out.data)
-    elif image.kind == "uint16":
-        count_values[uint16_t](found.data(), <int>found.size(), pixels, where, <float*>out.data)
-    else:
-        count_values[float](found.data(), <int>found.size(), pixels, where, <float*>out.data)
+    cdef int kind = ("uint8", "uint16", "float32").index(image.kind)
+    cdef HistogramAxis* first = found.data()
+    cdef int rank = <int>found.size()
+    cdef float* to = <float*>out.data
+    with nogil:
+        if kind == 0:
+            count_values[uint8_t](first, rank, pixels, where, to)
+        elif kind == 1:
+            count_values[uint16_t](first, rank, pixels, where, to)
+        else:
+            count_values[float](first, rank, pixels, where, to)
 
 
 def equalize(Tensor image):
@@ -31,16 +36,19 @@ def solve(Tensor a, Tensor b, int method):
     """(whether a solution was found, x); a and b are float64 and are overwritten."""
     cdef int rows = a.sizes[0], n = a.sizes[1], columns = b.sizes[1]
     cdef Tensor x = TensorType((n, columns), "float64")
-    cdef cbool done
+    cdef int64_t done
     with nogil:
         done = c_solve(<double*>a.data, rows, n, <double*>b.data, columns, method, <double*>x.data)
-    return bool(done), x
+    return bool(checked(done)), x
 
 
 def fit_line(Tensor points, int kind, double parameter, double reps, double aeps):
     """float64 points N x size; the direction and a point as a list."""
     cdef double out[6]
-    c_fit_line(<const double*>points.data, points.sizes[0], points.sizes[1], kind, parameter, reps, aeps, out)
+    cdef int64_t bad
+    with nogil:
+        bad = c_fit_line(<const double*>points.data, points.sizes[0], points.sizes[1], kind, parameter, reps, aeps, out)
+    checked(bad)
     return [out[i] for i in range(2 * points.sizes[1])]
 
 
@@ -60,11 +68,11 @@ def solve_pnp(Tensor object_points, Tensor image_points, camera, distortion, Ten
     """Writes the rotation vector and translation to `pose` (6 x float64); False if there are too few points."""
     cdef Camera c
     cdef int i
-    cdef cbool done
+    cdef int64_t done
     c.fx, c.fy, c.cx, c.cy = camera
     for i in range(8):
         c.k[i] = distortion[i]
     with nogil:
         done = c_solve_pnp(<double*>object_points.data, <double*>image_points.data, object_points.count // 3, c, guess,
                            <double*>pose.data)
-    return bool(done)
+    return bool(checked(done))

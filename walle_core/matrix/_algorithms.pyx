@@ -5,10 +5,9 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from walle_core._native.tensor cimport Tensor
+from walle_core._native.tensor cimport Tensor, checked
 
 from walle_core._native.tensor import stop_place
-from walle_core.errors import StoppedError
 
 cdef extern from "walle/stop.hpp" nogil:
     void walle_stop_connect(uint64_t function)
@@ -20,6 +19,8 @@ cdef extern from "walle/matrix/batches.hpp" namespace "walle::matrix" nogil:
     int64_t cpp_qr "walle::matrix::qr"(int, const void*, void*, void*, int64_t, int64_t, int64_t, bint)
     int64_t cpp_eigh "walle::matrix::eigh"(int, const void*, void*, void*, int64_t, int64_t, bint)
     int64_t cpp_svd "walle::matrix::svd"(int, const void*, void*, void*, void*, int64_t, int64_t, int64_t, bint)
+
+cdef extern from "walle/matrix/entries.hpp" namespace "walle::matrix" nogil:
     int64_t cpp_transform "walle::matrix::transform"(int, bint, const void*, void*, int64_t, int64_t, int64_t, int64_t,
                                                   bint, double)
     int64_t cpp_sort "walle::matrix::sort"(int, const void*, int64_t*, void*, int64_t, int64_t, int64_t, bint)
@@ -28,7 +29,7 @@ cdef extern from "walle/matrix/batches.hpp" namespace "walle::matrix" nogil:
     int64_t cpp_starts "walle::matrix::starts"(int, const void*, const int64_t*, int64_t, uint8_t*, bint)
     int64_t cpp_product "walle::matrix::product"(int, const void*, const void*, void*, int64_t, int64_t, int64_t,
                                                  const int64_t*, int64_t)
-    void cpp_extreme "walle::matrix::extreme"(int, const void*, int64_t*, int64_t, int64_t, int64_t, bint)
+    int64_t cpp_extreme "walle::matrix::extreme"(int, const void*, int64_t*, int64_t, int64_t, int64_t, bint)
     int64_t cpp_dots "walle::matrix::dots"(int, const void*, const void*, void*, int64_t, int64_t, int64_t, int64_t, bint)
     void cpp_reform "walle::matrix::reform"(int, bint, const void*, void*, int64_t, int64_t)
 
@@ -47,14 +48,6 @@ cdef inline void* _at(Tensor tensor) noexcept:
     return tensor.data if tensor is not None else NULL
 
 
-cdef int64_t _checked(int64_t bad) except -2:
-    if bad == -3:
-        raise StoppedError("the matrix algorithm was told to stop")
-    if bad == -2:
-        raise MemoryError("not enough memory for the work space of a matrix algorithm")
-    return bad
-
-
 def solve(int code, Tensor a not None, Tensor b, Tensor x not None, int64_t batch, int64_t n, int64_t m):
     """x = a^-1 b, or a^-1 if b is None; index of the first singular matrix, or -1."""
     cdef void* pa = a.data
@@ -63,7 +56,7 @@ def solve(int code, Tensor a not None, Tensor b, Tensor x not None, int64_t batc
     cdef int64_t bad
     with nogil:
         bad = cpp_solve(code, pa, pb, px, batch, n, m)
-    return _checked(bad)
+    return checked(bad)
 
 
 def det(int code, Tensor a not None, Tensor out, Tensor sign, Tensor log, int64_t batch, int64_t n):
@@ -75,7 +68,7 @@ def det(int code, Tensor a not None, Tensor out, Tensor sign, Tensor log, int64_
     cdef int64_t bad
     with nogil:
         bad = cpp_det(code, pa, po, ps, pl, batch, n)
-    _checked(bad)
+    checked(bad)
 
 
 def cholesky(int code, Tensor a not None, Tensor out not None, int64_t batch, int64_t n, bint upper):
@@ -85,7 +78,7 @@ def cholesky(int code, Tensor a not None, Tensor out not None, int64_t batch, in
     cdef int64_t bad
     with nogil:
         bad = cpp_cholesky(code, pa, po, batch, n, upper)
-    return _checked(bad)
+    return checked(bad)
 
 
 def qr(int code, Tensor a not None, Tensor q, Tensor r not None, int64_t batch, int64_t m, int64_t n, bint complete):
@@ -96,7 +89,7 @@ def qr(int code, Tensor a not None, Tensor q, Tensor r not None, int64_t batch, 
     cdef int64_t bad
     with nogil:
         bad = cpp_qr(code, pa, pq, pr, batch, m, n, complete)
-    _checked(bad)
+    checked(bad)
 
 
 def eigh(int code, Tensor a not None, Tensor w not None, Tensor v, int64_t batch, int64_t n, bint upper):
@@ -107,7 +100,7 @@ def eigh(int code, Tensor a not None, Tensor w not None, Tensor v, int64_t batch
     cdef int64_t bad
     with nogil:
         bad = cpp_eigh(code, pa, pw, pv, batch, n, upper)
-    return _checked(bad)
+    return checked(bad)
 
 
 def svd(int code, Tensor a not None, Tensor u, Tensor s not None, Tensor vh, int64_t batch, int64_t m, int64_t n,
@@ -120,7 +113,7 @@ def svd(int code, Tensor a not None, Tensor u, Tensor s not None, Tensor vh, int
     cdef int64_t bad
     with nogil:
         bad = cpp_svd(code, pa, pu, ps, pv, batch, m, n, full)
-    return _checked(bad)
+    return checked(bad)
 
 
 def transform(int kind, bint wide, Tensor a not None, Tensor out not None, int64_t outer, int64_t length, int64_t n,
@@ -132,7 +125,7 @@ def transform(int kind, bint wide, Tensor a not None, Tensor out not None, int64
     cdef int64_t bad
     with nogil:
         bad = cpp_transform(kind, wide, pa, po, outer, length, n, inner, flag, factor)
-    _checked(bad)
+    checked(bad)
 
 
 def sort(int code, Tensor a not None, Tensor order, Tensor values, int64_t outer, int64_t n, int64_t inner,
@@ -144,7 +137,7 @@ def sort(int code, Tensor a not None, Tensor order, Tensor values, int64_t outer
     cdef int64_t bad
     with nogil:
         bad = cpp_sort(code, pa, po, pv, outer, n, inner, descending)
-    _checked(bad)
+    checked(bad)
 
 
 def search(int code, Tensor x not None, Tensor sorter, Tensor v not None, Tensor out not None, bint right):
@@ -157,7 +150,7 @@ def search(int code, Tensor x not None, Tensor sorter, Tensor v not None, Tensor
     cdef int64_t bad
     with nogil:
         bad = cpp_search(code, px, ps, n, pv, m, right, po)
-    _checked(bad)
+    checked(bad)
 
 
 def starts(int code, Tensor x not None, Tensor order not None, Tensor out not None, bint add):
@@ -169,7 +162,7 @@ def starts(int code, Tensor x not None, Tensor order not None, Tensor out not No
     cdef int64_t bad
     with nogil:
         bad = cpp_starts(code, px, po, n, ps, add)
-    _checked(bad)
+    checked(bad)
 
 
 def dots(int code, Tensor a not None, Tensor b not None, Tensor out not None, int64_t count, int64_t k, int64_t a_step,
@@ -181,7 +174,7 @@ def dots(int code, Tensor a not None, Tensor b not None, Tensor out not None, in
     cdef int64_t bad
     with nogil:
         bad = cpp_dots(code, pa, pb, po, count, k, a_step, b_step, conjugate)
-    _checked(bad)
+    checked(bad)
 
 
 def reform(int form, bint wide, Tensor a not None, Tensor out not None, int64_t rows, int64_t columns):
@@ -196,8 +189,10 @@ def extreme(int code, Tensor a not None, Tensor out not None, int64_t outer, int
     """Positions (int64) of the first largest or smallest elements along the middle axis."""
     cdef void* pa = a.data
     cdef int64_t* po = <int64_t*>out.data
+    cdef int64_t bad
     with nogil:
-        cpp_extreme(code, pa, po, outer, n, inner, smallest)
+        bad = cpp_extreme(code, pa, po, outer, n, inner, smallest)
+    checked(bad)
 
 
 def product(int code, Tensor a not None, Tensor b not None, Tensor out not None, int64_t m, int64_t n, int64_t k, dims):
@@ -216,7 +211,7 @@ def product(int code, Tensor a not None, Tensor b not None, Tensor out not None,
     else:
         with nogil:
             bad = cpp_product(code, pa, pb, po, m, n, k, sizes, rank)
-    _checked(bad)
+    checked(bad)
 
 
 def seed(Tensor state not None, uint64_t value):

@@ -9,9 +9,9 @@ from cpython.complex cimport PyComplex_FromDoubles
 from libc.stdint cimport (int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t)
 from libc.string cimport memcpy, memset
 
-from walle_core._native.tensor cimport Tensor
+from walle_core._native.tensor cimport Tensor, checked
 
-from walle_core._native.tensor import Tensor as TensorType
+from walle_core._native.tensor import Tensor as TensorType, stop_place
 from walle_core.matrix.dtypes import CODES, PROMOTED, TYPES, code_of
 from walle_core.matrix.errors import ArrayIndexError, ArrayOverflowError, ArrayTypeError, ArrayValueError
 from walle_core.matrix.operators import BINARY_NAMES, UNARY_NAMES
@@ -94,9 +94,10 @@ cdef Array cast_to(Array a, int code):
     cdef unary_row row = find_cast(a.code, code)
     cdef void* d = out.tensor.data
     cdef const void* s = a.tensor.data
-    cdef int64_t n = a.tensor.count
+    cdef int64_t n = a.tensor.count, bad, item_dst = kItem[code], item = kItem[a.code]
     with nogil:
-        row(d, s, n)
+        bad = walle_run1(row, NULL, d, s, n, item_dst, item)
+    checked(bad)
     return out
 
 
@@ -111,7 +112,7 @@ cdef Array binary_arrays(int op, Array a, Array b, Array into):
     cdef binary_row row
     cdef walle_kernel_fn fast = NULL
     cdef Array out
-    cdef int64_t n
+    cdef int64_t n, bad
     cdef void* d
     cdef const void* p
     cdef const void* q
@@ -161,7 +162,8 @@ cdef Array binary_arrays(int op, Array a, Array b, Array into):
             row(d, p, q, n, i)
         else:
             with nogil:
-                walle_run2(row, fast, d, p, q, n, i)
+                bad = walle_run2(row, fast, d, p, q, n, i, kItem[result], kItem[code])
+            checked(bad)
         return out
     for i in range(rank):
         sa[i] = sb[i] = 0
@@ -170,7 +172,8 @@ cdef Array binary_arrays(int op, Array a, Array b, Array into):
         if i >= rank - rb and b.tensor.sizes[i - rank + rb] != 1:
             sb[i] = b.tensor.strides[i - rank + rb]
     with nogil:
-        walle_walk2(row, fast, d, p, q, rank, wide, sa, sb, kItem[result], kItem[code])
+        bad = walle_walk2(row, fast, d, p, q, rank, wide, sa, sb, kItem[result], kItem[code])
+    checked(bad)
     return out
 
 
@@ -225,7 +228,7 @@ cdef Array unary_array(int op, Array a):
     cdef unary_row row = find_unary(op, code)
     cdef walle_kernel_fn fast = NULL
     cdef Array out
-    cdef int64_t n = a.tensor.count
+    cdef int64_t n = a.tensor.count, bad
     cdef void* d
     cdef const void* s
     if row == NULL and code < kF32 and not (op == kImag or op == kInvert or op == kLNot or op == kSign or op == kNeg
@@ -248,7 +251,8 @@ cdef Array unary_array(int op, Array a):
     if code == kF32:
         fast = engine_row(1, op)
     with nogil:
-        walle_run1(row, fast, d, s, n)
+        bad = walle_run1(row, fast, d, s, n, kItem[result], kItem[code])
+    checked(bad)
     return out
 
 

@@ -9,17 +9,17 @@ cdef extern from "walle/matrix/chain.hpp" namespace "walle::matrix" nogil:
     cdef cppclass ChainOperand:
         const char* data
         int64_t period, item
-    bint run_chain(const ChainStep* steps, int count, const ChainOperand* operands, int registers, int64_t widest,
-                   int64_t n, char* dst)
 
 cdef extern from *:
     """
-    static inline void walle_expression(walle_kernel_fn engine, void* const* buf, const void* arg, int64_t n) {
-      const walle_call call = {buf, static_cast<const int64_t*>(arg), 0, n, 0, 1};
-      engine(&call);
+    static inline int64_t walle_chain(const walle::matrix::ChainStep* steps, int count,
+                                      const walle::matrix::ChainOperand* operands, int registers, int64_t widest, int64_t n,
+                                      char* dst) {
+      return guarded([&] { return walle::matrix::run_chain(steps, count, operands, registers, widest, n, dst), 0; });
     }
     """
-    void walle_expression(walle_kernel_fn engine, void* const* buf, const void* arg, int64_t n) nogil
+    int64_t walle_chain(const ChainStep* steps, int count, const ChainOperand* operands, int registers, int64_t widest,
+                        int64_t n, char* dst) nogil
 
 
 def plan_two(int op, int a, int b):
@@ -101,7 +101,7 @@ cdef class Chain:
         cdef void* buf[17]
         cdef int i
         cdef Array a
-        cdef bint good
+        cdef int64_t bad
         if len(operands) > 16:
             raise ArrayValueError(f"a chain has at most 16 operands, not {len(operands)}")
         cdef Array out = new_array(self.code, self.rank, self.sizes)
@@ -115,10 +115,10 @@ cdef class Chain:
         if self.engine != NULL:
             buf[0] = d
             with nogil:
-                walle_expression(self.engine, buf, self.arg, n)
+                bad = walle_expression(self.engine, buf, self.arg, n)
+            checked(bad)
             return out
         with nogil:
-            good = run_chain(self.steps, self.count, given, self.registers, self.widest, n, d)
-        if not good:
-            raise MemoryError("no memory for the chain's registers")
+            bad = walle_chain(self.steps, self.count, given, self.registers, self.widest, n, d)
+        checked(bad)
         return out

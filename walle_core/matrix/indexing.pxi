@@ -78,12 +78,13 @@ cdef object get_item(Array x, object key):
         wide[i], from_[i], to[i] = view.sizes[i], view.strides[i], out.tensor.strides[i]
     cdef char* d = <char*>out.tensor.data
     cdef const char* s = <const char*>x.tensor.data + view.offset
-    cdef int64_t item = x.tensor.itemsize
+    cdef int64_t item = x.tensor.itemsize, bad
     if out.tensor.count < 4096:
-        copy_strided(d, to, s, from_, view.rank, wide, item)
+        bad = walle_copy(d, to, s, from_, view.rank, wide, item)
     else:
         with nogil:
-            copy_strided(d, to, s, from_, view.rank, wide, item)
+            bad = walle_copy(d, to, s, from_, view.rank, wide, item)
+    checked(bad)
     return out
 
 
@@ -128,6 +129,6 @@ cdef int set_item(Array x, object key, object value) except -1:
                 raise ArrayValueError(f"shape {given.tensor.shape} does not broadcast to "
                                       f"{[view.sizes[i] for i in range(view.rank)]}")
             from_[i] = given.tensor.strides[k]
-    copy_strided(<char*>x.tensor.data + view.offset, to, <const char*>given.tensor.data, from_, view.rank, wide,
-                 x.tensor.itemsize)
+    checked(walle_copy(<char*>x.tensor.data + view.offset, to, <const char*>given.tensor.data, from_, view.rank, wide,
+                       x.tensor.itemsize))
     return 0

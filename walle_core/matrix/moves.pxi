@@ -38,8 +38,10 @@ def permute_core(Array x, axes):
     cdef char* d = <char*>out.tensor.data
     cdef const char* s = <const char*>x.tensor.data
     cdef int64_t item = x.tensor.itemsize
+    cdef int64_t bad
     with nogil:
-        copy_strided(d, to, s, from_, rank, wide, item)
+        bad = walle_copy(d, to, s, from_, rank, wide, item)
+    checked(bad)
     return out
 
 
@@ -60,7 +62,15 @@ def broadcast_core(Array x, shape):
             if x.tensor.sizes[k] != sizes[i]:
                 raise ArrayValueError(f"shape {x.tensor.shape} does not broadcast to {tuple(shape)}")
             from_[i] = x.tensor.strides[k]
-    copy_strided(<char*>out.tensor.data, to, <const char*>x.tensor.data, from_, rank, wide, x.tensor.itemsize)
+    cdef char* d = <char*>out.tensor.data
+    cdef const char* s = <const char*>x.tensor.data
+    cdef int64_t item = x.tensor.itemsize, bad
+    if out.tensor.count < 4096:
+        bad = walle_copy(d, to, s, from_, rank, wide, item)
+    else:
+        with nogil:
+            bad = walle_copy(d, to, s, from_, rank, wide, item)
+    checked(bad)
     return out
 
 
@@ -111,8 +121,8 @@ def take_core(Array x, indices, int axis):
     cdef const int64_t* at = <const int64_t*>index.tensor.data
     cdef int64_t count = index.tensor.count, size = x.tensor.sizes[axis]
     with nogil:
-        good = gather(d, s, at, outer, count, size, inner)
-    if not good:
+        bad = walle_gather(d, s, at, outer, count, size, inner)
+    if checked(bad):
         raise ArrayIndexError(f"an index is out of range for axis {axis} of size {size}")
     return out
 

@@ -27,9 +27,9 @@ reduce_fn find_cumulative(int op, int code) {
     default: return nullptr;
   }
 }
-void squared_deviations(void* dst, const void* src, const void* mean, int64_t outer, int64_t n, int code) {
-  if (code == kF32) return deviations<float>(dst, src, mean, outer, n);
-  deviations<double>(dst, src, mean, outer, n);
+void squared_deviations(void* dst, const void* src, const void* mean, int64_t outer, int64_t n, int code, const walle_stop* stop) {
+  if (code == kF32) return deviations<float>(dst, src, mean, outer, n, stop);
+  deviations<double>(dst, src, mean, outer, n, stop);
 }
 
 }}  // namespace walle::matrix

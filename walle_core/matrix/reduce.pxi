@@ -1,10 +1,21 @@
 # Reductions over axes, which are sorted and not negative.
 
 cdef extern from "walle/matrix/reduce.hpp" namespace "walle::matrix" nogil:
-    ctypedef void (*reduce_fn)(void* dst, const void* src, int64_t outer, int64_t n, int64_t inner) noexcept
+    ctypedef void (*reduce_fn)(void*, const void*, int64_t, int64_t, int64_t, const walle_stop*)
     reduce_fn find_reduction(int op, int code)
     reduce_fn find_cumulative(int op, int code)
-    void squared_deviations(void* dst, const void* src, const void* mean, int64_t outer, int64_t n, int code)
+
+cdef extern from *:
+    """
+    static inline int64_t walle_reduce(walle::matrix::reduce_fn fn, void* d, const void* s, int64_t outer, int64_t n, int64_t inner) {
+      return guarded([&] { return fn(d, s, outer, n, inner, walle_stop_of_thread()), 0; });
+    }
+    static inline int64_t walle_deviations(void* d, const void* s, const void* mean, int64_t outer, int64_t n, int code) {
+      return guarded([&] { return walle::matrix::squared_deviations(d, s, mean, outer, n, code, walle_stop_of_thread()), 0; });
+    }
+    """
+    int64_t walle_reduce(reduce_fn fn, void* d, const void* s, int64_t outer, int64_t n, int64_t inner) nogil
+    int64_t walle_deviations(void* d, const void* s, const void* mean, int64_t outer, int64_t n, int code) nogil
 
 cdef struct Split:
     int rank
@@ -59,16 +70,18 @@ def reduce_core(int op, Array x, tuple axes, bint keepdims):
     cdef const void* s = given.tensor.data
     if out.tensor.count == 0:
         return out
+    cdef int64_t bad
     if x.tensor.count < 4096:
-        fn(d, s, split.outer, split.n, split.inner)
+        bad = walle_reduce(fn, d, s, split.outer, split.n, split.inner)
     else:
         if x.code == kF32:
             fast = engine_row(3, op)
         with nogil:
             if fast != NULL:
-                walle_fold(fast, d, s, split.outer, split.n, split.inner)
+                bad = walle_fold(fast, d, s, split.outer, split.n, split.inner)
             else:
-                fn(d, s, split.outer, split.n, split.inner)
+                bad = walle_reduce(fn, d, s, split.outer, split.n, split.inner)
+    checked(bad)
     return out
 
 
@@ -89,10 +102,11 @@ def cumulative_core(int op, Array x, int axis):
             split.inner *= x.tensor.sizes[i]
     cdef void* d = out.tensor.data
     cdef const void* s = x.tensor.data
-    cdef int64_t n = x.tensor.sizes[axis]
+    cdef int64_t n = x.tensor.sizes[axis], bad
     if out.tensor.count:
         with nogil:
-            fn(d, s, split.outer, n, split.inner)
+            bad = walle_reduce(fn, d, s, split.outer, n, split.inner)
+        checked(bad)
     return out
 
 
@@ -107,8 +121,10 @@ def deviations_core(Array x, tuple axes, Array mean):
     cdef const void* s = given.tensor.data
     cdef const void* m = mean.tensor.data
     cdef int code = x.code
+    cdef int64_t bad
     with nogil:
-        squared_deviations(d, s, m, split.outer, split.n, code)
+        bad = walle_deviations(d, s, m, split.outer, split.n, code)
+    checked(bad)
     return out
 
 

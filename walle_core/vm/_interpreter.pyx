@@ -130,6 +130,8 @@ cdef class Interpreter:
         try:
             if index < 0:
                 pack_trusted(given, inputs)
+            elif type(given) is not dict:  # what the runner in the other interpreter takes for granted
+                raise TypeError(f"inputs are a dict of keyword arguments, not {type(given).__name__}")
             else:
                 pack(given, inputs)
             failed = run(&self.vm, index, inputs, memory, output, out, printed)

@@ -23,6 +23,7 @@ from walle_core.vm.workers import Worker
 
 MODES = ("interpreter", "process", "thread")
 TICK = 0.005  # seconds between two looks of the watchdog
+MOST_WORKERS = 1024
 CONFINED = 4  # policies of confined tasks whose threads are kept
 UNSTOPPED = 70  # exit status of a process that ends while a task cannot be stopped (EX_SOFTWARE)
 
@@ -89,15 +90,15 @@ class TaskHost:
             docs/task-vm.md says what each keeps.
 
     Raises:
-        InputError: no such isolation, or no worker.
-        UnsupportedError: this Python or system has none of that kind.
+        InputError: no such isolation, no worker, or more than 1,024.
+        UnsupportedError: this Python or system has none of that kind, or gives no more threads.
     """
 
     def __init__(self, workers: int | None = None, isolation: str = "auto") -> None:
         if isolation not in {"auto", *MODES}:
             raise InputError(f"isolation {isolation!r}: give one of auto, {', '.join(MODES)}")
-        if workers is not None and workers < 1:
-            raise InputError(f"{workers} workers: give at least one")
+        if workers is not None and not (isinstance(workers, int) and 1 <= workers <= MOST_WORKERS):
+            raise InputError(f"{workers!r} workers: give 1 to {MOST_WORKERS}")
         affinity = getattr(os, "sched_getaffinity", None)
         self.workers = workers or (len(affinity(0)) if affinity else os.cpu_count() or 1)
         self.isolation = isolation
@@ -188,8 +189,16 @@ class TaskHost:
             priority: runs of a higher one begin first; equals share by the time that their tasks have used.
 
         Raises:
+            InputError: what is given is no Task, no Limits or no whole number.
             RuntimeError: the host is closed.
         """
+        for given, kind, name in (
+            (task, Task, "task"),
+            (limits, Limits, "limits"),
+            (priority, int, "priority"),
+        ):
+            if not isinstance(given, kind):
+                raise InputError(f"{name} must be a {kind.__name__}, not {type(given).__name__}")
         run = TaskRun(task, {} if inputs is None else inputs, limits, priority)
         mode, refused = self._mode(task)
         if refused is not None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from walle_core.errors import UnsupportedError
 from walle_core.vm.fair import FairQueue
 from walle_core.vm.run import TaskRun, cancelled
 from walle_core.vm.slot import LINUX, Slot
@@ -53,7 +54,15 @@ class Lane:
         self.quarantined: list[Slot] = []
         self.dead: list[Slot] = []
         self.recycled = 0
-        self.slots = [Slot(self, extra=False) for _ in range(workers)]
+        self.slots: list[Slot] = []
+        try:
+            for _ in range(workers):
+                self.slots.append(Slot(self, extra=False))
+        except RuntimeError as error:
+            self.close()
+            raise UnsupportedError(
+                f"the system gives {len(self.slots)} threads for {workers} workers: {error}"
+            ) from error
 
     def submit(self, run: TaskRun) -> None:
         """Queues a run. Raises RuntimeError after `close`."""

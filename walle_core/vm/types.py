@@ -46,11 +46,20 @@ class Limits:
         memory_mb: MiB beyond what its worker held when it began; Python objects and tensors.
         output_bytes: UTF-8 bytes that it may print and log.
         grace_s: seconds that a run which was told to stop may take to do so; then it is abandoned.
+
+    Raises:
+        ValueError: a number below zero, or too large to be counted (2^40).
+        TypeError: something else than a number.
     """
 
     wall_s: float = attrs.field(default=10.0, validator=attrs.validators.gt(0))
-    memory_mb: float = attrs.field(default=64.0, validator=attrs.validators.gt(0))
-    output_bytes: int = attrs.field(default=1 << 20, validator=attrs.validators.ge(0))
+    memory_mb: float = attrs.field(
+        default=64.0, validator=[attrs.validators.gt(0), attrs.validators.le(1 << 40)]
+    )
+    output_bytes: int = attrs.field(
+        default=1 << 20,
+        validator=[attrs.validators.instance_of(int), attrs.validators.ge(0), attrs.validators.le(1 << 40)],
+    )
     grace_s: float = attrs.field(default=0.1, validator=attrs.validators.ge(0))
 
 

@@ -24,4 +24,26 @@ struct walle_stop_request {};
 static inline void walle_stop_point() {
   if (walle_stopped(walle_stop_of_thread())) throw walle_stop_request();
 }
+
+// The same for loops of small steps: looks at once, then again whenever some 2^18 elements have been worked on.
+struct walle_stop_watch {
+  const walle_stop* stop;
+  int64_t left;
+  explicit walle_stop_watch(const walle_stop* of = walle_stop_of_thread()) : stop(of), left(0) {}
+  void work(int64_t elements) {
+    if (!stop || (left -= elements) > 0) return;
+    left = int64_t(1) << 18;
+    if (walle_stopped(stop)) throw walle_stop_request();
+  }
+};
+
+// body(begin, end) for pieces of 0..n.
+template <class Body>
+static inline void walle_in_pieces(int64_t n, Body body) {
+  constexpr int64_t piece = int64_t(1) << 18;
+  for (int64_t i = 0; i < n; i += piece) {
+    walle_stop_point();
+    body(i, n - i < piece ? n : i + piece);
+  }
+}
 #endif

@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "walle/matrix/fft.hpp"
+#include "walle/guarded.hpp"
+#include "walle/matrix/fft_axis.hpp"
 
 namespace walle { namespace audio { namespace {
 
@@ -59,7 +60,8 @@ inline void istft(const Bin* in, const float* window, int64_t n_fft, int64_t hop
 }
 
 inline void magnitudes(const Bin* in, int64_t count, double power, float* out) {
-    for (int64_t i = 0; i < count; i++) {
+    walle_stop_watch watch;
+    for (int64_t i = 0; i < count; i++, watch.work(4)) {
         const float square = in[i].re * in[i].re + in[i].im * in[i].im;
         out[i] = power == 2 ? square : power == 1 ? std::sqrt(square) : float(std::pow(double(square), power / 2));
     }
@@ -68,11 +70,13 @@ inline void magnitudes(const Bin* in, int64_t count, double power, float* out) {
 // out = a [rows][inner] times b [inner][columns]; zeros of a, of which filter banks are full, cost nothing.
 inline void product(const float* a, const float* b, int64_t rows, int64_t inner, int64_t columns, float* out) {
     std::vector<double> sum(static_cast<size_t>(columns));
+    walle_stop_watch watch;
     for (int64_t r = 0; r < rows; r++) {
         std::fill(sum.begin(), sum.end(), 0.0);
         for (int64_t k = 0; k < inner; k++) {
             const double w = a[r * inner + k];
             if (w == 0) continue;
+            watch.work(columns);
             for (int64_t c = 0; c < columns; c++) sum[size_t(c)] += w * b[k * columns + c];
         }
         for (int64_t c = 0; c < columns; c++) out[r * columns + c] = float(sum[size_t(c)]);
@@ -83,7 +87,8 @@ inline void product(const float* a, const float* b, int64_t rows, int64_t inner,
 inline void logarithms(const float* in, int64_t count, double scale, double least, double offset, double shift,
                        double range, float* out) {
     float most = -INFINITY;
-    for (int64_t i = 0; i < count; i++) {
+    walle_stop_watch watch;
+    for (int64_t i = 0; i < count; i++, watch.work(8)) {
         out[i] = float(scale * std::log(std::max(double(in[i]), least) + offset) - shift);
         most = std::max(most, out[i]);
     }
@@ -127,7 +132,8 @@ inline std::vector<double> low_pass(int64_t up, int64_t down, int64_t half) {
     std::vector<double> taps(static_cast<size_t>(2 * half + 1));
     const double cutoff = 1.0 / double(std::max(up, down)), pi = 3.14159265358979323846;
     double sum = 0;
-    for (int64_t i = -half; i <= half; i++) {
+    walle_stop_watch watch;
+    for (int64_t i = -half; i <= half; i++, watch.work(100)) {
         const double x = double(i) / double(half), t = pi * cutoff * double(i);
         const double tap = (i ? std::sin(t) / t : 1) * bessel_i0(5 * std::sqrt(1 - x * x));
         taps[size_t(i + half)] = tap;
@@ -141,9 +147,11 @@ inline std::vector<double> low_pass(int64_t up, int64_t down, int64_t half) {
 inline void resample(const float* y, int64_t n, int64_t up, int64_t down, int64_t count, float* out) {
     const int64_t half = 10 * std::max(up, down);
     const std::vector<double> h = low_pass(up, down, half);
+    walle_stop_watch watch;
     for (int64_t m = 0; m < count; m++) {
         const int64_t at = m * down;
         const int64_t first = at > half ? (at - half + up - 1) / up : 0, last = std::min(n - 1, (at + half) / up);
+        watch.work(1 + last - first);
         double sum = 0;
         for (int64_t k = first; k <= last; k++) sum += y[k] * h[size_t(half + at - k * up)];
         out[m] = float(sum);

@@ -18,7 +18,7 @@ template <> struct Wide<double> { typedef double type; };
 template <class W, class F> inline int by_blocks(const Image* in, bool two, const Image& d, F f) {
   W a[BLOCK], b[BLOCK];
   const int64_t n = d.w * d.c, from = size_of(in[0].depth), to = size_of(d.depth);
-  for (int64_t y = 0; y < d.h; ++y)
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y)
     for (int64_t x = 0; x < n; x += BLOCK) {
       const int m = int(least<int64_t>(BLOCK, n - x));
       fetch<W>(in[0].depth, row<char>(in[0], y) + x * from, a, m);
@@ -52,7 +52,7 @@ inline int weighted(const Image* in, int, const Image* out, const double* args) 
 inline int bits(const Image* in, int, const Image* out, const double* args) {
   const int op = int(args[0]);
   const int64_t n = out[0].w * out[0].c * size_of(out[0].depth);
-  for (int64_t y = 0; y < out[0].h; ++y) {
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y) {
     const uint8_t *p = row<uint8_t>(in[0], y), *q = op == 3 ? p : row<uint8_t>(in[1], y);
     uint8_t* d = row<uint8_t>(out[0], y);
     if (op == 0) for (int64_t i = 0; i < n; ++i) d[i] = p[i] & q[i];
@@ -75,7 +75,7 @@ template <class T> struct Threshold {
   }
   // L is T where the bound is a value of it: comparisons of narrow integers.
   template <class L> static int compared(const Image& s, const Image& d, L limit, T value, int type, T edge) {
-    for (int64_t y = 0; y < d.h; ++y) {
+    for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
       const T* p = row<T>(s, y);
       T* q = row<T>(d, y);
       const int64_t n = d.w * d.c;
@@ -96,7 +96,7 @@ inline int threshold(const Image* in, int, const Image* out, const double* args)
 inline int adaptive(const Image* in, int, const Image* out, const double* args) {
   const uint8_t high = To<uint8_t>::of(args[0]), above = args[1] != 0 ? 0 : high, below = args[1] != 0 ? high : 0;
   const int delta = int(args[1] != 0 ? __builtin_floor(args[2]) : __builtin_ceil(args[2]));
-  for (int64_t y = 0; y < out[0].h; ++y) {
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y) {
     const uint8_t *p = row<uint8_t>(in[0], y), *m = row<uint8_t>(in[1], y);
     uint8_t* d = row<uint8_t>(out[0], y);
     for (int64_t i = 0; i < out[0].w; ++i) d[i] = p[i] - m[i] > -delta ? above : below;
@@ -107,7 +107,7 @@ inline int adaptive(const Image* in, int, const Image* out, const double* args) 
 // in: two images, two float32 weights with one channel
 template <class T> struct Blend {
   static int run(const Image* in, const Image& d) {
-    for (int64_t y = 0; y < d.h; ++y) {
+    for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
       const T *p = row<T>(in[0], y), *q = row<T>(in[1], y);
       const float *a = row<float>(in[2], y), *b = row<float>(in[3], y);
       T* o = row<T>(d, y);
@@ -127,7 +127,7 @@ template <class T> struct Measure {
   static int run(const Image* in, int inputs, double* out) {
     bool first = true;
     double lo = 0, hi = 0, sum = 0, squares = 0;
-    for (int64_t y = 0; y < in[0].h; ++y) {
+    for (int64_t y = 0; y < in[0].h && goes_on(in[0]); ++y) {
       const T* p = row<T>(in[0], y);
       const uint8_t* m = inputs > 1 ? row<uint8_t>(in[1], y) : nullptr;
       for (int64_t i = 0; i < in[0].w * in[0].c; ++i) {
@@ -151,7 +151,7 @@ inline int measure(const Image* in, int inputs, const Image* out, const double*)
 template <class T> struct Sums {
   static int run(const Image* in, int inputs, double* to) {
     const Image& s = in[0];
-    for (int64_t y = 0; y < s.h; ++y) {
+    for (int64_t y = 0; y < s.h && goes_on(s); ++y) {
       const T* p = row<T>(s, y);
       const uint8_t* mask = inputs > 1 ? row<uint8_t>(in[1], y) : nullptr;
       double sum[4] = {0, 0, 0, 0};
@@ -174,7 +174,7 @@ inline int sums(const Image* in, int inputs, const Image* out, const double*) {
 // in: bytes; out: 256 int32, how often each occurs
 inline int count_bytes(const Image* in, int, const Image* out, const double*) {
   int32_t* n = row<int32_t>(out[0], 0);
-  for (int64_t y = 0; y < in[0].h; ++y)
+  for (int64_t y = 0; y < in[0].h && goes_on(in[0]); ++y)
     for (int64_t i = 0; i < in[0].w * in[0].c; ++i) ++n[row<uint8_t>(in[0], y)[i]];
   return OK;
 }

@@ -18,7 +18,7 @@ template <int64_t N> inline void reverse_pixels(char* d, const char* s, int64_t 
 inline int flip(const Image* in, int, const Image* out, const double* args) {
   const Image &s = in[0], &d = out[0];
   const int64_t n = pixel_size(s);
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     const char* from = row<char>(s, args[0] != 0 ? s.h - 1 - y : y);
     char* to = row<char>(d, y);
     if (args[1] == 0) std::memcpy(to, from, s.w * n);
@@ -33,7 +33,7 @@ inline int flip(const Image* in, int, const Image* out, const double* args) {
 template <int64_t N> inline void transpose_pixels(const Image& s, const Image& d, int64_t n) {
   if (N) n = N;
   const int64_t block = 32;
-  for (int64_t y0 = 0; y0 < d.h; y0 += block)
+  for (int64_t y0 = 0; y0 < d.h && goes_on(d); y0 += block)
     for (int64_t x0 = 0; x0 < d.w; x0 += block)
       for (int64_t y = y0; y < least(d.h, y0 + block); ++y) {
         char* to = row<char>(d, y);
@@ -54,7 +54,7 @@ inline int copy_border(const Image* in, int, const Image* out, const double* arg
   const Image &s = in[0], &d = out[0];
   const int64_t n = pixel_size(s), top = int64_t(args[0]), left = int64_t(args[1]);
   const int border = int(args[2]);
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     const int64_t sy = border_index(y - top, s.h, border);
     char* to = row<char>(d, y);
     for (int64_t x = 0; x < d.w; ++x) {
@@ -73,7 +73,7 @@ inline int copy_border(const Image* in, int, const Image* out, const double* arg
 // args: row and column of out where in's upper left pixel goes; what would be outside is left out
 inline int paste(const Image* in, int, const Image* out, const double* args) {
   const int64_t n = pixel_size(in[0]), y0 = int64_t(args[0]), x0 = int64_t(args[1]);
-  for (int64_t y = 0; y < least(in[0].h, out[0].h - y0); ++y)
+  for (int64_t y = 0; y < least(in[0].h, out[0].h - y0) && goes_on(out[0]); ++y)
     std::memcpy(row<char>(out[0], y0 + y) + x0 * n, row<char>(in[0], y), least(in[0].w, out[0].w - x0) * n);
   return OK;
 }
@@ -90,7 +90,7 @@ inline void copy_elements(char* d, int64_t ld, const char* s, int64_t ls, int64_
 // in: images of one size and type; out: all their channels
 inline int merge(const Image* in, int inputs, const Image* out, const double*) {
   const int64_t n = size_of(out[0].depth), to = pixel_size(out[0]);
-  for (int64_t y = 0; y < out[0].h; ++y) {
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y) {
     char* d = row<char>(out[0], y);
     for (int i = 0; i < inputs; ++i)
       for (int64_t k = 0; k < in[i].c; ++k, d += n) copy_elements(d, to, row<char>(in[i], y) + k * n, pixel_size(in[i]), out[0].w, n);
@@ -100,7 +100,7 @@ inline int merge(const Image* in, int inputs, const Image* out, const double*) {
 // args: the channel
 inline int channel(const Image* in, int, const Image* out, const double* args) {
   const int64_t n = size_of(out[0].depth);
-  for (int64_t y = 0; y < out[0].h; ++y)
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y)
     copy_elements(row<char>(out[0], y), n, row<char>(in[0], y) + int64_t(args[0]) * n, pixel_size(in[0]), out[0].w, n);
   return OK;
 }
@@ -109,7 +109,7 @@ inline int channel(const Image* in, int, const Image* out, const double* args) {
 inline int copy_masked(const Image* in, int, const Image* out, const double*) {
   const bool each = in[1].c > 1;
   const int64_t n = each ? size_of(in[0].depth) : pixel_size(in[0]), count = each ? in[0].w * in[0].c : in[0].w;
-  for (int64_t y = 0; y < out[0].h; ++y) {
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y) {
     const char *s = row<char>(in[0], y), *m = row<char>(in[1], y);
     char* d = row<char>(out[0], y);
     for (int64_t x = 0; x < count; ++x)

@@ -20,7 +20,7 @@ template <class T> struct Permute {
     int from[4];
     for (int k = 0; k < d.c; ++k) from[k] = int(args[k]);
     const bool swap = sizeof(T) == 1 && s.c == 3 && d.c == 3 && from[0] == 2 && from[1] == 1 && from[2] == 0;
-    for (int64_t y = 0; y < d.h; ++y) {
+    for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
       const T* p = row<T>(s, y);
       T* q = row<T>(d, y);
       int64_t x = 0;
@@ -56,7 +56,7 @@ inline void gray_block(const float* b, const float* g, const float* r, float* o,
 template <class T> struct ToGray {
   static int run(const Image& s, const Image& d, int blue) {
     T p[3][BLOCK];
-    for (int64_t y = 0; y < d.h; ++y)
+    for (int64_t y = 0; y < d.h && goes_on(d); ++y)
       for (int64_t x = 0; x < d.w; x += BLOCK) {
         const int n = int(least<int64_t>(BLOCK, d.w - x));
         take_apart(row<T>(s, y) + x * s.c, s.c, p[0], p[1], p[2], n);
@@ -70,7 +70,7 @@ template <class T> struct ToGray {
 template <class T, class W, class F> inline int by_planes(const Image& s, const Image& d, F f) {
   T p[3][BLOCK];
   W q[3][BLOCK];
-  for (int64_t y = 0; y < d.h; ++y)
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y)
     for (int64_t x = 0; x < d.w; x += BLOCK) {
       const int n = int(least<int64_t>(BLOCK, d.w - x));
       take_apart(row<T>(s, y) + x * s.c, s.c, p[0], p[1], p[2], n);

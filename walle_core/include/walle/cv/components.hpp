@@ -5,6 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "walle/stop.hpp"
+
 namespace walle { namespace cv { namespace {
 
 struct Sets {
@@ -34,7 +36,9 @@ inline int32_t label_components(const uint8_t* image, int64_t width, int64_t hei
     Sets sets;
     sets.add();
     const bool eight = connectivity == 8;
+    walle_stop_watch watch;
     for (int64_t y = 0; y < height; y++) {
+        watch.work(width);
         for (int64_t x = 0; x < width; x++) {
             const int64_t i = y * width + x;
             labels[i] = 0;
@@ -60,6 +64,7 @@ inline int32_t label_components(const uint8_t* image, int64_t width, int64_t hei
         if (!n) n = count++;
     };
     for (int64_t y = 0; y < height; y += eight ? 2 : 1) {
+        watch.work(width);
         for (int64_t x = 0; x < width; x += eight ? 2 : 1) {
             visit(x, y);
             if (!eight) continue;
@@ -82,7 +87,9 @@ inline void component_stats(const int32_t* labels, int64_t width, int64_t height
         const int32_t empty[5] = {none, none, -1, -1, 0};  // right and bottom until the end
         std::copy(empty, empty + 5, stats + 5 * k);
     }
+    walle_stop_watch watch;
     for (int64_t y = 0; y < height; y++) {
+        watch.work(width);
         for (int64_t x = 0; x < width; x++) {
             const int32_t k = labels[y * width + x];
             int32_t* s = stats + 5 * k;

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "walle/stop.hpp"
+
 namespace walle { namespace cv { namespace {
 
 enum Retrieval { kExternal = 0, kList = 1, kComponents = 2, kTree = 3 };
@@ -88,7 +90,9 @@ struct BorderScan {
         out->found.push_back({true, -1, -1, -1, 0, 0});
         const bool flat = mode == kExternal || mode == kList;
         std::vector<int> owners(2, 0);
+        walle_stop_watch watch;
         for (int64_t y = 1; y <= height; y++) {
+            watch.work(width);
             int64_t border = 0;  // column of the last border that was met in this row
             int32_t left = 0;
             for (int64_t x = 1; x <= width; x++) {

@@ -7,12 +7,15 @@
 #include <numeric>
 #include <vector>
 
+#include "walle/stop.hpp"
+
 namespace walle { namespace cv { namespace {
 
 using Numbers = std::vector<double>;
 
 // Solves A x = b by LU with partial pivoting, in place; false for a singular A.
 inline bool solve_lu(double* a, int n, double* b, int columns) {
+    walle_stop_watch watch;
     for (int i = 0; i < n; i++) {
         int pivot = i;
         for (int j = i + 1; j < n; j++)
@@ -24,6 +27,7 @@ inline bool solve_lu(double* a, int n, double* b, int columns) {
         }
         for (int j = i + 1; j < n; j++) {
             const double f = a[j * n + i] / a[i * n + i];
+            watch.work(n - i + columns);
             for (int k = i + 1; k < n; k++) a[j * n + k] -= f * a[i * n + k];
             for (int k = 0; k < columns; k++) b[j * columns + k] -= f * b[i * columns + k];
         }
@@ -39,9 +43,11 @@ inline bool solve_lu(double* a, int n, double* b, int columns) {
 
 // The same for a symmetric positive definite A, by Cholesky's decomposition; false if A is not.
 inline bool solve_cholesky(double* a, int n, double* b, int columns) {
+    walle_stop_watch watch;
     for (int i = 0; i < n; i++)
         for (int j = 0; j <= i; j++) {
             double s = a[i * n + j];
+            watch.work(j + 1);
             for (int k = 0; k < j; k++) s -= a[i * n + k] * a[j * n + k];
             if (i != j) {
                 a[i * n + j] = s / a[j * n + j];
@@ -66,6 +72,7 @@ inline bool solve_cholesky(double* a, int n, double* b, int columns) {
 // Least squares by Householder reflections, rows >= n; the first n rows of b become x. False if the rank is less than n.
 inline bool solve_qr(double* a, int rows, int n, double* b, int columns) {
     double largest = 0;
+    walle_stop_watch watch;
     for (int i = 0; i < n; i++) {
         double length = 0;
         for (int r = i; r < rows; r++) length = std::hypot(length, a[r * n + i]);
@@ -79,6 +86,7 @@ inline bool solve_qr(double* a, int rows, int n, double* b, int columns) {
         auto reflect = [&](double* m, int width, int from) {
             for (int c = from; c < width; c++) {
                 double s = 0;
+                watch.work(2 * (rows - i));
                 for (int r = i; r < rows; r++) s += v[size_t(r - i)] * m[r * width + c];
                 s *= 2 / square;
                 for (int r = i; r < rows; r++) m[r * width + c] -= s * v[size_t(r - i)];
@@ -105,11 +113,13 @@ inline void svd(double* a, int rows, int n, double* w, double* v) {
             m[r * width + q] = s * x + c * y;
         }
     };
+    walle_stop_watch watch;
     for (int sweep = 0; sweep < 60; sweep++) {
         bool done = true;
         for (int p = 0; p + 1 < n; p++)
             for (int q = p + 1; q < n; q++) {
                 double pp = 0, qq = 0, pq = 0;
+                watch.work(3 * rows);
                 for (int r = 0; r < rows; r++) {
                     pp += a[r * n + p] * a[r * n + p];
                     qq += a[r * n + q] * a[r * n + q];
@@ -167,8 +177,10 @@ inline bool solve(double* a, int rows, int n, double* b, int columns, int method
         method &= ~kNormal;
         square.assign(size_t(n) * size_t(n), 0);
         right.assign(size_t(n) * size_t(columns), 0);
+        walle_stop_watch watch;
         for (int r = 0; r < rows; r++)
             for (int i = 0; i < n; i++) {
+                watch.work(n + columns);
                 for (int j = 0; j < n; j++) square[size_t(i * n + j)] += a[r * n + i] * a[r * n + j];
                 for (int k = 0; k < columns; k++) right[size_t(i * columns + k)] += a[r * n + i] * b[r * columns + k];
             }
@@ -201,7 +213,9 @@ inline double line_weight(int kind, double distance, double c) {
 inline void fit_line(const double* p, int count, int size, int kind, double parameter, double reps, double aeps,
                      double* out) {
     Numbers weights(size_t(count), 1.0);
+    walle_stop_watch watch;
     for (int round = 0; round < (kind == 2 ? 1 : 100); round++) {
+        watch.work(0);
         double total = 0, mean[3] = {}, moment[9] = {}, w[3], v[9];
         for (int i = 0; i < count; i++) {
             total += weights[size_t(i)];
@@ -228,6 +242,7 @@ inline void fit_line(const double* p, int count, int size, int kind, double para
                 along += d * out[j];
                 square += d * d;
             }
+            watch.work(16);
             weights[size_t(i)] = line_weight(kind, std::sqrt(std::max(0.0, square - along * along)), parameter);
         }
     }

@@ -57,7 +57,7 @@ inline int two_passes(const Image& s, const Image& d, const H* kx, int nx, const
   Scratch<const S*> shifts(nx);
   Scratch<D> done(n);
   if (!pad || !ring || !rows || !shifts || !done) return NO_MEMORY;
-  for (int64_t y = -ay, next = 0; next < d.h; ++y) {
+  for (int64_t y = -ay, next = 0; next < d.h && goes_on(d); ++y) {
     M* to = ring.p + ((y + ay) % ny) * (n + 32);
     const S* from = pad.of(y);
     if (from) {
@@ -142,7 +142,7 @@ template <class W> inline int filter_as(const Image* in, const Image& d, const d
   Scratch<const W*> shifts(taps);
   PaddedRing<W> ring(s, int(k.w), ax, int(k.h), int(args[2]), W(0));
   if (!w || !done || !shifts || !ring) return NO_MEMORY;
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     int used = 0;
     for (int64_t ky = 0; ky < k.h; ++ky) {
       const W* from = ring.of(y - ay + ky);
@@ -169,7 +169,7 @@ template <class S, class A, class W> inline int box_as(const Image& s, const Ima
   Scratch<W> done(n);
   if (!pad || !ring || !total || !done) return NO_MEMORY;
   for (int64_t i = 0; i < n; ++i) total[i] = 0;
-  for (int64_t y = -ay; y < d.h - ay + kh - 1; ++y) {
+  for (int64_t y = -ay; y < d.h - ay + kh - 1 && goes_on(d); ++y) {
     A* to = ring.p + ((y + ay) % kh) * (n + 32);
     A* sum = total.p;
     if (y + ay >= kh) for (int64_t i = 0; i < n; ++i) sum[i] = A(sum[i] - to[i]);

@@ -9,10 +9,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "walle/stop.hpp"
+
 struct walle_cv_image {
   char* data;
   int64_t h, w, c, stride;  // stride: bytes from row to row
   int depth;                // of OpenCV: 0 uint8, 1 int8, 2 uint16, 3 int16, 4 int32, 5 float32, 6 float64
+  const walle_stop* stop;   // of the run that the image is worked on for; null: nobody can stop it
 };
 typedef int (*walle_cv_function)(const walle_cv_image* in, int inputs, const walle_cv_image* out, const double* args);
 struct walle_cv_row {
@@ -35,6 +38,9 @@ typedef walle_cv_image Image;
 template <class A> inline A least(A a, A b) { return b < a ? b : a; }
 template <class A> inline A most(A a, A b) { return a < b ? b : a; }
 template <class A> inline A within(A v, A lo, A hi) { return v < lo ? lo : hi < v ? hi : v; }
+
+// Asked before each row: false if the run is to stop. What is done so far is left as it is, and nobody uses it.
+inline bool goes_on(const Image& m) { return !walle_stopped(m.stop); }
 
 template <class T> inline T* row(const Image& m, int64_t y) { return reinterpret_cast<T*>(m.data + y * m.stride); }
 

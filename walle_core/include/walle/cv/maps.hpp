@@ -7,7 +7,7 @@ namespace walle { namespace cv { namespace {
 
 // in: float32 x and y, pairs, or int16 pairs and perhaps fractions; out: float32 pairs
 inline int pair_maps(const Image* in, int inputs, const Image* out, const double*) {
-  for (int64_t y = 0; y < out[0].h; ++y) {
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y) {
     float* d = row<float>(out[0], y);
     const int64_t n = out[0].w;
     if (in[0].depth == S16) {
@@ -29,7 +29,7 @@ inline int pair_maps(const Image* in, int inputs, const Image* out, const double
 inline int32_t in_32nds(float v) { return To<int32_t>::of(v * 32.f); }
 // in: float32 pairs; out: int16 pairs. args: whether rounded to whole pixels
 inline int whole_maps(const Image* in, int, const Image* out, const double* args) {
-  for (int64_t y = 0; y < out[0].h; ++y) {
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y) {
     const float* p = row<float>(in[0], y);
     int16_t* d = row<int16_t>(out[0], y);
     for (int64_t i = 0; i < 2 * out[0].w; ++i) d[i] = args[0] != 0 ? To<int16_t>::of(p[i]) : To<int16_t>::of(int(in_32nds(p[i]) >> 5));
@@ -38,7 +38,7 @@ inline int whole_maps(const Image* in, int, const Image* out, const double* args
 }
 // in: float32 pairs; out: uint16 fractions
 inline int map_fractions(const Image* in, int, const Image* out, const double*) {
-  for (int64_t y = 0; y < out[0].h; ++y) {
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y) {
     const float* p = row<float>(in[0], y);
     uint16_t* d = row<uint16_t>(out[0], y);
     for (int64_t x = 0; x < out[0].w; ++x) d[x] = uint16_t((in_32nds(p[2 * x + 1]) & 31) * 32 + (in_32nds(p[2 * x]) & 31));

@@ -91,7 +91,7 @@ template <class T, int K> inline int small_median(const Image& s, const Image& d
   Scratch<T> work(ROOM * (K == 3 ? 3 : 15));
   if (!ring || !work) return NO_MEMORY;
   const int64_t n = s.w * s.c;
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     const T* rows[K];
     for (int t = 0; t < K; ++t) rows[t] = ring.of(y - K / 2 + t);
     for (int64_t x = 0; x < n; x += TILE) {
@@ -109,7 +109,7 @@ inline int wide_median(const Image& s, const Image& d, int k) {
   Scratch<const uint8_t*> rows(k);
   if (!ring || !rows) return NO_MEMORY;
   const int middle = k * k / 2;
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     for (int t = 0; t < k; ++t) rows[t] = ring.of(y - k / 2 + t);
     for (int64_t c = 0; c < s.c; ++c) {
       int count[256] = {0}, below = 0, at = 0;  // below: how many are less than at

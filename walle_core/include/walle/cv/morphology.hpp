@@ -25,7 +25,7 @@ template <class T, bool MAX> struct Morph {
     const int64_t n = s.w * s.c;
     Scratch<T> ring((n + 64) * kh);
     if (!pad || !ring) return NO_MEMORY;
-    for (int64_t y = -ay; y < d.h - ay + kh - 1; ++y) {
+    for (int64_t y = -ay; y < d.h - ay + kh - 1 && goes_on(d); ++y) {
       T* to = ring.p + ((y + ay) % kh) * (n + 64);
       const T* from = pad.of(y);
       if (!from) {
@@ -48,7 +48,7 @@ template <class T, bool MAX> struct Morph {
     ring.constant = outside;
     if (!ring) return NO_MEMORY;
     const int64_t n = s.w * s.c;
-    for (int64_t y = 0; y < d.h; ++y) {
+    for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
       T* o = row<T>(d, y);
       bool first = true;
       for (int64_t ky = 0; ky < k.h; ++ky) {

@@ -13,7 +13,7 @@ inline int to_5x5(const Image* in, int, const Image* out, const double* args) {
   const Image &s = in[0], &d = out[0];
   const int64_t blue = s.c == 1 ? 0 : int64_t(args[0]), green = s.c == 1 ? 0 : 1, red = s.c == 1 ? 0 : 2 - blue;
   const bool six = args[1] == 6;
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     const uint8_t* p = row<uint8_t>(s, y);
     uint8_t* q = row<uint8_t>(d, y);
     for (int64_t x = 0; x < d.w; ++x, p += s.c) {
@@ -29,7 +29,7 @@ inline int from_5x5(const Image* in, int, const Image* out, const double* args) 
   const Image &s = in[0], &d = out[0];
   const int64_t blue = int64_t(args[0]);
   const bool six = args[1] == 6;
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     const uint8_t* p = row<uint8_t>(s, y);
     uint8_t* q = row<uint8_t>(d, y);
     for (int64_t x = 0; x < d.w; ++x, q += d.c) {
@@ -83,7 +83,7 @@ inline int from_420(const Image* in, int inputs, const Image* out, const double*
   const Image& d = out[0];
   const int blue = int(args[0]);
   int p[3][BLOCK];
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     const Chroma c = chroma_of(in, inputs, y, d.h, d.w, args[1] != 0, args[2] != 0);
     for (int64_t x0 = 0; x0 < d.w; x0 += BLOCK) {
       const int n = int(least<int64_t>(BLOCK, d.w - x0));
@@ -102,7 +102,7 @@ inline int from_422(const Image* in, int, const Image* out, const double* args) 
   const Image& d = out[0];
   const int blue = int(args[0]), luma = int(args[1]), u = int(args[2]), v = u ^ 2;
   int p[3][BLOCK];
-  for (int64_t y = 0; y < d.h; ++y)
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y)
     for (int64_t x0 = 0; x0 < d.w; x0 += BLOCK) {
       const int n = int(least<int64_t>(BLOCK, d.w - x0));
       const uint8_t* s = row<uint8_t>(in[0], y) + 2 * x0;
@@ -117,7 +117,7 @@ inline int from_422(const Image* in, int, const Image* out, const double* args) 
 // Four channels of bytes: the first three times the fourth over 255, or back. args: whether back
 inline int times_alpha(const Image* in, int, const Image* out, const double* args) {
   const bool back = args[0] != 0;
-  for (int64_t y = 0; y < out[0].h; ++y) {
+  for (int64_t y = 0; y < out[0].h && goes_on(out[0]); ++y) {
     const uint8_t* s = row<uint8_t>(in[0], y);
     uint8_t* d = row<uint8_t>(out[0], y);
     for (int64_t i = 0; i < 4 * out[0].w; i += 4) {
@@ -133,7 +133,7 @@ inline int times_alpha(const Image* in, int, const Image* out, const double* arg
 inline int to_420(const Image* in, int, const Image* out, const double* args) {
   const Image &s = in[0], &d = out[0];
   const int64_t blue = int64_t(args[0]);
-  for (int64_t y = 0; y < s.h; ++y) {
+  for (int64_t y = 0; y < s.h && goes_on(s); ++y) {
     const uint8_t* p = row<uint8_t>(s, y);
     const Chroma c = chroma_of(&d, 1, y, s.h, s.w, true, args[2] != 0);
     for (int64_t x = 0; x < s.w; ++x, p += s.c) {

@@ -68,6 +68,7 @@ template <class T> std::vector<P2<T>> simplified(const P2<T>* p, int n, double e
             todo.push_back({from, middle});
         }
     }
+    walle_stop_watch watch;
     while (!todo.empty()) {
         const Slice s = todo.back();
         todo.pop_back();
@@ -76,6 +77,7 @@ template <class T> std::vector<P2<T>> simplified(const P2<T>* p, int n, double e
         double most = 0;
         const double dx = b.x - a.x, dy = b.y - a.y, length2 = dx * dx + dy * dy;
         for (int i = (s.from + 1) % n; i != s.until; i = (i + 1) % n) {
+            watch.work(1);
             const T ax = p[i].x - a.x, ay = p[i].y - a.y, bx = p[i].x - b.x, by = p[i].y - b.y;
             const double along = ax * dx + ay * dy;
             double d;
@@ -197,7 +199,9 @@ template <class T> void polygon_moments(const P2<T>* p, int n, double* m) {
 
 template <class T> void image_moments(const T* image, int64_t width, int64_t height, bool binary, double* m) {
     std::fill(m, m + 10, 0.0);
+    walle_stop_watch watch;
     for (int64_t y = 0; y < height; y++) {
+        watch.work(width);
         double r[4] = {};
         for (int64_t x = 0; x < width; x++) {
             const double v = binary ? image[y * width + x] != 0 : double(image[y * width + x]), vx = v * double(x);

@@ -3,6 +3,8 @@
 
 #include <vector>
 
+#include "walle/stop.hpp"
+
 #include "walle/cv/canvas.hpp"
 
 namespace walle { namespace cv { namespace {
@@ -41,7 +43,8 @@ inline void fill_convex(const Canvas& to, const Spot* v, int count, int line, in
         return;
     Flank flanks[2] = {{top, 1, -kOne, 0, first}, {top, count - 1, -kOne, 0, first}};
     int remaining = count;
-    for (int64_t y = first; y <= last; y++) {
+    walle_stop_watch watch;  // rows far above the picture are many
+    for (int64_t y = first; y <= last; y++, watch.work(1)) {
         if (!smooth || y < last || y == first) {
             for (Flank& f : flanks) {
                 if (y < f.until) continue;
@@ -130,7 +133,8 @@ inline void fill_edges(const Canvas& to, std::vector<Edge>& edges) {
     bottom = std::min(bottom, to.height);
     std::vector<Edge*> active;
     size_t next = 0;
-    for (int64_t y = edges[0].top; y < bottom; y++) {
+    walle_stop_watch watch;
+    for (int64_t y = edges[0].top; y < bottom; y++, watch.work(1)) {
         active.erase(std::remove_if(active.begin(), active.end(), [y](Edge* e) { return e->bottom == y; }),
                      active.end());
         size_t place = 0;

@@ -21,7 +21,7 @@ inline int preprocess(const Image* in, int, const Image* out, const double* args
   float* to = reinterpret_cast<float*>(out[0].data);
   uint8_t block[BLOCK * 4 + SPARE], part[4][BLOCK];
   const bool same = s.w == w && s.h == h;
-  for (int64_t i = 0; i < h; ++i)
+  for (int64_t i = 0; i < h && goes_on(out[0]); ++i)
     for (int64_t x0 = 0; x0 < w; x0 += BLOCK) {
       const int n = int(least<int64_t>(BLOCK, w - x0));
       const uint8_t* pixels = block;

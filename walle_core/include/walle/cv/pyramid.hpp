@@ -24,7 +24,7 @@ template <class T> struct PyrDown {
     Scratch<int64_t> from(right + 4);
     if (!line || !from) return NO_MEMORY;
     for (int64_t i = 0; i < right; ++i) from[i] = border_index(i - 2, s.w, border);
-    for (int64_t y = 0; y < d.h; ++y) {
+    for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
       const T* r[5];
       for (int t = 0; t < 5; ++t) r[t] = row<T>(s, border_index(2 * y - 2 + t, s.h, border));
       W* p = line.p + 2 * c;
@@ -64,7 +64,7 @@ template <> struct PyrDown<uint8_t> {
     Scratch<int64_t> from(right + 4);
     if (!line || !smooth || !half || !from) return NO_MEMORY;
     for (int64_t i = 0; i < right; ++i) from[i] = border_index(i - 2, s.w, border);
-    for (int64_t y = 0; y < d.h; ++y) {
+    for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
       const uint8_t* r[5];
       for (int t = 0; t < 5; ++t) r[t] = row<uint8_t>(s, border_index(2 * y - 2 + t, s.h, border));
       uint16_t *p = line.p + 2 * c, *q = line.p;
@@ -89,7 +89,7 @@ template <class T> struct PyrUp {
     const int64_t n = s.w * s.c, c = s.c;
     Scratch<W> even(n), odd(n);
     if (!even || !odd) return NO_MEMORY;
-    for (int64_t y = 0; y < s.h; ++y) {
+    for (int64_t y = 0; y < s.h && goes_on(s); ++y) {
       const T *above = row<T>(s, y ? y - 1 : least<int64_t>(1, s.h - 1)), *here = row<T>(s, y), *below = row<T>(s, y + 1 < s.h ? y + 1 : y);
       for (int64_t i = 0; i < n; ++i) {
         even[i] = W(above[i]) + W(here[i]) * 6 + W(below[i]);

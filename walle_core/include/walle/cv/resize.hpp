@@ -69,7 +69,7 @@ template <int64_t N> inline void nearest_row(const char* s, char* d, const int32
 }
 inline int nearest(const Image& s, const Image& d, const Axis& x, const Axis& y) {
   const int64_t n = pixel_size(s);
-  for (int64_t i = 0; i < d.h; ++i) {
+  for (int64_t i = 0; i < d.h && goes_on(d); ++i) {
     const char* from = row<char>(s, y.from[i]);
     char* to = row<char>(d, i);
     if (i && y.from[i] == y.from[i - 1]) std::memcpy(to, row<char>(d, i - 1), d.w * n);
@@ -101,7 +101,7 @@ inline int bilinear(const Image& s, const Image& d, const Axis& x, const Axis& y
   BilinearRows rows(s, x, d.w);
   if (!rows) return NO_MEMORY;
   uint8_t block[BLOCK * 4 + SPARE];
-  for (int64_t i = 0; i < d.h; ++i)
+  for (int64_t i = 0; i < d.h && goes_on(d); ++i)
     for (int64_t x0 = 0; x0 < d.w; x0 += BLOCK) {
       const int n = int(least<int64_t>(BLOCK, d.w - x0));
       rows.row_of(y, i, x0, block, n);
@@ -166,7 +166,7 @@ template <class T> struct Tapped {
     Scratch<W> line(n), weight(most_taps);
     Scratch<const T*> rows(most_taps);
     if (!line || !weight || !rows) return NO_MEMORY;
-    for (int64_t i = 0; i < d.h; ++i) {
+    for (int64_t i = 0; i < d.h && goes_on(d); ++i) {
       const int taps = y.first[i + 1] - y.first[i];
       for (int t = 0; t < taps; ++t) rows[t] = row<T>(s, y.from[y.first[i] + t]), weight[t] = W(y.weight[y.first[i] + t]);
       weighted_sum(rows.p, weight.p, taps, line.p, n, SameValue<W>());

@@ -14,7 +14,7 @@ template <class T> inline int bilateral_of(const Image& s, const Image& d, const
   Scratch<float> near(768), weight(s.w), total(s.w), sums(s.w * s.c);
   if (!ring || !near || !weight || !total || !sums) return NO_MEMORY;
   for (int i = 0; i < 768; ++i) near[i] = float(std::exp(double(i) * i * color));
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     for (int64_t x = 0; x < s.w; ++x) total[x] = 0;
     for (int64_t x = 0; x < s.w * s.c; ++x) sums[x] = 0;
     for (int dy = -radius; dy <= radius; ++dy)

@@ -55,7 +55,7 @@ template <class T, class F> inline int sampled(const Image& s, const Image& d, c
   uint8_t block[SPAN * 4 + SPARE];
   const bool quick = has_bilinear_bytes(s) && how.kind == LINEAR && sizeof(T) == 1;
   const int32_t stride = int32_t(s.stride), c = int32_t(s.c), w = int32_t(s.w) - 2, h = int32_t(s.h) - 2;
-  for (int64_t y = 0; y < d.h; ++y)
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y)
     for (int64_t x = 0; x < d.w; x += SPAN) {
       const int n = int(least<int64_t>(SPAN, d.w - x));
       T* o = row<T>(d, y) + x * d.c;
@@ -133,7 +133,7 @@ inline int rectangle(const Image* in, int, const Image* out, const double* args)
   const float a = float(args[0] - left), b = float(args[1] - top);
   Scratch<float> upper(s.w * s.c), lower(s.w * s.c), done(d.w * d.c);
   if (!upper || !lower || !done) return NO_MEMORY;
-  for (int64_t y = 0; y < d.h; ++y) {
+  for (int64_t y = 0; y < d.h && goes_on(d); ++y) {
     const int64_t sy = int64_t(top) + y;
     fetch<float>(s.depth, row<char>(s, within<int64_t>(sy, 0, s.h - 1)), upper.p, s.w * s.c);
     fetch<float>(s.depth, row<char>(s, within<int64_t>(sy + 1, 0, s.h - 1)), lower.p, s.w * s.c);

@@ -2,6 +2,8 @@
 #ifndef WALLE_MATRIX_CHAIN_HPP
 #define WALLE_MATRIX_CHAIN_HPP
 #include <stdlib.h>
+#include <memory>
+#include <new>
 
 #include "walle/matrix/walk.hpp"
 
@@ -35,16 +37,18 @@ inline const char* chain_block(const ChainOperand& o, int64_t i0, int64_t n, cha
   return room;
 }
 
-// False if memory for the registers is not there.
-inline bool run_chain(const ChainStep* steps, int count, const ChainOperand* operands, int registers, int64_t widest,
+// Throws std::bad_alloc and walle_stop_request.
+inline void run_chain(const ChainStep* steps, int count, const ChainOperand* operands, int registers, int64_t widest,
                       int64_t n, char* dst) {
   const int64_t block = kChainBytes / widest, size = kChainBytes + 64;  // apart from each other's place in a page
-  char* const memory = static_cast<char*>(malloc(size_t((registers + 2) * size + 64)));
-  if (!memory) return false;
-  char* const first = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(memory) + 63) & ~uintptr_t(63));
+  const std::unique_ptr<char, void (*)(void*)> memory(static_cast<char*>(malloc(size_t((registers + 2) * size + 64))), free);
+  if (!memory) throw std::bad_alloc();
+  walle_stop_watch watch;
+  char* const first = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(memory.get()) + 63) & ~uintptr_t(63));
   char* const rooms = first + registers * size;
   for (int64_t i0 = 0; i0 < n; i0 += block) {
     const int64_t some = n - i0 < block ? n - i0 : block;
+    watch.work(some * count);
     for (int k = 0; k < count; ++k) {
       const ChainStep& s = steps[k];
       char* to = s.dst < 0 ? dst + i0 * s.item_dst : first + s.dst * size;
@@ -63,8 +67,6 @@ inline bool run_chain(const ChainStep* steps, int count, const ChainOperand* ope
       Row2{s.two, s.engine}(to, a, b, some, int(dense_a) | int(dense_b) << 1);
     }
   }
-  free(memory);
-  return true;
 }
 
 }}  // namespace walle::matrix

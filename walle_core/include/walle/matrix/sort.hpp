@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include "walle/matrix/number.hpp"
+#include "walle/stop.hpp"
 
 namespace walle { namespace matrix { namespace {
 
@@ -40,14 +41,18 @@ inline void sort_entries(Entry<K>* a, Entry<K>* other, int64_t n) {
   for (int shift = 0; shift < int(8 * sizeof(K)); shift += 8) {
     if (!((differ >> shift) & 0xff)) continue;
     int64_t counts[256] = {};
-    for (int64_t i = 0; i < n; ++i) ++counts[(from[i].key >> shift) & 0xff];
+    walle_in_pieces(n, [&](int64_t i, int64_t end) {
+      for (; i < end; ++i) ++counts[(from[i].key >> shift) & 0xff];
+    });
     int64_t sum = 0;
     for (int64_t& c : counts) {
       const int64_t here = c;
       c = sum;
       sum += here;
     }
-    for (int64_t i = 0; i < n; ++i) to[counts[(from[i].key >> shift) & 0xff]++] = from[i];
+    walle_in_pieces(n, [&](int64_t i, int64_t end) {
+      for (; i < end; ++i) to[counts[(from[i].key >> shift) & 0xff]++] = from[i];
+    });
     std::swap(from, to);
   }
   if (from != a) std::copy(from, from + n, a);
@@ -57,9 +62,10 @@ inline void sort_entries(Entry<K>* a, Entry<K>* other, int64_t n) {
 // n < 2^32. Descending keeps the order of equal elements as well, and puts NaN first.
 template <class K, Kind kind>
 inline void sort_axis(const K* in, int64_t* order, K* values, int64_t outer, int64_t n, int64_t inner, bool descending) {
+  walle_stop_watch watch;
   Room<Entry<K>> a(n), other(n < 256 ? 0 : n);
   for (int64_t o = 0; o < outer; ++o)
-    for (int64_t i = 0; i < inner; ++i) {
+    for (int64_t i = 0; i < inner; ++i, watch.work(n)) {
       const K* x = in + o * n * inner + i;
       for (int64_t k = 0; k < n; ++k) {
         const K key = sort_key<K, kind>(x[k * inner]);
@@ -76,7 +82,8 @@ inline void sort_axis(const K* in, int64_t* order, K* values, int64_t outer, int
 // Positions in the sorted x[n] (through `sorter` unless null) where each of v[m] would go in.
 template <class K, Kind kind>
 inline void search_sorted(const K* x, const int64_t* sorter, int64_t n, const K* v, int64_t m, bool right, int64_t* out) {
-  for (int64_t i = 0; i < m; ++i) {
+  walle_stop_watch watch;
+  for (int64_t i = 0; i < m; ++i, watch.work(16)) {  // steps of a search
     const K key = sort_key<K, kind>(v[i]);
     int64_t low = 0, high = n;
     while (low < high) {
@@ -92,7 +99,8 @@ inline void search_sorted(const K* x, const int64_t* sorter, int64_t n, const K*
 // starts[i] = 1 where element order[i] differs from element order[i - 1]; NaN differs from everything, as == says.
 template <class K, Kind kind>
 inline void mark_starts(const K* x, const int64_t* order, int64_t n, uint8_t* starts, bool add) {
-  for (int64_t i = 0; i < n; ++i) {
+  walle_stop_watch watch;
+  for (int64_t i = 0; i < n; ++i, watch.work(1)) {
     bool differs = i == 0;
     if (i) {
       const K a = sort_key<K, kind>(x[order[i]]), b = sort_key<K, kind>(x[order[i - 1]]);
@@ -111,14 +119,18 @@ inline void extreme_axis(const K* in, int64_t* out, int64_t outer, int64_t n, in
     const K key = sort_key<K, kind>(bits);
     return kind == Kind::Float && key == K(~K(0)) ? key : K(key ^ flip);
   };
+  walle_stop_watch watch;
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t i = 0; i < inner; ++i) {
       const K* x = in + o * n * inner + i;
       int64_t at = 0;
       K best = rank(x[0]);
-      for (int64_t k = 1; k < n; ++k) {
-        const K here = rank(x[k * inner]);
-        if (here > best) best = here, at = k;
+      for (int64_t k0 = 1; k0 < n || k0 == 1; k0 += 4096) {
+        watch.work(n - k0 < 4096 ? n - k0 + 1 : 4096);
+        for (int64_t k = k0; k < n && k < k0 + 4096; ++k) {
+          const K here = rank(x[k * inner]);
+          if (here > best) best = here, at = k;
+        }
       }
       out[o * inner + i] = at;
     }

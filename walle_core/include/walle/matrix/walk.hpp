@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "walle/abi.h"
+#include "walle/stop.hpp"
 #include "walle/matrix/types.hpp"
 
 namespace walle { namespace matrix {
@@ -32,6 +33,17 @@ struct Row2 {
   }
 };
 
+// A row in pieces, so that a long one looks between them; an item of dst and of the operands.
+inline void in_pieces(const Row1& row, char* d, const char* a, int64_t n, int64_t item_dst, int64_t item) {
+  walle_in_pieces(n, [&](int64_t i, int64_t end) { row(d + i * item_dst, a + i * item, end - i); });
+}
+inline void in_pieces(const Row2& row, char* d, const char* a, const char* b, int64_t n, int dense, int64_t item_dst,
+                      int64_t item) {
+  walle_in_pieces(n, [&](int64_t i, int64_t end) {
+    row(d + i * item_dst, a + (dense & 1 ? i * item : 0), b + (dense & 2 ? i * item : 0), end - i, dense);
+  });
+}
+
 inline void repeat(char* to, const char* from, int64_t n, int64_t item) {
   for (int64_t i = 0; i < n; ++i) memcpy(to + i * item, from, size_t(item));
 }
@@ -56,8 +68,10 @@ inline void walk2(const Row2& row, char* dst, const char* a, const char* b, int 
   const int last = r - 1;
   const int64_t n = size[last];
   const int dense = (stride_a[last] != 0) | (stride_b[last] != 0) << 1;
+  walle_stop_watch watch;
   if (n >= 32 || r == 1) {
     for (int64_t done = 0;;) {
+      watch.work(n);
       row(dst, a, b, n, dense);
       dst += n * item_dst;
       if ((done += n) >= total) return;
@@ -75,6 +89,7 @@ inline void walk2(const Row2& row, char* dst, const char* a, const char* b, int 
   const int64_t rows = kRoom / (n * item);
   for (int64_t left = total / n; left > 0;) {
     const int64_t some = left < rows ? left : rows;
+    watch.work(some * n);
     for (int64_t k = 0; k < some; ++k) {
       char *to_a = room[0] + k * n * item, *to_b = room[1] + k * n * item;
       if (dense & 1) memcpy(to_a, a, size_t(n * item)); else repeat(to_a, a, n, item);
@@ -107,6 +122,21 @@ inline void copy_line(char* d, int64_t sd, const char* s, int64_t ss, int64_t n,
   }
 }
 
+// 16 x 16 elements of 4 bytes, mirrored at the diagonal, by squares of 4 x 4 in registers.
+typedef uint32_t Words __attribute__((vector_size(16)));
+inline void transpose_square(char* d, int64_t sd, const char* s, int64_t ss) {
+  for (int64_t y = 0; y < 16; y += 4)
+    for (int64_t x = 0; x < 16; x += 4) {
+      Words a, b, e, f;
+      const char* from = s + y * ss + x * 4;
+      memcpy(&a, from, 16), memcpy(&b, from + ss, 16), memcpy(&e, from + 2 * ss, 16), memcpy(&f, from + 3 * ss, 16);
+      const Words p = {a[0], b[0], a[1], b[1]}, q = {a[2], b[2], a[3], b[3]};
+      const Words r = {e[0], f[0], e[1], f[1]}, t = {e[2], f[2], e[3], f[3]};
+      const Words made[4] = {{p[0], p[1], r[0], r[1]}, {p[2], p[3], r[2], r[3]}, {q[0], q[1], t[0], t[1]}, {q[2], q[3], t[2], t[3]}};
+      for (int k = 0; k < 4; ++k) memcpy(d + (x + k) * sd + y * 4, &made[k], 16);
+    }
+}
+
 // Copies between two strided views of `sizes`; strides may be 0 (source) or negative. The views do not overlap.
 inline void copy_strided(char* d, const int64_t* sd, const char* s, const int64_t* ss, int rank, const int64_t* sizes,
                          int64_t item) {
@@ -124,15 +154,20 @@ inline void copy_strided(char* d, const int64_t* sd, const char* s, const int64_
   }
   if (total == 0) return;
   if (r == 0) return void(memcpy(d, s, size_t(item)));
+  walle_stop_watch watch;
   const int last = r - 1;
   const int64_t n = size[last];
   // A transposition: squares of 16 x 16, so that the lines that it reads and those that it writes both stay in the cache.
   if (r >= 2 && to[last] == item && from[last] != item && from[last] != 0 && from[last - 1] == item) {
     const int64_t rows = size[last - 1];
     for (;;) {
-      for (int64_t i = 0; i < rows; i += 16)
+      for (int64_t i = 0; i < rows; i += 16, watch.work(16 * n))
         for (int64_t j = 0; j < n; j += 16) {
           const int64_t wide = n - j < 16 ? n - j : 16;
+          if (item == 4 && wide == 16 && i + 16 <= rows) {
+            transpose_square(d + i * to[last - 1] + j * 4, to[last - 1], s + i * 4 + j * from[last], from[last]);
+            continue;
+          }
           for (int64_t k = i; k < rows && k < i + 16; ++k)
             copy_line(d + k * to[last - 1] + j * item, item, s + k * item + j * from[last], from[last], wide, item);
         }
@@ -147,6 +182,7 @@ inline void copy_strided(char* d, const int64_t* sd, const char* s, const int64_
     }
   }
   for (;;) {
+    watch.work(n);
     copy_line(d, to[last], s, from[last], n, item);
     int i = last - 1;
     for (; i >= 0; --i) {
@@ -164,8 +200,10 @@ inline bool gather(char* dst, const char* src, const int64_t* index, int64_t out
                    int64_t bytes) {
   for (int64_t k = 0; k < count; ++k)
     if (index[k] < -size || index[k] >= size) return false;
+  walle_stop_watch watch;
   for (int64_t o = 0; o < outer; ++o, src += size * bytes)
     for (int64_t k = 0; k < count; ++k, dst += bytes) {
+      watch.work(1 + bytes / 8);
       const char* from = src + (index[k] < 0 ? index[k] + size : index[k]) * bytes;
       if (bytes == 4) memcpy(dst, from, 4); else if (bytes == 8) memcpy(dst, from, 8);
       else memcpy(dst, from, size_t(bytes));

@@ -50,11 +50,11 @@ inline PyObject* plain_tensor(PyObject* o, Parcel& parcel) {
   }
   Py_DECREF(type);
   if (!t) return nullptr;
-  PyObject* handle = PyObject_CallMethod(t, "export", nullptr);
+  PyObject* handle = PyObject_CallMethod(t, "_reference", nullptr);
   if (!handle) {  // borrowed memory, such as a mapped file's
     PyErr_Clear();
     Py_SETREF(t, PyObject_CallMethod(t, "copy", nullptr));
-    handle = t ? PyObject_CallMethod(t, "export", nullptr) : nullptr;
+    handle = t ? PyObject_CallMethod(t, "_reference", nullptr) : nullptr;
   }
   if (handle) {
     parcel.held.push_back((walle_storage*)PyLong_AsVoidPtr(handle));
@@ -122,7 +122,7 @@ inline PyObject* rich(PyObject* o, PyObject* type);
 inline PyObject* rich_tensor(PyObject* o, PyObject* type) {
   walle_storage* storage = (walle_storage*)PyLong_AsVoidPtr(PyTuple_GET_ITEM(o, 1));
   walle_storage_retain(storage);
-  PyObject* t = PyObject_CallMethod(type, "from_handle", "OOO", PyTuple_GET_ITEM(o, 1), PyTuple_GET_ITEM(o, 2),
+  PyObject* t = PyObject_CallMethod(type, "_adopt", "OOO", PyTuple_GET_ITEM(o, 1), PyTuple_GET_ITEM(o, 2),
                                     PyTuple_GET_ITEM(o, 3));
   // never the last reference: the parcel has one
   if (!t) __atomic_sub_fetch(&storage->references, 1, __ATOMIC_ACQ_REL);
@@ -174,7 +174,7 @@ inline void drop(Parcel& parcel) {
   PyObject* type = tensor_class();
   for (walle_storage* storage : parcel.held) {
     // Only the module of Tensor may free a storage: its count of live ones is that module's.
-    PyObject* last = type ? PyObject_CallMethod(type, "from_handle", "N(i)s", PyLong_FromVoidPtr(storage), 0, "uint8") : nullptr;
+    PyObject* last = type ? PyObject_CallMethod(type, "_adopt", "N(i)s", PyLong_FromVoidPtr(storage), 0, "uint8") : nullptr;
     Py_XDECREF(last);
     PyErr_Clear();
   }
