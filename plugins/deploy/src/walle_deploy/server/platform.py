@@ -16,7 +16,7 @@ from walle_deploy.release.gates import GateRegistry, default_gates
 from walle_deploy.server.auditing import note
 from walle_deploy.server.auth import device_token
 from walle_deploy.server.batch import Batch, Reports
-from walle_deploy.server.checks import Checks
+from walle_deploy.server.checks import Begun, Checks, Unsigned
 from walle_deploy.server.counters import Counters, DatabaseCounters, MachineCounters
 from walle_deploy.server.database import Database
 from walle_deploy.server.explaining import Explaining
@@ -252,6 +252,10 @@ class Platform:
         """
         return self._checks.digest(digest)
 
+    def check_digests(self, digests: Sequence[bytes]) -> list[bool]:
+        """`check_digest` for several devices."""
+        return self._checks.digests(digests)
+
     def check(self, profile: Profile, nonce: bytes = b"") -> bytes | None:
         """The signed answer of what the device should run; None if nothing is new. May wait for a commit.
 
@@ -266,6 +270,21 @@ class Platform:
         Only by an epoch that was read after the call is a device told to remove a task, or to run an older version of it.
         """
         return self._checks.begin(profile, nonce)
+
+    def prepare_check(self, profile: Profile, nonce: bytes = b"") -> Unsigned | Future[bytes | None] | None:
+        """As `begin_check`, with an answer that `seal` is to sign."""
+        return self._checks.prepare(profile, nonce)
+
+    def seal(self, some: Sequence[Unsigned]) -> list[bytes]:
+        """The answers that `prepare_check` made, which share signatures (ADR 28). Raises BusyError if any is too old."""
+        return self._checks.seal(some)
+
+    def begin_checks(self, asked: Sequence[tuple[Profile, bytes]]) -> list[Begun]:
+        """`begin_check` for several devices, profile and nonce of each: their answers share signatures.
+
+        What `begin_check` would raise for one of them, DeployError, is in its place.
+        """
+        return self._checks.begin_all(asked)
 
     def report(self, device: str, reports: Sequence[DeviceReport]) -> None:
         """Takes a device's reports; they are durable when it returns. Raises BusyError, TooLargeError."""
