@@ -276,7 +276,7 @@ class Platform:
         return self._checks.prepare(profile, nonce)
 
     def seal(self, some: Sequence[Unsigned]) -> list[bytes]:
-        """The answers that `prepare_check` made, which share signatures (ADR 28). Raises BusyError if any is too old."""
+        """The answers that `prepare_check` made, which share signatures (ADR 29). Raises BusyError if any is too old."""
         return self._checks.seal(some)
 
     def begin_checks(self, asked: Sequence[tuple[Profile, bytes]]) -> list[Begun]:
