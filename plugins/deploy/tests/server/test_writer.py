@@ -193,3 +193,42 @@ def test_any_number_of_devices_is_written_and_counted(tmp_path, number):
         found = world.platform.devices(prefix="d", limit=1000)
         assert [each.id for each in found] == [f"d{device:04}" for device in range(number)]
         assert {each.installed["digits"] for each in found} == {"v2"}
+
+
+def test_waiting_for_what_came_before_does_not_wait_for_what_comes_meanwhile(monkeypatch):
+    written = Written(monkeypatch)
+    writer = written.writer
+    writer.put(described("b", 1))
+    written.gate.clear()
+    waiting = threading.Thread(target=writer.flush, args=(10,))
+    waiting.start()
+    deadline = time.monotonic() + 10
+    while writer._described.since is not None:  # taken, and held up by the gate
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    writer.put(described("a", 1))
+    written.gate.set()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert written.jobs == [[("b", 1)]]
+    assert writer.waiting == 1
+    writer.close()
+    assert written.jobs == [[("b", 1)], [("a", 1)]]
+
+
+def test_waiting_for_what_came_before_gives_up_in_time(monkeypatch):
+    written = Written(monkeypatch)
+    written.gate.clear()
+    written.writer.put(described("a", 1))
+    assert not written.writer.flush(0.01)
+    written.gate.set()
+    assert written.writer.flush(10)
+    written.writer.close()
+
+
+def test_a_device_is_shown_as_it_told_this_worker(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "LINGER_S", 60.0)
+    with World(f"sqlite:///{tmp_path}/walle.db") as world:
+        world.check("phone")
+        assert world.platform.device("phone").id == "phone"
+        assert [one.id for one in world.platform.devices()] == ["phone"]

@@ -45,13 +45,15 @@ from walle_deploy.trust.answer import AnswerSigner
 
 POLL_S = 0.1
 LEASE_S = 0.5
+SHOWN_S = 1.0  # that a question about devices waits for what they have told this worker
 SECRET = 16  # bytes, at least
 BASE_URL = r"[\x21-\x7e]{1,128}"  # with that of exclusive files, it fits into an answer
 EVERYONE: Mapping[str, Any] = {"everyone": True}
 
 
 class Platform:
-    """See `open`. Every method may be called from any thread, and is one transaction.
+    """See `open`. Every method may be called from any thread, and is one transaction; what is asked about
+    a device or a task has what devices told this worker before.
 
     Attributes:
         database: of all workers.
@@ -313,6 +315,7 @@ class Platform:
 
     def task(self, name: str) -> TaskInfo:
         """A task with its versions, newest first. Raises MissingError."""
+        self._writer.flush(SHOWN_S)
         return self._queries.task(name)
 
     def releases(
@@ -335,14 +338,17 @@ class Platform:
 
     def devices(self, prefix: str = "", after: str = "", limit: int = 100) -> list[DeviceInfo]:
         """Devices in the order of their ids."""
+        self._writer.flush(SHOWN_S)
         return self._queries.devices(prefix, after, limit)
 
     def device(self, device: str) -> DeviceInfo:
         """A device. Raises MissingError."""
+        self._writer.flush(SHOWN_S)
         return self._queries.device(device)
 
     def explain(self, device: str, task: str) -> Explanation:
         """Why a device gets a task, or does not. Raises MissingError for a task that is not there."""
+        self._writer.flush(SHOWN_S)
         return self._explaining.explain(self._watch.snapshot, device, task)
 
     def audit(

@@ -37,11 +37,13 @@ class Writer:
         self, write: Callable[[Sequence[Job]], list[Any]], lost: Callable[[], None] = lambda: None
     ) -> None:
         self._write, self._lost = write, lost
-        self._urgent: deque[Reports | Admission] = deque()
+        self._urgent: deque[tuple[float, Reports | Admission]] = deque()  # with the time when they came
         self._described = Lingering()
         self._asked = self._taken = 0  # rows of `_urgent`; those that are written just now
         self._wake = threading.Condition()
-        self._hurry = self._idle = self._closed = False
+        self._hurry = -math.inf  # descriptions that came by this time wait no longer
+        self._written = time.monotonic()  # what came before is written
+        self._idle = self._closed = False
         self.trouble = ""
         self._thread = threading.Thread(target=self._run, name="walle-writer", daemon=True)
         self._thread.start()
@@ -59,7 +61,7 @@ class Writer:
                 rows = _rows(job)
                 if self._asked + self._taken + rows > WAITING:
                     return False
-                self._urgent.append(job)
+                self._urgent.append((time.monotonic(), job))
                 self._asked += rows
                 wanted = True
             if wanted and self._idle:
@@ -73,11 +75,13 @@ class Writer:
         return self._asked + self._taken + len(self._described)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Waits until all that was added is written; whether it was in time."""
+        """Waits until all that was added before is written, whatever comes meanwhile; whether it was in time."""
         with self._wake:
-            self._hurry = self.waiting > 0
+            if not self.waiting:
+                return True
+            asked = self._hurry = time.monotonic()
             self._wake.notify_all()
-            return self._wake.wait_for(lambda: not self.waiting, timeout)
+            return self._wake.wait_for(lambda: self._written > asked, timeout)
 
     def close(self) -> None:
         """Writes what waits, and ends the thread."""
@@ -100,37 +104,45 @@ class Writer:
                 self._commit(jobs)
             with self._wake:
                 self._taken = 0
-                if not self.waiting:
-                    self._hurry = False
+                self._written = max(self._written, self._oldest())
+                if self._hurry > -math.inf:
                     self._wake.notify_all()
+                if self._written > self._hurry:
+                    self._hurry = -math.inf
+
+    def _oldest(self) -> float:
+        """When the first of those came that are not written yet, or now."""
+        since = self._described.since
+        oldest = time.monotonic() if since is None else since
+        return min(oldest, self._urgent[0][0]) if self._urgent else oldest
 
     def _left(self) -> float | None:
         """Seconds until something is to be written; None if there is nothing."""
-        if self._urgent or (self._described.since is not None and self._pressed()):
-            return 0.0
         since = self._described.since
+        if self._urgent or (since is not None and (self._pressed() or since <= self._hurry)):
+            return 0.0
         return None if since is None else since + LINGER_S - time.monotonic()
 
     def _pressed(self) -> bool:
         """Whether descriptions are to be written that have not waited."""
-        return self._hurry or self._closed or self.waiting >= DESCRIBED
+        return self._closed or self.waiting >= DESCRIBED
 
     def _next(self) -> list[Job]:
         """The jobs of the next transaction."""
         since = self._described.since
         now = time.monotonic()
-        due = since is not None and (self._pressed() or since + LINGER_S <= now)
+        due = since is not None and (self._pressed() or since <= max(self._hurry, now - LINGER_S))
         jobs: list[Job] = []
         rows = 0
         while self._urgent and rows < ROWS:
-            job = self._urgent.popleft()
+            _, job = self._urgent.popleft()
             device = job.device if isinstance(job, Reports) else job.profile.id
             before = self._described.of(device)  # came before, and may decide what a report counts for
             jobs += [*before, job]
             rows += len(before) + _rows(job)
             self._asked -= _rows(job)
         if due:
-            until = math.inf if self._pressed() else now - LINGER_S + TURN_S
+            until = math.inf if self._pressed() else max(self._hurry, now - LINGER_S + TURN_S)
             some = self._described.take(max(ROWS - rows, ROWS // 4), until)
             jobs += some
             rows += len(some)
