@@ -42,7 +42,7 @@ from walle_core.cli.common import si
 
 Row = tuple[str, str, str]
 EXPLAINED = 200  # devices that are explained when all have asked
-WAVE_S = 100.0  # through sockets, in which all devices ask for the first time
+WAVE_S = 100.0  # through sockets, in which a million devices ask for the first time
 FULL: Mapping[str, Any] = {"stages": [{"kind": "full", "control": 0.05}]}
 BAD = 0.05
 
@@ -88,7 +88,7 @@ def sockets(size: int) -> dict[str, Any]:
         body = msgspec.msgpack.encode([[1, TASK, "v1", False, {}, ""]])
         headers = {"authorization": f"Bearer {token}", "walle-id": "first-device"}
         server.call("POST", "/walle/reports", body, role=None, headers=headers, expect=204)
-        habits = Habits(per_hour=1.0, spell=0, away=0, late=0, leaving=0, start=-1, first=WAVE_S / HOUR)
+        habits = Habits(per_hour=1.0, spell=0, away=0, late=0, leaving=0, start=-1, first=wave(size) / HOUR)
         nature = Nature(habits=habits, reporting=reporting(size), install_s=(0.2, 2.0), start={TASK: "v1"})
         way = Way(url=server.url, secret=secret(server.folder), connections=32, depth=16)
         before = _times(server.workers())
@@ -102,6 +102,11 @@ def sockets(size: int) -> dict[str, Any]:
         memory = sum(_rss(pid) for pid in server.workers())
         load = children.ru_utime + children.ru_stime
     return {**plain(story), "server_cpu": used, "load_cpu": load, "server_rss": memory}
+
+
+def wave(size: int) -> float:
+    """Seconds in which so many devices ask for the first time."""
+    return WAVE_S * size / 1_000_000
 
 
 def _times(processes: Sequence[int]) -> float:
@@ -168,7 +173,11 @@ def rows_sockets(found: dict[str, Any]) -> list[Row]:
     """The figures of a run through sockets."""
     delays = found["delay_ms"]
     return [
-        ("time", f"{found['seconds']:.0f} s", f"all ask for the first time within {WAVE_S:.0f} s"),
+        (
+            "time",
+            f"{found['seconds']:.0f} s",
+            f"all ask for the first time within {wave(found['devices']):.0f} s",
+        ),
         (
             "processor time",
             f"{found['server_cpu']:.0f} s",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from base64 import urlsafe_b64encode
-from functools import cached_property
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,16 @@ TEXT, NAMES, TASKS = 1024, 256, 1024  # bytes of a text; attributes or items of 
 ID = 128  # bytes of a device id
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+class _once:  # noqa: N801 - as functools.cached_property, whose lock takes longer than what it guards here
+    def __init__(self, make: Callable[[Any], bytes]) -> None:
+        self._make, self._name, self.__doc__ = make, make.__name__, make.__doc__
+
+    def __get__(self, found: Any, _owner: object = None) -> bytes:
+        made = self._make(found)
+        found.__dict__[self._name] = made
+        return made
 
 
 class Profile(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True, array_like=True):
@@ -74,12 +84,12 @@ class Profile(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PolicyError(f"profile: cannot be read: {error}") from error
 
-    @cached_property
+    @_once
     def canonical(self) -> bytes:
         """MessagePack of [id, device, user, installed] with sorted keys."""
         return _encode(self)
 
-    @cached_property
+    @_once
     def digest(self) -> bytes:
         """Eight bytes of BLAKE2b of `canonical`."""
         return digest_of(self.canonical)

@@ -32,6 +32,7 @@ def test_digest_and_profile_follow_what_is_installed(devices):
     for tasks, number in (({"ocr": "v1"}, 0), ({}, 3)):
         whole = devices.population.profile(number, tasks)
         assert devices.canonical(number) == whole.canonical
+        assert devices.digests(np.array([number, number])) == [whole.digest] * 2
         assert devices.digest(number) == devices.digest(number) == whole.digest
         assert devices.header(number).decode() == whole.header()
     devices.install(0, devices.told(0, answer("sim-0000000", 2), NOW))

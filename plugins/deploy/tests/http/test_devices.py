@@ -310,7 +310,7 @@ def test_a_failure_of_the_server_is_told_without_its_reasons(world, monkeypatch,
     def broken(*args):
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(world.platform, "begin_check", broken)
+    monkeypatch.setattr(world.platform, "prepare_check", broken)
     got = world.check(phone(90))
     assert (got.status, got.json["error"]) == (500, "the server failed")
     assert "secret" not in got.body.decode()

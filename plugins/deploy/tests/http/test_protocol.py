@@ -59,6 +59,17 @@ def test_requests_in_one_packet_are_all_answered(port):
     assert talk(port, one * 50, wait=0.3).count(b"204") == 50
 
 
+def test_requests_in_one_packet_are_answered_in_their_order(port):
+    quiet = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+    several = b"".join(
+        HEAD + b"Content-Length: %d\r\n\r\n" % size + b"x" * size + quiet for size in range(20)
+    )
+    got = talk(port, several, wait=0.3)
+    answers = got.split(b"HTTP/1.1 ")[1:]
+    assert [each[:3] for each in answers] == [b"200", b"204"] * 20
+    assert [each.rpartition(b"\r\n\r\n")[2] for each in answers[::2]] == [b"%d" % size for size in range(20)]
+
+
 @pytest.mark.parametrize(
     "head",
     [

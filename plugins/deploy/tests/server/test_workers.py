@@ -263,7 +263,7 @@ def test_a_disk_that_is_full(tmp_path):
         world.task()
         world.stable()
         release = world.platform.create_release("digits", 2, plan(SURE | {"gates": [WAIT]}, FULL), "ada")
-        engine = world.platform.database.engine
+        engine = world.platform.database.writing
 
         @sa.event.listens_for(engine, "begin")
         def limited(connection):

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from walle_deploy.cloud.values import CloudAnswer
 from walle_deploy.cloud.work import Outcome
 from walle_deploy.errors import CloudError
-from walle_deploy.server.database import Database, _engine
+from walle_deploy.server.database import Database, engines
 
 SCHEMA = 1
 LOCK = 0x57414C4C46  # PostgreSQL's advisory lock: answers get their numbers in the order in which they can be seen
@@ -102,7 +102,7 @@ class CloudStore:
     def open(cls, url: str, clock: Callable[[], float] = time.time) -> Self:
         """Opens a database, ``sqlite:///path`` or ``postgresql://…``, which may be the deployment server's."""
         try:
-            return cls(Database(_engine(url)), clock)
+            return cls(Database(*engines(url)), clock)
         except (sa.exc.SQLAlchemyError, ImportError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise CloudError(f"the cloud's database cannot be opened: {first[:300]}") from error

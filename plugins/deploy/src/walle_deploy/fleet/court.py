@@ -29,12 +29,15 @@ class Court:
     def look(self, at: float, moment: Moment) -> None:
         """The release stood so at this time; judges what is older. Raises BrokenRuleError."""
         self._moments.append((at, moment))
+        last = None
         while self._cases and self._cases[0][0] <= at:
             told_at, device, had, told = self._cases.popleft()
-            while len(self._moments) > 1 and self._moments[1][0] < told_at - self._slack:
-                self._moments.popleft()
-            before = self._moments[0][1]
-            after = next(known for when, known in self._moments if when >= told_at)
+            if told_at != last:
+                last = told_at
+                while len(self._moments) > 1 and self._moments[1][0] < told_at - self._slack:
+                    self._moments.popleft()
+                before = self._moments[0][1]
+                after = next(known for when, known in self._moments if when >= told_at)
             self.rules.judge(device, had, told, before, after)
 
     @property

@@ -15,9 +15,8 @@ from walle_deploy.errors import TrustError
 from walle_deploy.fleet.errors import BrokenRuleError
 from walle_deploy.fleet.population import Population, packed
 from walle_deploy.profile import DIGEST_BYTES
-from walle_deploy.trust.answer import AnswerTask, Director, open_answer
+from walle_deploy.trust.answer import AnswerTask, Director, open_answer, payload_of
 
-_PAYLOAD = 1 + 8 + 64  # where an answer's own bytes begin
 _UNKNOWN = bytes(DIGEST_BYTES)
 _VERIFIED = 0x9E3779B1  # spreads device numbers
 
@@ -84,6 +83,8 @@ class Devices:
         self.has = np.where(late, 0, self._set(start)).astype(np.int32)
         self._has = self.has.data
         self._digests = bytearray(DIGEST_BYTES * size)
+        self._eight = np.frombuffer(self._digests, f"V{DIGEST_BYTES}")
+        self._known = np.frombuffer(self._digests, np.uint64)
         self._counters = np.zeros(size, np.int64).data
         self._director, self._below = director, int(verify * (1 << 32))
 
@@ -94,6 +95,13 @@ class Devices:
         if found == _UNKNOWN:
             found = blake2b(self.canonical(number), digest_size=DIGEST_BYTES).digest()
             self._digests[at : at + DIGEST_BYTES] = found
+        return found
+
+    def digests(self, numbers: NDArray[np.int64]) -> list[bytes]:
+        """Of these devices' profiles."""
+        for number in numbers[self._known[numbers] == 0].tolist():
+            self.digest(number)
+        found: list[bytes] = self._eight[numbers].tolist()
         return found
 
     def header(self, number: int) -> bytes:
@@ -118,8 +126,8 @@ class Devices:
             except TrustError as error:
                 raise BrokenRuleError(f"{name}: {error}") from error
         try:
-            answer = _told(wire[_PAYLOAD:])
-        except msgspec.MsgspecError as error:
+            answer = _told(payload_of(wire))
+        except (msgspec.MsgspecError, IndexError) as error:
             raise BrokenRuleError(f"{name}: not an answer: {error}") from error
         if answer.device != name:
             raise BrokenRuleError(f"{name}: the answer is for {answer.device}")

@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from walle_deploy.fleet.fleet import Fleet
+import numpy as np
+
+from walle_deploy.fleet.fleet import Fleet, Numbers
 from walle_deploy.fleet.own import Clock
 from walle_deploy.profile import DIGEST_BYTES, Profile
+from walle_deploy.server.checks import Begun
 from walle_deploy.server.refusals import BusyError
 from walle_deploy.server.types import DeviceReport
 
 RETRY_S = 60.0
+TOGETHER = 256  # profiles that are handed over at once
 
 
 class Asked(Protocol):
     """What a fleet asks of `server.platform.Platform`."""
 
-    def check_digest(self, digest: bytes) -> bool: ...  # noqa: D102
-    def begin_check(self, profile: Profile, nonce: bytes = b"") -> bytes | Future[bytes | None] | None: ...  # noqa: D102
+    def check_digests(self, digests: Sequence[bytes]) -> list[bool]: ...  # noqa: D102
+    def begin_checks(self, asked: Sequence[tuple[Profile, bytes]]) -> Sequence[Begun]: ...  # noqa: D102
     def begin_report(self, device: str, reports: Sequence[DeviceReport]) -> Future[None]: ...  # noqa: D102
     def refresh(self) -> None: ...  # noqa: D102
     def tick(self) -> float: ...  # noqa: D102
@@ -45,51 +49,50 @@ class Direct:
         self._platform.tick()
         self._platform.refresh()
         asking = fleet.begin(until)
-        self._check(asking.tolist(), until)
+        self._check(asking, until)
         fleet.installed(until)
         fleet.run(asking, until)
         self._report(until)
 
-    def _check(self, asking: list[int], now: float) -> None:
-        fleet, clock = self._fleet, self._clock.now
-        devices, tally = fleet.devices, fleet.tally
-        known, begin = self._platform.check_digest, self._platform.begin_check
+    def _check(self, asking: Numbers, now: float) -> None:
+        fleet, tally = self._fleet, self._fleet.tally
+        known = self._platform.check_digests(fleet.devices.digests(asking))
+        new = asking[~np.array(known, np.bool_)].tolist()
         waiting: list[tuple[int, Future[bytes | None]]] = []
-        busy: list[int] = []
-        quiet = profiles = up = down = 0
-        for number in asking:
-            try:
-                if known(devices.digest(number)):
-                    quiet += 1
-                    continue
-                data = devices.canonical(number)
-                profiles += 1
-                up += len(data)
-                wire = begin(Profile.read(data))
-            except BusyError:
-                busy.append(number)
-                continue
-            if wire is None:
-                continue
-            if isinstance(wire, Future):
-                waiting.append((number, wire))
-            else:
-                down += len(wire)
-                fleet.answered(number, wire, now, clock)
+        for start in range(0, len(new), TOGETHER):
+            waiting += self._describe(new[start : start + TOGETHER], now)
         if waiting:
             self._platform.refresh()  # those that are told to go back wait for a look
         for number, future in waiting:
-            if (found := future.result()) is not None:
-                down += len(found)
-                fleet.answered(number, found, now, clock)
+            self._answered(number, future.result(), now)
         tally.digests += len(asking)
-        tally.quiet += quiet
-        tally.profiles += profiles
-        tally.busy += len(busy)
-        tally.up += up + DIGEST_BYTES * len(asking)
-        tally.down += down
-        for number in busy:
-            fleet.calendar.due[number] = now + RETRY_S
+        tally.quiet += len(asking) - len(new)
+        tally.up += DIGEST_BYTES * len(asking)
+
+    def _describe(self, some: list[int], now: float) -> list[tuple[int, Future[bytes | None]]]:
+        """Devices for which something may be new send their whole profile; returns those whose answers are not made yet."""
+        fleet, tally = self._fleet, self._fleet.tally
+        profiles = [fleet.devices.canonical(number) for number in some]
+        found = self._platform.begin_checks([(Profile.read(each), b"") for each in profiles])
+        waiting: list[tuple[int, Future[bytes | None]]] = []
+        for number, wire in zip(some, found, strict=True):
+            if isinstance(wire, Future):
+                waiting.append((number, wire))
+            elif isinstance(wire, BusyError):
+                tally.busy += 1
+                fleet.calendar.due[number] = now + RETRY_S
+            elif isinstance(wire, Exception):
+                raise wire
+            else:
+                self._answered(number, wire, now)
+        tally.profiles += len(some)
+        tally.up += sum(map(len, profiles))
+        return waiting
+
+    def _answered(self, number: int, wire: bytes | None, now: float) -> None:
+        if wire is not None:
+            self._fleet.tally.down += len(wire)
+            self._fleet.answered(number, wire, now, self._clock.now)
 
     def _report(self, now: float) -> None:
         fleet, begin = self._fleet, self._platform.begin_report

@@ -174,8 +174,9 @@ class Fleet:
 
     def having(self, task: str, version: str) -> int:
         """Devices that have a version of a task, but for those that are gone."""
-        sets = self.devices.holding(task, version)
-        return int((np.isin(self.devices.has, sets) & np.isfinite(self.calendar.due)).sum())
+        holding = np.zeros(len(self.devices.sets), np.bool_)
+        holding[self.devices.holding(task, version)] = True
+        return int(np.count_nonzero(holding[self.devices.has] & (self.calendar.due < np.inf)))
 
     @cached_property
     def kept(self) -> int:
@@ -190,8 +191,8 @@ class Fleet:
     @property
     def living(self) -> int:
         """Devices that have come and are not gone."""
-        absent = self.calendar.late & (self.devices.has == 0) | np.isinf(self.calendar.due)
-        return len(self.population) - int(absent.sum())
+        absent = self.calendar.late & (self.devices.has == 0) | (self.calendar.due == np.inf)
+        return len(self.population) - int(np.count_nonzero(absent))
 
 
 def add(tallies: list[Tally]) -> Tally:

@@ -22,6 +22,7 @@ from walle_deploy.fleet.rules import Moment
 from walle_deploy.fleet.wire import Address, Requests
 
 PUMP_S = 0.02  # between two looks at who wants to ask
+LOOK_S = 0.2  # likewise at a million devices, at fewer as much oftener
 BUSY_S = 1.0  # before a busy server is asked again
 SAMPLED = 16  # of so many answers one is timed
 DIGEST, PROFILE, REPORT, REGISTER = range(4)
@@ -74,10 +75,11 @@ class Load:
         self._later: list[tuple[float, int, int, int, Any]] = []
         self._registering: dict[int, list[tuple[int, Any]]] = {}
         self._tokens: dict[int, bytes] = {}
-        self._began = time.time()
+        self._began, self._looked = time.time(), 0.0
+        self._every = LOOK_S * len(fleet.population) / 1e6
         self._count = 0
         self._links: tuple[Links, ...] = ()
-        self.delays: deque[float] = deque(maxlen=100_000)
+        self.delays: deque[float] = deque(maxlen=20_000)
 
     @property
     def now(self) -> float:
@@ -137,7 +139,9 @@ class Load:
             _, _, kind, number, more = heappop(self._later)
             self._put(kind, number, more)
         fleet.installed(now)
-        if sum(map(len, self._digests)) < len(fleet.population):
+        looking = time.monotonic() - self._looked >= self._every
+        if looking and sum(map(len, self._digests)) < len(fleet.population):
+            self._looked = time.monotonic()
             asking = fleet.begin(now)
             for number in asking.tolist():
                 self._put(DIGEST, number, None)

@@ -72,7 +72,7 @@ class Rules:
             return
         stages = self.plan.stages[: after.stage + 1]
         place = bucket(self.task, device)
-        member = [stage for stage in stages if self._beta(stage, device)]
+        member = [stage for stage in stages if stage.kind == "beta" and self._beta(stage, device)]
         if place >= stages[-1].threshold and not member:
             raise BrokenRuleError(
                 f"{device} is told to run {self.version}; its bucket {place} is not below {stages[-1].threshold} "
@@ -86,7 +86,7 @@ class Rules:
     def keeps(self, device: str) -> bool:
         """Whether the device keeps the version before until the release is finished."""
         stages = self.plan.stages
-        member = [stage for stage in stages if self._beta(stage, device)]
+        member = [stage for stage in stages if stage.kind == "beta" and self._beta(stage, device)]
         return self._drawn(bucket(self.task, device), [*member, stages[-1]])
 
     def _drawn(self, place: int, stages: Sequence[Stage]) -> bool:
@@ -94,6 +94,4 @@ class Rules:
         return draw(place, self.version) < round(control * BUCKETS)
 
     def _beta(self, stage: Stage, device: str) -> bool:
-        return stage.kind == "beta" and (
-            device in stage.devices or (stage.policy is not None and self.beta(device))
-        )
+        return device in stage.devices or (stage.policy is not None and self.beta(device))

@@ -18,6 +18,7 @@ from walle_deploy.policies.rules import Ids, Share
 from walle_deploy.profile import Profile
 
 SHARED = 8  # clauses that have a salt in common, from which on their shares are indexed
+FEW = 16  # clauses that are found one by one in less time than an array takes
 SHAPES = 1024  # sets of attribute names that are remembered,
 SHAPE = 2048  # and the length of all names in one of them
 
@@ -133,6 +134,13 @@ class Index:
         return made
 
     def _slots(self, left: int) -> list[int]:
+        if self.size <= FEW:
+            few = []
+            while left:
+                low = left & -left
+                few.append(low.bit_length() - 1)
+                left ^= low
+            return few
         raw = np.frombuffer(left.to_bytes((self.size + 7) >> 3, "little"), np.uint8)
         found: list[int] = np.unpackbits(raw, bitorder="little").view(bool).nonzero()[0].tolist()
         return found

@@ -88,7 +88,8 @@ class Batch:
         judged = reports.devices_to_know(reported, active)
         known = lock_devices(found, database, {*described, *judged})
         now = self._clock()
-        profiles = {device: known[device].profile for device in judged if known[device].profile}
+        newest = ((device, (described.get(device) or known[device]).profile) for device in judged)
+        profiles = {device: profile for device, profile in newest if profile}
         reports.take(reported, active, profiles, snapshot, now)
         results, granted = self._admitted(jobs, lives, known, snapshot, now)
         replaced |= write_devices(found, database, known, described, granted, now, snapshot.names)

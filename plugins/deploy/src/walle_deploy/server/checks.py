@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+
+import msgspec
 
 from walle_deploy.errors import DeployError
 from walle_deploy.profile import Profile, digest_of
@@ -21,7 +23,21 @@ from walle_deploy.trust.answer import AnswerSigner
 
 VALID_S = 7 * 86_400
 NONCE = 32  # bytes
+SMALL = 8  # tasks
 JUMP_S = 86_400.0  # by which the clock may go ahead of what passed, and answers believe it
+
+
+class Unsigned(msgspec.Struct):
+    """An answer that says something new, to be sealed; `settled`: no release has to be asked once more."""
+
+    snapshot: Snapshot
+    profile: Profile
+    wanted: dict[str, str]
+    payload: bytes
+    settled: bool = False
+
+
+Begun = bytes | Future[bytes | None] | DeployError | None
 
 
 class Checks:
@@ -55,8 +71,44 @@ class Checks:
         described = snapshot.expected.pop(digest, None)
         return described is not None and self._quiet(snapshot, described)
 
+    def digests(self, digests: Sequence[bytes]) -> list[bool]:
+        """See Platform.check_digests."""
+        quiet = self._watch.snapshot.quiet
+        return [digest in quiet or self.digest(digest) for digest in digests]
+
     def begin(self, profile: Profile, nonce: bytes = b"") -> bytes | Future[bytes | None] | None:
         """See Platform.begin_check."""
+        found = self.prepare(profile, nonce)
+        return self.seal([found])[0] if isinstance(found, Unsigned) else found
+
+    def begin_all(self, asked: Sequence[tuple[Profile, bytes]]) -> list[Begun]:
+        """See Platform.begin_checks."""
+        made: list[Begun] = []
+        new: list[Unsigned] = []
+        places: list[int] = []
+        for profile, nonce in asked:
+            try:
+                found = self.prepare(profile, nonce)
+            except DeployError as error:
+                made.append(error)
+                continue
+            if isinstance(found, Unsigned):
+                places.append(len(made))
+                new.append(found)
+                made.append(None)
+            else:
+                made.append(found)
+        if new:
+            try:
+                answers: Sequence[bytes | DeployError] = self.seal(new)
+            except DeployError as error:
+                answers = [error] * len(new)
+            for place, answer in zip(places, answers, strict=True):
+                made[place] = answer
+        return made
+
+    def prepare(self, profile: Profile, nonce: bytes = b"") -> Unsigned | Future[bytes | None] | None:
+        """See Platform.prepare_check."""
         device_id(profile.id)
         if len(nonce) > NONCE:
             raise DeployError(f"a nonce of {len(nonce)} bytes; send at most {NONCE}")
@@ -79,7 +131,8 @@ class Checks:
         def looked(done: Future[Snapshot]) -> None:
             try:
                 snapshot = done.result()
-                answer = self._answer(snapshot, profile, nonce, *snapshot.wanted(profile))
+                found = self._answer(snapshot, profile, nonce, *snapshot.wanted(profile))
+                answer = self.seal([found])[0] if isinstance(found, Unsigned) else found
             except Exception as error:
                 made.set_exception(error)
                 return
@@ -99,22 +152,31 @@ class Checks:
         nonce: bytes,
         wanted: dict[str, str],
         asked: list[View],
-    ) -> bytes | Future[bytes | None] | None:
+    ) -> Unsigned | Future[bytes | None] | None:
         if asked:
             now = steady()
             ready = [view for view in asked if view.again <= now]
             if ready:
                 return self._ask(snapshot, profile, nonce, wanted, ready)
         described = Described(profile.id, profile.digest, profile.canonical, profile.installed)
-        if wanted == profile.installed and not asked:
-            self._quiet(snapshot, described)
+        if wanted == profile.installed:
+            if asked:
+                self._writer.put(described)
+            else:
+                self._quiet(snapshot, described)
             return None
         self._writer.put(described)
-        if wanted == profile.installed:
-            return None
-        made = self._signed(snapshot, profile, wanted, nonce)
-        if not asked:
-            self._expect(snapshot, profile, wanted)
+        return Unsigned(snapshot, profile, wanted, self._packed(snapshot, profile, wanted, nonce), not asked)
+
+    def seal(self, some: Sequence[Unsigned]) -> list[bytes]:
+        """See Platform.seal."""
+        made = self._signer.seal([each.payload for each in some])
+        now = steady()
+        for each in some:
+            if now >= each.snapshot.valid_until:
+                raise BusyError(self._watch.stale() or "what may be offered changed just now; try again")
+            if each.settled:
+                self._expect(each.snapshot, each.profile, each.wanted)
         return made
 
     def _quiet(self, snapshot: Snapshot, described: Described) -> bool:
@@ -134,7 +196,10 @@ class Checks:
         if len(expected) >= EXPECTED:
             with contextlib.suppress(StopIteration, RuntimeError):  # another thread changes it just now
                 expected.pop(next(iter(expected)), None)
-        expected[digest] = Described(profile.id, digest, canonical)
+        small = (
+            wanted if len(wanted) <= SMALL else None
+        )  # which takes more memory than what it saves is worth
+        expected[digest] = Described(profile.id, digest, canonical, small)
         snapshot.quiet.discard(digest)  # it was so before: that it is so again has to be written again
 
     def _ask(
@@ -157,7 +222,8 @@ class Checks:
                     snapshot.views[name].again = steady() + wait
                 now = dict(sorted({**wanted, **given}.items())[: snapshot.most])
                 new = now != profile.installed
-                made.set_result(self._signed(snapshot, profile, now, nonce) if new else None)
+                packed = self._packed(snapshot, profile, now, nonce) if new else b""
+                made.set_result(self.seal([Unsigned(snapshot, profile, now, packed)])[0] if new else None)
             except Exception as error:
                 made.set_exception(error)
 
@@ -166,9 +232,9 @@ class Checks:
             raise BusyError("too many writes wait; try again")
         return made
 
-    def _signed(self, snapshot: Snapshot, profile: Profile, wanted: Mapping[str, str], nonce: bytes) -> bytes:
+    def _packed(self, snapshot: Snapshot, profile: Profile, wanted: Mapping[str, str], nonce: bytes) -> bytes:
         issued = int(max(0.0, min(self._clock(), self._began + steady_us() / 1e6 + JUMP_S)))
-        made = self._signer.sign(
+        return self._signer.pack(
             profile.id,
             snapshot.answer(profile, wanted),
             counter=self._counters.next(),
@@ -176,9 +242,6 @@ class Checks:
             expires=issued + VALID_S,
             nonce=nonce,
         )
-        if steady() >= snapshot.valid_until:
-            raise BusyError(self._watch.stale() or "what may be offered changed just now; try again")
-        return made
 
 
 def _goes_back(installed: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -7,7 +7,6 @@ import re
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from concurrent.futures import Future
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -28,6 +27,7 @@ from walle_deploy.server.answers import (
     reply,
 )
 from walle_deploy.server.auth import DEVICE_ID, device_token, is_device_token
+from walle_deploy.server.gathering import Gathering
 from walle_deploy.server.limits import Buckets
 from walle_deploy.server.refusals import BusyError
 from walle_deploy.server.services import Services
@@ -86,6 +86,7 @@ class Devices:
         self._services, self._platform = services, services.platform
         self._counts, self._metrics = services.metrics.counts["checks"], services.metrics
         self._secret = services.secret
+        self._gathering = Gathering(services.platform)
         self._checks = Buckets(PER_S, AT_ONCE)
         self._reports = Buckets(PER_S, AT_ONCE)
 
@@ -123,9 +124,7 @@ class Devices:
                 raise ApiError(405, f"{scope['method']} is not allowed here", "use GET or POST")
             profile = self._profile(scope, await read_body(scope, receive, MAX_BODY))
             nonce = _nonce(scope)
-            answer = self._platform.begin_check(profile, nonce)
-            if isinstance(answer, Future):
-                answer = await asyncio.wrap_future(answer)
+            answer = await self._gathering.check(profile, nonce)
         except ConnectionError:
             return
         except Exception as error:

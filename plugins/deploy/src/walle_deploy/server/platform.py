@@ -16,7 +16,7 @@ from walle_deploy.release.gates import GateRegistry, default_gates
 from walle_deploy.server.auditing import note
 from walle_deploy.server.auth import device_token
 from walle_deploy.server.batch import Batch, Reports
-from walle_deploy.server.checks import Checks
+from walle_deploy.server.checks import Begun, Checks, Unsigned
 from walle_deploy.server.counters import Counters, DatabaseCounters, MachineCounters
 from walle_deploy.server.database import Database
 from walle_deploy.server.explaining import Explaining
@@ -45,13 +45,15 @@ from walle_deploy.trust.answer import AnswerSigner
 
 POLL_S = 0.1
 LEASE_S = 0.5
+SHOWN_S = 1.0  # that a question about devices waits for what they have told this worker
 SECRET = 16  # bytes, at least
 BASE_URL = r"[\x21-\x7e]{1,128}"  # with that of exclusive files, it fits into an answer
 EVERYONE: Mapping[str, Any] = {"everyone": True}
 
 
 class Platform:
-    """See `open`. Every method may be called from any thread, and is one transaction.
+    """See `open`. Every method may be called from any thread, and is one transaction; what is asked about
+    a device or a task has what devices told this worker before.
 
     Attributes:
         database: of all workers.
@@ -252,6 +254,10 @@ class Platform:
         """
         return self._checks.digest(digest)
 
+    def check_digests(self, digests: Sequence[bytes]) -> list[bool]:
+        """`check_digest` for several devices."""
+        return self._checks.digests(digests)
+
     def check(self, profile: Profile, nonce: bytes = b"") -> bytes | None:
         """The signed answer of what the device should run; None if nothing is new. May wait for a commit.
 
@@ -266,6 +272,21 @@ class Platform:
         Only by an epoch that was read after the call is a device told to remove a task, or to run an older version of it.
         """
         return self._checks.begin(profile, nonce)
+
+    def prepare_check(self, profile: Profile, nonce: bytes = b"") -> Unsigned | Future[bytes | None] | None:
+        """As `begin_check`, with an answer that `seal` is to sign."""
+        return self._checks.prepare(profile, nonce)
+
+    def seal(self, some: Sequence[Unsigned]) -> list[bytes]:
+        """The answers that `prepare_check` made, which share signatures (ADR 29). Raises BusyError if any is too old."""
+        return self._checks.seal(some)
+
+    def begin_checks(self, asked: Sequence[tuple[Profile, bytes]]) -> list[Begun]:
+        """`begin_check` for several devices, profile and nonce of each: their answers share signatures.
+
+        What `begin_check` would raise for one of them, DeployError, is in its place.
+        """
+        return self._checks.begin_all(asked)
 
     def report(self, device: str, reports: Sequence[DeviceReport]) -> None:
         """Takes a device's reports; they are durable when it returns. Raises BusyError, TooLargeError."""
@@ -294,6 +315,7 @@ class Platform:
 
     def task(self, name: str) -> TaskInfo:
         """A task with its versions, newest first. Raises MissingError."""
+        self._writer.flush(SHOWN_S)
         return self._queries.task(name)
 
     def releases(
@@ -316,14 +338,17 @@ class Platform:
 
     def devices(self, prefix: str = "", after: str = "", limit: int = 100) -> list[DeviceInfo]:
         """Devices in the order of their ids."""
+        self._writer.flush(SHOWN_S)
         return self._queries.devices(prefix, after, limit)
 
     def device(self, device: str) -> DeviceInfo:
         """A device. Raises MissingError."""
+        self._writer.flush(SHOWN_S)
         return self._queries.device(device)
 
     def explain(self, device: str, task: str) -> Explanation:
         """Why a device gets a task, or does not. Raises MissingError for a task that is not there."""
+        self._writer.flush(SHOWN_S)
         return self._explaining.explain(self._watch.snapshot, device, task)
 
     def audit(

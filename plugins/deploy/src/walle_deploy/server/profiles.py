@@ -18,7 +18,7 @@ from walle_deploy.server.snapshot import number
 AGAIN_S = 3600  # an unchanged description is written anew, for its time, after so long
 GRANTS = 16  # releases that are remembered to have admitted a device
 ALL = ""  # task under which all devices are counted
-_PART, _UNKNOWN = 500, 500  # ids in one query; names of unknown tasks that one transaction looks for
+_UNKNOWN = 500  # names of unknown tasks that one transaction looks for
 
 _bound = sa.bindparam
 
@@ -59,18 +59,17 @@ _COUNT = (
     .where(installed.c.task == _bound("of"), installed.c.number == _bound("version"))
     .values(count=installed.c.count + _bound("more"))
 )
-_COLUMNS = ("id", "digest", "profile", "seen", "granted")
 
 
 def lock_devices(found: Connection, database: Database, ids: Iterable[str]) -> dict[str, Known]:
     """What is known of devices, none of which another transaction changes until this one ends."""
     wanted = sorted(set(ids))
-    made = _selected(found, wanted)
+    made = _selected(found, database, wanted)
     missing = [device for device in wanted if device not in made]
     if missing and database.postgres:  # two that describe a new device at once must see each other
         places = [{"id": device, "digest": b"", "profile": b"", "seen": 0} for device in missing]
         found.execute(database.upsert(devices, ()), places)
-        made |= _selected(found, missing)
+        made |= _selected(found, database, missing)
     return {device: made.get(device) or Known() for device in wanted}
 
 
@@ -85,59 +84,62 @@ def write_devices(
 ) -> set[bytes]:
     """Writes descriptions and grants, counts versions, and returns the digests that were replaced.
 
-    `names`: tasks that are known to be there.
+    `known`: of all that are described; `names`: tasks that are known to be there.
     """
     replaced = set()
-    rows: list[dict[str, Any]] = []
-    counts: Counter[tuple[str, int]] = Counter()
-    for device in sorted(described):
-        new, old = described[device], known[device]
-        grants = [*old.granted, *granted.get(device, ())][-GRANTS:]
+    rows: list[tuple[Any, ...]] = []
+    came: Counter[tuple[str, str]] = Counter()
+    gone: Counter[tuple[str, str]] = Counter()
+    fresh = 0
+    for device, old in known.items():
+        new = described.get(device)
+        if new is None:
+            continue
+        grants = old.granted
+        if device in granted:
+            grants = [*grants, *granted[device]][-GRANTS:]
         same = new.digest == old.digest
         if same and grants == old.granted and 0 <= now - old.seen < AGAIN_S:
             continue
-        rows.append(
-            {
-                "id": device,
-                "digest": new.digest,
-                "profile": new.profile,
-                "seen": int(now),
-                "granted": _encode(grants) if grants else None,
-            }
-        )
-        if not same:
+        rows.append((device, new.digest, new.profile, int(now), _encode(grants) if grants else None))
+        if same:
+            continue
+        has = new.installed
+        if old.digest:
             replaced.add(old.digest)
-            _difference(counts, old.installed, new.installed)
-            if not old.digest:
-                counts[ALL, 0] += 1
+            had = old.installed
+            if had != has:
+                came.update(has.items() - had.items())
+                gone.update(had.items() - has.items())
+        else:
+            fresh += 1
+            came.update(has.items())
     if rows:
-        found.execute(database.upsert(devices, _COLUMNS[1:]), rows)
-    _count(found, counts, names)
+        database.replace(found, devices, rows)
+    _count(found, _numbered(came, gone, fresh), names)
     return replaced
 
 
-def _selected(found: Connection, wanted: Sequence[str]) -> dict[str, Known]:
-    made = {}
-    for start in range(0, len(wanted), _PART):
-        query = (
-            sa.select(*(devices.c[name] for name in _COLUMNS))
-            .where(devices.c.id.in_(wanted[start : start + _PART]))
-            .order_by(devices.c.id)
-            .with_for_update()
-        )
-        for device, digest, profile, seen, granted in found.execute(query):
-            made[device] = Known(digest, profile, seen, _grants(granted) if granted else [])
-    return made
+def _selected(found: Connection, database: Database, wanted: Sequence[str]) -> dict[str, Known]:
+    return {
+        device: Known(digest, profile, seen, _grants(granted) if granted else [])
+        for device, digest, profile, seen, granted in database.locked(found, devices, wanted)
+    }
 
 
-def _difference(counts: Counter[tuple[str, int]], old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    came, gone = (new.items() - old.items(), old.items() - new.items()) if old else (new.items(), ())
-    counts.update([(task, number(version)) for task, version in came])
-    if gone:
-        counts.subtract([(task, number(version)) for task, version in gone])
+def _numbered(
+    came: Counter[tuple[str, str]], gone: Counter[tuple[str, str]], fresh: int
+) -> dict[tuple[str, int], int]:
+    """By task and number of the version: how many devices have it now more than before."""
+    counts = {(ALL, 0): fresh}
+    came.subtract(gone)
+    for (task, version), more in came.items():
+        key = task, number(version)
+        counts[key] = counts.get(key, 0) + more
+    return counts
 
 
-def _count(found: Connection, counts: Counter[tuple[str, int]], names: frozenset[str]) -> None:
+def _count(found: Connection, counts: Mapping[tuple[str, int], int], names: frozenset[str]) -> None:
     """Adds to the rows that `add_version` made; versions that nobody added are not counted."""
     strange = sorted({task for task, _ in counts if task not in names and is_task(task)})
     if strange:

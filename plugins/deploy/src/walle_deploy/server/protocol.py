@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from walle_deploy.server.corking import Corked
 from walle_deploy.server.logs import Throttled
 
 MAX_HEAD = 32 << 10  # bytes of a request's line and headers
@@ -27,6 +28,7 @@ class Http(HttpToolsProtocol):
     _open: ClassVar[set[Http]] = set()
     _sweeper: ClassVar[asyncio.TimerHandle | None] = None
 
+    corked: Corked
     began = 0.0  # when the request's head began to come; 0.0 while none is coming
     head = 0  # bytes of it, while it is incomplete
     body_began = 0.0  # when the body began to come; 0.0 while none is coming
@@ -36,6 +38,8 @@ class Http(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
         super().connection_made(transport)
+        self.corked = Corked(transport, self.loop)
+        self.transport = self.corked  # type: ignore[assignment]  # it has all that is asked of one
         self.began = self.loop.time()
         Http._open.add(self)
         if Http._sweeper is None:
@@ -89,6 +93,12 @@ class Http(HttpToolsProtocol):
         if self.cycle is not None:
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """See HttpToolsProtocol. Answers to requests that came together go together."""
+        super().on_response_complete()
+        if not self.pipeline:
+            self.corked.flush()
+
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
         self.stuck = self.loop.time()
@@ -102,6 +112,8 @@ class Http(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """See HttpToolsProtocol; the connection is another protocol's from now on."""
         Http._open.discard(self)
+        self.corked.flush()
+        self.transport = self.corked.plain
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:

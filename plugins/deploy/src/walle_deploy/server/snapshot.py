@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from mmh3 import mmh3_32_uintdigest
@@ -18,7 +18,7 @@ from walle_deploy.policies.contract import Rule
 from walle_deploy.policies.index import Index
 from walle_deploy.profile import Profile
 from walle_deploy.server.choice import ASK, Choice
-from walle_deploy.trust.answer import EXCLUSIVE, MAX_ANSWER, MAX_TASKS, ROLLBACK, AnswerTask
+from walle_deploy.trust.answer import EXCLUSIVE, MAX_PAYLOAD, MAX_TASKS, ROLLBACK, AnswerTask
 
 if TYPE_CHECKING:
     from walle_deploy.server.profiles import Described
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SEGMENT = "!"  # before the name of a segment among the names of tasks; sorts before all of these
 QUIET = 4_000_000  # digests that are remembered
 EXPECTED = 50_000  # devices that are expected to have installed an answer
+SLACK = 4  # names that are looked for beyond those that fit into an answer: some tasks may offer nothing
 _ABOUT = 320  # bytes of an answer beside its tasks, at most
 _FIELDS = 56  # bytes of a task in an answer beside its name and base, at most
 
@@ -110,8 +111,8 @@ class Snapshot:
         self.expected: dict[bytes, Described] = {}
         self._prefix = prefix
         largest = max((view.cost for view in views.values()), default=1)
-        self.most = max(1, min(MAX_TASKS, (MAX_ANSWER - _ABOUT) // largest))
-        self._enough = self.most + sum(name[0] == SEGMENT for name in rules) + 16
+        self.most = max(1, min(MAX_TASKS, (MAX_PAYLOAD - _ABOUT) // largest))
+        self._enough = self.most + sum(name[0] == SEGMENT for name in rules) + SLACK
         self._stable = {n: v.stable for n, v in views.items() if v.choice is None and v.stable is not None}
 
     def wanted(self, profile: Profile) -> tuple[dict[str, str], list[View]]:
@@ -126,32 +127,40 @@ class Snapshot:
         return made, asked
 
     def _offered(self, profile: Profile, names: tuple[str, ...]) -> tuple[dict[str, str], list[View]]:
+        most = self.most
+        versions = list(map(self._stable.get, names))
+        if None not in versions[:most]:
+            return dict(zip(names[:most], versions, strict=False)), []  # type: ignore[arg-type]
         made: dict[str, str] = {}
         asked: list[View] = []
-        views, stable, most, device = self.views, self._stable, self.most, profile.id
         betas: set[str] = set()
-        for name in names:
-            version: str | bool | None = stable.get(name)
+        version: str | bool | None
+        for name, version in zip(names, versions, strict=True):
             if version is None:
                 if name[0] == SEGMENT:
                     betas.add(name[1:])
                     continue
-                view = views[name]
-                choice = view.choice
-                if choice is None:
-                    continue
-                bucket = mmh3_32_uintdigest(view.salt + device.encode())
-                beta = bool(betas) and not choice.betas.isdisjoint(betas)
-                version = choice.pick(device, bucket, profile.installed.get(name), beta=beta)
+                view = self.views[name]
+                version = self._chosen(view, profile, betas)
                 if version is ASK:
                     asked.append(view)
-                    version = choice.previous
+                    version = view.choice.previous if view.choice is not None else None
                 if version is None:
                     continue
-            made[name] = version  # type: ignore[assignment]
+            made[name] = version
             if len(made) >= most:
                 break
         return made, asked
+
+    def _chosen(self, view: View, profile: Profile, betas: set[str]) -> str | Literal[True] | None:
+        """What the task's release offers the device, which meets these segments."""
+        choice = view.choice
+        if choice is None:
+            return None
+        device = profile.id
+        bucket = mmh3_32_uintdigest(view.salt + device.encode())
+        beta = bool(betas) and not choice.betas.isdisjoint(betas)
+        return choice.pick(device, bucket, profile.installed.get(view.name), beta=beta)
 
     def beta(self, profile: Profile, policies: frozenset[str]) -> bool:
         """Whether the device meets one of these segments."""

@@ -1,7 +1,8 @@
 """The director's answer: what one device should run now, signed, counted and expiring (the director of Uptane).
 
 On the wire: version (1 byte), key id (8), signature (64), then the answer as a msgpack array. The signature covers a
-context string, the key id and those bytes, and it is checked before anything is decoded.
+context string, the key id and those bytes, and it is checked before anything is decoded. In version 2 the signature is that
+of several answers, and the answer's way to it (see `trust.together`) comes before the array; a device reads both versions.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from walle_deploy.errors import TrustError
+from walle_deploy.trust import together
 from walle_deploy.trust.keys import PublicKey, SigningKey
 
 ROLLBACK = 1
@@ -27,9 +29,10 @@ MAX_ANSWER = 16_384
 MAX_TASKS = 64
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}(?:/[a-z0-9][a-z0-9_-]{0,62}){0,3}\Z"
 
-_VERSION = 1
+_VERSION, _TOGETHER = 1, 2
 _HEAD = 1 + 8 + 64
-_CONTEXT = b"walle director answer 1\0"
+MAX_PAYLOAD = MAX_ANSWER - _HEAD - together.LONGEST
+_CONTEXT, _CONTEXTS = b"walle director answer 1\0", b"walle director answers 2\0"
 _FIELD = "x-walle-director"
 _LARGEST = 2**53 - 1
 _Natural = Annotated[int, Meta(ge=0, le=_LARGEST)]
@@ -99,8 +102,8 @@ class AnswerSigner:
     def __init__(self, key: SigningKey, epoch: int = 0) -> None:
         self._sign = key.fastest
         self._id = key.public.id
-        self._prefix = _CONTEXT + self._id
-        self._head = bytes([_VERSION]) + self._id
+        self._prefix, self._prefixes = _CONTEXT + self._id, _CONTEXTS + self._id
+        self._head, self._heads = bytes([_VERSION]) + self._id, bytes([_TOGETHER]) + self._id
         self._epoch = epoch
         self._usable: set[bytes] = set()  # tasks that answers had, as they are written
 
@@ -115,34 +118,73 @@ class AnswerSigner:
         nonce: bytes = b"",
     ) -> bytes:
         """Sign an answer. The counter is greater than every one this device was given in this epoch. Raises TrustError."""
+        packed = self.pack(device, tasks, counter=counter, issued=issued, expires=expires, nonce=nonce)
+        return self.seal([packed])[0]
+
+    def pack(
+        self,
+        device: str,
+        tasks: Sequence[AnswerTask],
+        *,
+        counter: int,
+        issued: int,
+        expires: int,
+        nonce: bytes = b"",
+    ) -> bytes:
+        """An answer for `seal`. Arguments as those of `sign`. Raises TrustError for what no device would take."""
         packed = _encode(tuple(tasks))
         payload = _encode((device, self._epoch, counter, issued, expires, nonce, msgspec.Raw(packed)))
-        if len(payload) + _HEAD > MAX_ANSWER:
+        if len(payload) > MAX_PAYLOAD:
             raise TrustError(
-                f"{device}: an answer of {len(tasks)} tasks has {len(payload) + _HEAD} bytes of {MAX_ANSWER}"
+                f"{device}: an answer of {len(tasks)} tasks has {len(payload)} bytes of {MAX_PAYLOAD}"
             )
         if packed not in self._usable or not _well_addressed(device, counter, issued, expires, nonce):
             _parse(payload)
             if len(self._usable) >= _KNOWN:
                 self._usable.clear()
             self._usable.add(packed)
-        return self._head + self._sign(self._prefix + payload) + payload
+        return payload
+
+    def seal(self, payloads: Sequence[bytes]) -> list[bytes]:
+        """Sign what `pack` made, as few times as can be: up to `together.MOST` answers have one signature."""
+        made = []
+        for start in range(0, len(payloads), together.MOST):
+            some = payloads[start : start + together.MOST]
+            if len(some) == 1:
+                made.append(self._head + self._sign(self._prefix + some[0]) + some[0])
+                continue
+            root, ways = together.planted(some)
+            head = self._heads + self._sign(self._prefixes + root)
+            made += [head + way + payload for way, payload in zip(ways, some, strict=True)]
+        return made
 
 
 def open_answer(wire: bytes, director: Director) -> Answer:
     """The answer, when a key of the director has signed it. Says nothing of device, counter and time. Raises TrustError."""
     if not _HEAD < len(wire) <= MAX_ANSWER:
         raise TrustError(f"an answer has {_HEAD + 1} to {MAX_ANSWER} bytes, this one has {len(wire)}")
-    if wire[0] != _VERSION:
-        raise TrustError(f"an answer of version {wire[0]}; this device reads version {_VERSION}: update it")
+    if wire[0] not in (_VERSION, _TOGETHER):
+        raise TrustError(
+            f"an answer of version {wire[0]}; this device reads versions {_VERSION} and {_TOGETHER}: update it"
+        )
     key = director.key(wire[1:9])
     if key is None:
         raise UnknownKeyError(
             f"signed by the key {wire[1:9].hex()}, which the trusted root does not name as director"
         )
-    if not key.verifies(wire[9:_HEAD], _CONTEXT + wire[1:9] + wire[_HEAD:]):
+    context, signed = _CONTEXT, wire[_HEAD:]
+    payload = signed
+    if wire[0] == _TOGETHER:
+        context = _CONTEXTS
+        signed, payload = together.climbed(signed)
+    if not key.verifies(wire[9:_HEAD], context + wire[1:9] + signed):
         raise TrustError(f"the signature of the director's key {wire[1:9].hex()} does not fit the answer")
-    return _parse(wire[_HEAD:])
+    return _parse(payload)
+
+
+def payload_of(wire: bytes) -> bytes:
+    """The answer in what `seal` made, without any check."""
+    return wire[_HEAD:] if wire[0] == _VERSION else wire[_HEAD + together.way_length(wire[_HEAD]) :]
 
 
 def _well_addressed(device: str, counter: int, issued: int, expires: int, nonce: bytes) -> bool:
