@@ -49,11 +49,13 @@ def walle_register_backends(registry: Registry[Backend]) -> None:
 
 @hookimpl
 def walle_register_frontends(registry: Registry[Frontend]) -> None:
-    """ONNX and Walle's own model file."""
+    """ONNX, TFLite and Walle's own model file."""
     from walle_core.frontends.onnx import OnnxFrontend
+    from walle_core.frontends.tflite import TfliteFrontend
     from walle_core.frontends.walle_file import WalleFrontend
 
     registry.add(OnnxFrontend())
+    registry.add(TfliteFrontend())
     registry.add(WalleFrontend())
 
 
