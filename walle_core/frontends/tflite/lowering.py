@@ -21,6 +21,7 @@ from walle_core.types import DType, TensorSpec
 from walle_core.types import dtype as as_dtype
 
 QUANTISED = ("int8", "uint8", "int16", "int32", "int4", "int64")
+FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # permutations of an image to channels first and back
 LIMITS = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
 Rule = Callable[["Call"], None]
 RULES: dict[str, Rule] = {}
@@ -118,17 +119,51 @@ class Lowering:
             self._real[index] = name
         return self._real[index]
 
+    def first(self, index: int) -> str:
+        """An image tensor's numbers with channels first. Integers are moved before they are dequantised."""
+        tensor = self.model.tensors[index]
+        if not is_quantised(tensor) or tensor.quantisation is None or len(tensor.quantisation.scale) > 1:
+            return str(self.op("Transpose", self.real(index), perm=FIRST))
+        moved = self.op("Transpose", self.stored(index), perm=FIRST)
+        return str(self.op("DequantizeLinear", moved, *self.parameters(tensor), axis=0))
+
+    def kernel(self, index: int, perm: tuple[int, ...]) -> str:
+        """A weight's numbers, permuted as (0, 3, 1, 2) or (3, 0, 1, 2) of a tensor whose size 0 is then 1 or kept.
+
+        Constant bytes are moved here, so that integer operators find a constant.
+        """
+        tensor = self.model.tensors[index]
+        q = tensor.quantisation
+        if tensor.data is None or not is_quantised(tensor) or q is None or tensor.spec.dtype.itemsize != 1:
+            return str(self.op("Transpose", self.real(index), perm=perm))
+        outer, height, width, depth = tensor.spec.sizes
+        if perm[0] == 3 and outer != 1:
+            return str(self.op("Transpose", self.real(index), perm=perm))
+        moved = channels_first(tensor.data, outer, height * width, depth)
+        shape = tuple(tensor.spec.sizes[a] for a in perm)
+        name = self.constant(f"{tensor.name}:first", Tensor.wrap(moved, tensor.spec.dtype.name, shape))
+        return str(self.op("DequantizeLinear", name, *self.parameters(tensor), axis=perm.index(q.axis)))
+
+    def last(self, index: int, value: str) -> None:
+        """Stores an image with channels first in a tensor that has them last; quantised before it is moved."""
+        tensor = self.model.tensors[index]
+        moved = self.op("Transpose", self.encoded(tensor, value), perm=LAST, outputs=[tensor.name])
+        self.specs[moved] = tensor.spec
+
+    def encoded(self, tensor: TensorInfo, value: str) -> str:
+        """Numbers as a tensor stores them."""
+        if not is_quantised(tensor):
+            return value
+        if tensor.quantisation is not None and len(tensor.quantisation.scale) > 1:
+            raise Refused(f"the result {tensor.name!r} has a scale per channel")
+        if tensor.spec.dtype.name not in ("int8", "uint8", "int16"):
+            raise Refused(f"the result {tensor.name!r} is quantised to {tensor.spec.dtype}")
+        return str(self.op("QuantizeLinear", value, *self.parameters(tensor)))
+
     def result(self, index: int, value: str) -> None:
         """Stores numbers in a tensor, quantised if it is."""
         tensor = self.model.tensors[index]
-        if is_quantised(tensor):
-            if tensor.quantisation is not None and len(tensor.quantisation.scale) > 1:
-                raise Refused(f"the result {tensor.name!r} has a scale per channel")
-            if tensor.spec.dtype.name not in ("int8", "uint8", "int16"):
-                raise Refused(f"the result {tensor.name!r} is quantised to {tensor.spec.dtype}")
-            self.op("QuantizeLinear", value, *self.parameters(tensor), outputs=[tensor.name])
-        else:
-            self.op("Identity", value, outputs=[tensor.name])
+        self.op("Identity", self.encoded(tensor, value), outputs=[tensor.name])
         self.specs[tensor.name] = tensor.spec
 
     def lower(self, operator: Operator) -> None:
@@ -152,6 +187,20 @@ class Lowering:
 def is_quantised(tensor: TensorInfo) -> bool:
     """True if a tensor's integers stand for real numbers."""
     return tensor.quantisation is not None and tensor.spec.dtype.name in QUANTISED
+
+
+def channels_first(data: memoryview, outer: int, positions: int, channels: int) -> memoryview:
+    """Bytes of [outer, positions, channels] as [outer, channels, positions]."""
+    if positions == 1 or channels == 1:
+        return data
+    moved = bytearray(len(data))
+    size = positions * channels
+    for start in range(0, outer * size, size):
+        for k in range(positions):
+            moved[start + k : start + size : positions] = data[
+                start + k * channels : start + (k + 1) * channels
+            ]
+    return memoryview(moved)
 
 
 class Call:
@@ -191,6 +240,21 @@ class Call:
     def value(self, position: int) -> str:
         """An input's numbers; "" if it is absent."""
         return self.work.real(self.operator.inputs[position]) if self.has(position) else ""
+
+    def first(self, position: int) -> str:
+        """An image's numbers with channels first."""
+        self.tensor(position)
+        return self.work.first(self.operator.inputs[position])
+
+    def last(self, value: str) -> None:
+        """Sets the output from an image with channels first, to which the fused activation is applied."""
+        self.target()
+        self.work.last(self.operator.outputs[0], self.activated(value))
+
+    def kernel(self, position: int, perm: tuple[int, ...]) -> str:
+        """A weight's numbers, permuted."""
+        self.tensor(position)
+        return self.work.kernel(self.operator.inputs[position], perm)
 
     def values(self) -> list[str]:
         """All inputs' numbers."""

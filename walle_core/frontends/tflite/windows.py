@@ -4,11 +4,8 @@ transposes, which the engine turns into its own layout or merges away (graph.lay
 
 from __future__ import annotations
 
-from typing import Any
+from walle_core.frontends.tflite.lowering import FIRST, Call, Refused, lowers
 
-from walle_core.frontends.tflite.lowering import Call, Refused, lowers
-
-FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # permutations to channels first and back
 SAME, VALID = 0, 1
 
 
@@ -23,33 +20,29 @@ def _strides(c: Call) -> tuple[int, int]:
     return c.option("stride_h"), c.option("stride_w")
 
 
-def _channels_last(c: Call, made: Any) -> None:
-    c.result(c.activated(c.op("Transpose", made, perm=LAST)))
-
-
 @lowers("CONV_2D")
 def _conv(c: Call) -> None:
     out, height, width, depth = c.sizes(1)
     channels = c.size(0, -1)
     if not depth or channels % depth:
         raise Refused(f"its input has {channels} channels, its weights take {depth}")
-    _convolve(c, c.op("Transpose", c.value(1), perm=FIRST), (height, width), channels // depth)
+    _convolve(c, c.kernel(1, FIRST), (height, width), channels // depth)
 
 
 @lowers("DEPTHWISE_CONV_2D")
 def _depthwise(c: Call) -> None:
     _, height, width, _ = c.sizes(1)
-    _convolve(c, c.op("Transpose", c.value(1), perm=(3, 0, 1, 2)), (height, width), c.size(0, -1))
+    _convolve(c, c.kernel(1, (3, 0, 1, 2)), (height, width), c.size(0, -1))
 
 
 def _convolve(c: Call, weights: str, kernel: tuple[int, int], group: int) -> None:
-    value = c.op("Transpose", c.value(0), perm=FIRST)
+    value = c.first(0)
     dilations = (c.option("dilation_h_factor"), c.option("dilation_w_factor"))
     made = c.op(
         "Conv", value, weights, c.value(2), kernel_shape=kernel, strides=_strides(c), dilations=dilations, group=group,
         auto_pad=_padding(c),
     )  # fmt: skip
-    _channels_last(c, made)
+    c.last(made)
 
 
 @lowers("TRANSPOSE_CONV")
@@ -58,22 +51,22 @@ def _transpose_conv(c: Call) -> None:
     if len(wanted) != 4 or not all(isinstance(d, int) for d in wanted[1:3]):
         raise Refused("its output shape is open")
     _, height, width, _ = c.sizes(1)
-    value = c.op("Transpose", c.value(2), perm=FIRST)
-    weights = c.op("Transpose", c.value(1), perm=(3, 0, 1, 2))
+    value = c.first(2)
+    weights = c.kernel(1, (3, 0, 1, 2))
     _padding(c)
     made = c.op(
         "ConvTranspose", value, weights, c.value(3), kernel_shape=(height, width), strides=_strides(c),
         output_shape=tuple(wanted[1:3]), auto_pad="SAME_UPPER",
     )  # fmt: skip
-    _channels_last(c, made)
+    c.last(made)
 
 
 @lowers("AVERAGE_POOL_2D", "MAX_POOL_2D")
 def _pool(c: Call) -> None:
-    value = c.op("Transpose", c.value(0), perm=FIRST)
+    value = c.first(0)
     op = "AveragePool" if c.operator.name == "AVERAGE_POOL_2D" else "MaxPool"
     kernel = (c.option("filter_height"), c.option("filter_width"))
-    _channels_last(c, c.op(op, value, kernel_shape=kernel, strides=_strides(c), auto_pad=_padding(c)))
+    c.last(c.op(op, value, kernel_shape=kernel, strides=_strides(c), auto_pad=_padding(c)))
 
 
 @lowers("FULLY_CONNECTED")
