@@ -56,8 +56,8 @@ def narrow(graph: Graph, kind: str) -> Graph:
         if stored is None:
             continue
         short = f"{name}:{kind}"
-        if short in specs or short in constants:
-            raise InputError(f"{graph.source or graph.name}: weights are in {kind} already")
+        while short in specs or short in constants:
+            short += "_"
         del constants[name]
         constants[short] = stored
         specs[short] = TensorSpec(as_dtype(kind), tuple(value.shape))

@@ -10,6 +10,7 @@ from test_hostile import flipped
 from tflite_files import T, const, litert, ours, packed
 
 import walle_core as walle
+from walle_core.cli import main
 from walle_core.errors import ModelError, UnsupportedError, WalleError
 from walle_core.frontends.tflite import load, load_bytes
 from walle_core.graph.fold import fold
@@ -122,3 +123,12 @@ def test_a_file_is_found_by_suffix_and_by_content(tmp_path):
     path.write_bytes(NETWORK[:100])
     with pytest.raises(ModelError, match=r"m\.bin"):
         load(path)
+
+
+@pytest.mark.parametrize("ending", ["walle", "onnx"])
+def test_it_converts(ending, tmp_path, capsys):
+    source = tmp_path / "m.tflite"
+    source.write_bytes(NETWORK)
+    for options in ([], ["--optimize"]):
+        assert main(["convert", str(source), str(tmp_path / f"m.{ending}"), *options]) == 0
+        assert "the same in every bit" in capsys.readouterr().out
