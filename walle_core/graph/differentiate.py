@@ -18,7 +18,7 @@ from walle_core.graph.builder import Builder
 from walle_core.graph.decompose import Keep, decompose
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.raster_gradient import raster_gradient
-from walle_core.graph.shapes import context, infer, naming
+from walle_core.graph.shapes import context, infer, naming, with_constants
 from walle_core.ops import find
 from walle_core.ops.define import Adjoint, OpDef, Region
 
@@ -43,7 +43,7 @@ def differentiate(graph: Graph, result: str, by: Sequence[str]) -> Differentiate
         GradientError: an operator on the way has no gradient, or `result` does not depend on a value.
         ShapeError: a shape on the way is not known before the run.
     """
-    graph = _opened(infer(graph), by)
+    graph = _opened(infer(with_constants(graph)), by)
     if result not in graph.specs or graph.specs[result].shape is None or graph.specs[result].size != 1:
         raise GradientError(f"{result!r} is {graph.specs.get(result)}; gradients are those of one number")
     return _Reverse(graph, by).run(result, by)
