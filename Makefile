@@ -2,6 +2,7 @@
 # make test    every test, on every installed backend
 # make lint    ruff and mypy
 # make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
+# make tflite  20 models made by TensorFlow's converter, float and quantised, against LiteRT
 # make bench-gpu  conformance and latency of the backends that have a GPU; writes into docs/benchmarks.md (GPU= options)
 # make bench-pipeline  the data pipeline and its tunnel, bytewax beside it; writes into docs/benchmarks.md
 # make bench-matrix  arrays beside NumPy; writes into docs/benchmarks.md (MATRIX_BENCH= options)
@@ -20,7 +21,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix bench-cv bench-vm array-api clean system
+.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix bench-cv bench-vm array-api clean system tflite
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -33,6 +34,11 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd plugins/deploy && $(abspath $(BIN))/mypy
+
+tflite: .venv/dev.stamp .venv-tensorflow/stamp
+	mkdir -p build/tflite
+	.venv-tensorflow/bin/python tests/frontends/tflite_convert.py build/tflite
+	WALLE_TFLITE_MODELS=$(abspath build/tflite) $(BIN)/pytest -q tests/frontends/test_tflite_models.py
 
 matrix: .venv/dev.stamp
 	$(BIN)/python tests/plugin_matrix.py $(MATRIX)
@@ -89,5 +95,5 @@ bench-deploy: .venv/dev.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-litert .venv-pipeline .venv-vm build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info
+	rm -rf .venv .venv-peers .venv-litert .venv-pipeline .venv-vm build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info .venv-tensorflow
 	find walle_core plugins -name '*.so' -delete

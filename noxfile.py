@@ -23,7 +23,7 @@ nox.options.reuse_existing_virtualenvs = True
 @nox.session(python=PYTHONS)
 def core(session):
     """Repository tests and conformance of the reference backend, with walle-core alone."""
-    session.install(".[test,image,onnx]", "onnxruntime", "setuptools", "cython")
+    session.install(".[test,image,onnx,tflite]", "onnxruntime", "setuptools", "cython")
     session.run("pytest", "tests", *session.posargs)
     session.run("pytest", "--pyargs", "walle_core.testing.conformance", "--walle-backend", "reference")
 

@@ -27,7 +27,7 @@ from peers import Worker
 import walle_core
 from walle_core.cli.inputs import IMAGENET_MEAN, IMAGENET_SCALE
 from walle_core.quantization import quantize
-from walle_core.quantization.save import save
+from walle_core.saving import save
 
 ROUNDS = 7  # every engine is timed so often, in turns
 NAMES = ("walle8", "walle7", "onnxruntime8", "onnxruntime7", "float")

@@ -29,9 +29,9 @@ LAYERS = [
     {"walle_core.graph", "walle_core.frontends", "walle_core.strings"},
     {"walle_core.backends"},
     {"walle_core.search", "walle_core.cost", "walle_core.tuned"},
-    {"walle_core.session", "walle_core.recovery", "walle_core.engines", "walle_core.planfile", "walle_core.planimage", "walle_core.tuning", "walle_core.binding", "walle_core.plan", "walle_core.quantization", "walle_core.prediction", "walle_core.ranking", "walle_core.evaluate", "walle_core.loading", "walle_core.matrix",
+    {"walle_core.session", "walle_core.recovery", "walle_core.engines", "walle_core.planfile", "walle_core.planimage", "walle_core.tuning", "walle_core.binding", "walle_core.plan", "walle_core.quantization", "walle_core.prediction", "walle_core.ranking", "walle_core.evaluate", "walle_core.loading", "walle_core.saving", "walle_core.conversion", "walle_core.matrix",
     },
-    {"walle_core.cv", "walle_core.audio", "walle_core.text", "walle_core.vm"},
+    {"walle_core.cv", "walle_core.audio", "walle_core.text", "walle_core.train", "walle_core.vm"},
     {"walle_core", "walle_core.cli", "walle_core.testing", "walle_core.builtin", "walle_core.__main__", "walle_core.workload"},
 ]  # fmt: skip
 

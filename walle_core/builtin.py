@@ -10,7 +10,7 @@ from walle_core.types import Command
 
 if TYPE_CHECKING:
     from walle_core.ops.define import OpDef
-    from walle_core.protocols import Backend, Frontend
+    from walle_core.protocols import Backend, Frontend, Saver
     from walle_core.registry import Registry
 
 COMMANDS = {
@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": "Measure a model's latency on the installed backends.",
     "tune": "Measure the algorithms that a model could use, and remember the fastest.",
     "quantize": "Turn a float32 model into 8-bit integers with calibration data.",
+    "convert": "Convert a model from one format to another, and say what changed.",
     "cache": "List the plans kept on disk, or remove them.",
     "vm": "What tasks need of a device: disk, modules, memory.",
     "new-plugin": "Write the folder of a new plugin that passes conformance at once.",
@@ -49,12 +50,24 @@ def walle_register_backends(registry: Registry[Backend]) -> None:
 
 @hookimpl
 def walle_register_frontends(registry: Registry[Frontend]) -> None:
-    """ONNX and Walle's own model file."""
+    """ONNX, TFLite and Walle's own model file."""
     from walle_core.frontends.onnx import OnnxFrontend
+    from walle_core.frontends.tflite import TfliteFrontend
     from walle_core.frontends.walle_file import WalleFrontend
 
     registry.add(OnnxFrontend())
+    registry.add(TfliteFrontend())
     registry.add(WalleFrontend())
+
+
+@hookimpl
+def walle_register_savers(registry: Registry[Saver]) -> None:
+    """Walle's own model file and ONNX."""
+    from walle_core.frontends.walle_file import WalleSaver
+    from walle_core.quantization.save import OnnxSaver
+
+    registry.add(WalleSaver())
+    registry.add(OnnxSaver())
 
 
 @hookimpl

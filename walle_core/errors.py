@@ -60,6 +60,18 @@ class DeviceMemoryError(DeviceError):
     """A device has not enough memory for a graph or a run."""
 
 
+class GradientError(WalleError):
+    """A result is no differentiable function of what is to be trained; the message names the operator in between."""
+
+
+class DivergedError(WalleError):
+    """A loss or a gradient is not finite; the message names the first operator that made such a value."""
+
+
+class CheckpointError(WalleError):
+    """No checkpoint can be read: they are missing, damaged, or of another training."""
+
+
 class StoppedError(WalleError):
     """A native loop gave up because its task was told to stop: by its time limit, or by who cancelled it."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from walle_core.ops.define import OpDef
-    from walle_core.protocols import Backend, CostModel, Frontend
+    from walle_core.protocols import Backend, CostModel, Frontend, Saver
     from walle_core.registry import Registry
     from walle_core.types import Command, Event
 
@@ -96,6 +96,17 @@ def walle_register_frontends(registry: Registry[Frontend]) -> None:
     When and how often: once per process. Thread: the one that loads plugins; `load` runs on the caller's thread.
     Result: `walle.load` asks every frontend whose `sniff` accepts the first bytes of a file, then those whose
     `suffixes` match; more than one taker is an error, not an order.
+    Raising: the plugin is dropped as a whole.
+    """
+
+
+@hookspec
+def walle_register_savers(registry: Registry[Saver]) -> None:
+    """Offer model formats that a Graph can be written in; a format that can be read too is one object for both hooks.
+
+    When and how often: once per process. Thread: the one that loads plugins; `save` runs on the caller's thread.
+    Result: `walle_core.saving.save` and `walle convert` take the saver whose `suffixes` has the ending of the file's
+    name; more than one is an error, not an order.
     Raising: the plugin is dropped as a whole.
     """
 

@@ -14,7 +14,7 @@ from walle_core import hookspecs
 from walle_core.errors import PluginError
 from walle_core.installed import Entry, blocked_plugins, entry_points, strict_plugins
 from walle_core.ops import CATALOGUE, OpDef, catalogue
-from walle_core.protocols import Backend, CostModel, Frontend
+from walle_core.protocols import Backend, CostModel, Frontend, Saver
 from walle_core.registry import Registry
 from walle_core.types import Command, Event
 
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 GROUP = "walle"
 CORE, CORE_MODULE = "core", "walle_core.builtin"  # the core's own offers come through the same hooks
 
-KINDS = ("operators", "backends", "cost_models", "frontends", "commands", "policies", "stream_operators")
+KINDS = (
+    "operators",
+    "backends",
+    "cost_models",
+    "frontends",
+    "savers",
+    "commands",
+    "policies",
+    "stream_operators",
+)
 
 
 @attrs.frozen
@@ -53,7 +62,7 @@ class Plugins:
     """Registries filled by plugins, and a report with one line per plugin.
 
     Attributes:
-        operators, backends, cost_models, frontends, commands, policies, stream_operators: what is installed.
+        operators, backends, cost_models, frontends, savers, commands, policies, stream_operators: what is installed.
         report: plugin name -> PluginReport; a second plugin of one name is listed as ``name (distribution)``.
     """
 
@@ -62,6 +71,7 @@ class Plugins:
         self.backends: Registry[Backend] = Registry("backend", Backend)
         self.cost_models: Registry[CostModel] = Registry("cost model", CostModel)
         self.frontends: Registry[Frontend] = Registry("frontend", Frontend)
+        self.savers: Registry[Saver] = Registry("saver", Saver)
         self.commands: Registry[Command] = Registry("command", Command)
         self.policies: Registry[Any] = Registry("policy")
         self.stream_operators: Registry[Any] = Registry("stream operator")

@@ -102,6 +102,21 @@ class CostModel(Protocol):
         """Predicted seconds of this candidate, from Q / P, bytes / B and S."""
 
 
+class Saver(Protocol):
+    """Writes one model format.
+
+    Attributes:
+        name: unique, for example ``onnx``.
+        suffixes: file name endings, with the dot.
+    """
+
+    name: str
+    suffixes: Sequence[str]
+
+    def save(self, graph: Graph, path: str) -> None:
+        """Writes a graph to a file. Raises UnsupportedError for what the format cannot say, ModelError otherwise."""
+
+
 class Frontend(Protocol):
     """Loads one model format.
 

@@ -102,8 +102,8 @@ def command(
 ) -> None:  # fmt: skip
     """Quantise a float32 model to 8-bit integers with typical inputs, and say how close it stays."""
     from walle_core.quantization import quantize
-    from walle_core.quantization.save import save
     from walle_core.ranking import bind_shapes
+    from walle_core.saving import save
 
     graph = bind_shapes(walle.load(model))
     data = batches(graph, calibration, limit)

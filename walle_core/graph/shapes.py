@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from walle_core._native import Tensor
 from walle_core.errors import ShapeError, WalleError
 from walle_core.graph.ir import Graph, Node
 from walle_core.ops import find
 from walle_core.ops.define import OpContext, OpDef
 from walle_core.types import TensorSpec
+from walle_core.types import dtype as as_dtype
 
 
 def context(
@@ -86,6 +88,15 @@ def _by_decomposition(
     part = decompose_node(node, op, specs, constants)
     found = [part.specs.get(name) for name in part.results]
     return None if any(s is None for s in found) else found  # type: ignore[return-value]
+
+
+def with_constants(graph: Graph) -> Graph:
+    """The graph with the specs of its constants, which a frontend may leave out."""
+    specs = dict(graph.specs)
+    for name, value in graph.constants.items():
+        if name not in specs and isinstance(value, Tensor):
+            specs[name] = TensorSpec(as_dtype(value.dtype), value.shape)
+    return graph.evolve(specs=specs)
 
 
 def infer(graph: Graph) -> Graph:

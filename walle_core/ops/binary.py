@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from walle_core.ops.define import OpContext, Sample, composite, define
+from walle_core.ops.define import Adjoint, OpContext, Sample, composite, define
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import like, summed_to
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import (
     broadcast_shapes,
@@ -28,6 +29,46 @@ _PAIRS = (
 SAMPLES = tuple(Sample(pair) for pair in _PAIRS)
 
 
+Slope = Callable[
+    [Any, str, str, str, str], str
+]  # (g, a, b, result, gradient of it) -> gradient by an operand
+
+
+def broadcasting(slopes: tuple[Slope, Slope] | None) -> Callable[[Any, Adjoint], Any] | None:
+    """The rules of a row as a gradient rule: axes along which an operand was repeated are summed."""
+    if slopes is None:
+        return None
+
+    def gradient(g: Any, at: Adjoint) -> list[str | None]:
+        operands = [n or "" for n in at.inputs]
+        given = (*operands, at.outputs[0] or "", at.grads[0] or "")
+        return [
+            summed_to(g, like(g, slope(g, *given), name), g.shape(name)) if wanted else None
+            for slope, name, wanted in zip(slopes, operands, at.wanted, strict=True)
+        ]
+
+    return gradient
+
+
+def _power_slope(g: Any, a: str, b: str, y: str, d: str) -> str:
+    exponent = like(g, b, a)
+    return str(g.Mul(d, g.Mul(exponent, g.Pow(a, g.Sub(exponent, g.const(1, like=a))))))
+
+
+def _exponent_slope(g: Any, a: str, b: str, y: str, d: str) -> str:
+    positive = g.Greater(a, g.const(0, like=a))  # the derivative by the exponent is not defined elsewhere
+    log = g.Log(g.Where(positive, a, g.const(1, like=a)))
+    return str(g.Mul(d, g.Mul(y, log)))
+
+
+def _chosen(comparison: str) -> tuple[Slope, Slope]:
+    """Slopes of an operator that takes a where `comparison` of a and b holds, else b."""
+    return (
+        lambda g, a, b, y, d: g.Where(getattr(g, comparison)(a, b), d, g.const(0, like=d)),
+        lambda g, a, b, y, d: g.Where(getattr(g, comparison)(a, b), g.const(0, like=d), d),
+    )
+
+
 def binary(
     name: str,
     fn: Callable[..., Any],
@@ -41,10 +82,12 @@ def binary(
     to_bool: bool = False,
     one_dtype: bool = True,
     samples: tuple[Sample, ...] = SAMPLES,
+    gradient: tuple[Slope, Slope] | None = None,
 ) -> None:
     """Adds an elementwise operator of two operands.
 
-    `one_dtype` demands one dtype of both, `samples` are the cases for the conformance kit; the rest is as in `unary`.
+    `one_dtype` demands one dtype of both, `samples` are the cases for the conformance kit; `gradient` appends the gradients
+    by a and by b, of the result's shape, from the names of a, b, the result and its gradient; the rest is as in `unary`.
     """
 
     @rule
@@ -57,7 +100,7 @@ def binary(
 
     define(
         name, "atomic", "binary", reference=widened(fn), infer=infer, flops=operations(flops), ulp=ulp,
-        domain=domain, dtypes=dtypes, samples=samples, doc=doc,
+        domain=domain, dtypes=dtypes, samples=samples, doc=doc, gradient=broadcasting(gradient),
     )  # fmt: skip
 
 
@@ -107,9 +150,16 @@ _SHIFTS = tuple(
     Sample(([1, 8, 200], [1, 3, 9]), {"direction": d}, ("uint8", "uint8")) for d in ("LEFT", "RIGHT")
 )
 
-binary("Add", lambda a, b: a + b, "a + b.")
-binary("Sub", lambda a, b: a - b, "a - b.")
-binary("Mul", lambda a, b: a * b, "a * b.")
+binary("Add", lambda a, b: a + b, "a + b.", gradient=(lambda g, a, b, y, d: d,) * 2)
+binary(
+    "Sub", lambda a, b: a - b, "a - b.", gradient=(lambda g, a, b, y, d: d, lambda g, a, b, y, d: g.Neg(d))
+)
+binary(
+    "Mul",
+    lambda a, b: a * b,
+    "a * b.",
+    gradient=(lambda g, a, b, y, d: g.Mul(d, b), lambda g, a, b, y, d: g.Mul(d, a)),
+)
 binary(
     "Div",
     _divide,
@@ -118,14 +168,19 @@ binary(
     ulp=1,
     domain=_NONZERO,
     samples=(*SAMPLES, _INT_PAIR),
+    gradient=(
+        lambda g, a, b, y, d: g.Div(d, b),
+        lambda g, a, b, y, d: g.Neg(g.Div(g.Mul(d, y), b)),
+    ),
 )
 binary(
     "Pow", _power, "a to the power b, in the dtype of a.", flops=16, ulp=8, domain=(0.1, 4), one_dtype=False,
-    dtypes=("float32", "float64"),
+    dtypes=("float32", "float64"), gradient=(_power_slope, _exponent_slope),
 )  # fmt: skip
 binary(
     "Mod", _modulo, "Remainder with the sign of b, or (fmod) of a.", flops=6, ulp=2, domain=_NONZERO,
     samples=(*SAMPLES, _INT_PAIR, Sample(((5,), (5,)), {"fmod": 1})),
+    gradient=(lambda g, a, b, y, d: d, lambda g, a, b, y, d: g.Mul(d, g.Div(g.Sub(y, a), b))),
 )  # fmt: skip
 binary("BitShift", _bit_shift, "Bits of x moved by y places.", dtypes=("uint8",), kinds="iu", samples=_SHIFTS)
 binary("BitwiseAnd", lambda a, b: a & b, "Bits set in both operands.", dtypes=INTS, kinds="iu")
@@ -172,7 +227,7 @@ def _chain(name: str) -> Callable[..., Any]:
     return fold
 
 
-def _extremum(name: str, ufunc: str, doc: str) -> None:
+def _extremum(name: str, ufunc: str, doc: str, comparison: str) -> None:
     def reference(*data: Any) -> Any:
         return functools.reduce(lambda a, b: getattr(np, ufunc)(a, b), data)
 
@@ -180,12 +235,12 @@ def _extremum(name: str, ufunc: str, doc: str) -> None:
         name, "atomic", "binary", reference=widened(reference), infer=_infer_variadic, decompose=_chain(name), arity=2,
         flops=lambda ctx, outs: float(max(1, len(ctx.inputs) - 1) * outs[0].size), ulp=0, dtypes=FLOATS + INTS, doc=doc,
         samples=(*SAMPLES, Sample(((3, 4),)), Sample(((3, 4), (4,), (3, 1)))),
-        params={}, input_names=("*data",), required=0,
+        params={}, input_names=("*data",), required=0, gradient=broadcasting(_chosen(comparison)),
     )  # fmt: skip
 
 
-_extremum("Max", "maximum", "Elementwise maximum of the operands; NaN wins.")
-_extremum("Min", "minimum", "Elementwise minimum of the operands; NaN wins.")
+_extremum("Max", "maximum", "Elementwise maximum of the operands; NaN wins.", "GreaterOrEqual")
+_extremum("Min", "minimum", "Elementwise minimum of the operands; NaN wins.", "LessOrEqual")
 _VARIADIC = (Sample(((3, 4), (3, 4))), Sample(((3, 4),)), Sample(((3, 4), (4,), (3, 1))))
 
 

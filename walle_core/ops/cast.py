@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from walle_core.ops.define import OpContext, Sample, atomic, composite
+from walle_core.ops.define import Adjoint, OpContext, Sample, atomic, composite
 from walle_core.ops.element_types import element_type, number_of
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.precision import np_dtype
@@ -88,9 +88,15 @@ def _largest(dtype: Any) -> float:
     return float(finfo(dtype).max)
 
 
+def _cast_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    x = at.inputs[0] or ""
+    return [g.Cast(at.grads[0], to=number_of(g.dtype(x))) if g.dtype(x).kind == "f" else None]
+
+
 @atomic(
     "Cast",
     "cast",
+    gradient=_cast_gradient,
     infer=_cast_infer,
     domain=(-100.0, 100.0),
     dtypes=("float32", "float64", "float16", "int8", "uint8", "int32", "int64", "bool"),

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from walle_core.ops.activation import fused
-from walle_core.ops.define import OpContext, Sample, composite
+from walle_core.ops.define import Adjoint, OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.pieces import first, reshape, stored
 from walle_core.ops.precision import widened
@@ -111,8 +111,53 @@ SAMPLES = (
 )
 
 
+def _conv_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    """A transposed convolution by x; by w the product of the output's gradient and the columns, over all outputs."""
+    x, w, d = at.inputs[0] or "", at.inputs[1] or "", at.grads[0] or ""
+    sizes, filters, group = g.shape(x), g.shape(w), int(at.attrs["group"])
+    window = geometry(sizes, filters, at.attrs)
+    found: list[str | None] = [None, None, None]
+    if at.wanted[0]:
+        reach = [(o - 1) * s + (k - 1) * e + 1 for o, s, k, e in zip(
+            window.out, window.strides, window.kernel, window.dilations, strict=True)]  # fmt: skip
+        n = len(reach)
+        before = window.pads[:n]
+        grow = [
+            i + b - r for i, b, r in zip(sizes[2:], before, reach, strict=True)
+        ]  # rows that no window reaches
+        pads = [max(0, -v) for v in grow]
+        found[0] = g.ConvTranspose(
+            d, w, strides=window.strides, dilations=window.dilations, group=group, pads=[*before, *pads],
+            output_padding=[max(0, v) for v in grow],
+        )  # fmt: skip
+    if at.wanted[1]:
+        taps, out, each = prod(filters[1:]), prod(window.out), filters[0] // group
+        columns = g.Im2Col(
+            x,
+            kernel_shape=window.kernel,
+            strides=window.strides,
+            pads=window.pads,
+            dilations=window.dilations,
+        )
+        columns, d2 = (
+            reshape(g, columns, sizes[0], group, taps, out),
+            reshape(g, d, sizes[0], group, each, out),
+        )
+        if sizes[0] == 1 or each * taps < out * (taps + each):
+            total = g.ReduceSum(g.FusedMatMul(d2, columns, transB=1), g.const([0], "int64"), keepdims=0)
+        else:  # few outputs, many filters: one product over the outputs of all images
+            rows = reshape(g, g.Transpose(columns, perm=(1, 0, 3, 2)), group, sizes[0] * out, taps)
+            total = g.MatMul(
+                reshape(g, g.Transpose(d2, perm=(1, 2, 0, 3)), group, each, sizes[0] * out), rows
+            )
+        found[1] = reshape(g, total, *filters)
+    if len(at.inputs) > 2 and at.wanted[2]:
+        found[2] = g.ReduceSum(d, g.const([0, *range(2, len(sizes))], "int64"), keepdims=0)
+    return found[: len(at.inputs)]
+
+
 @composite(
-    "Conv", "convolution", reference=conv, infer=_infer_conv, flops=products, ulp=64, domain=(-1, 1), samples=SAMPLES,
+    "Conv", "convolution", reference=conv, infer=_infer_conv, gradient=_conv_gradient, flops=products, ulp=64, domain=(-1, 1), samples=SAMPLES,
 )  # fmt: skip
 def conv_graph(
     g: Any, x: str, w: str, b: str | None = None, *, kernel_shape: Ints = None, strides: Ints = None,

@@ -13,6 +13,8 @@ Conventions of the callables:
 * ``regions(ctx)`` returns the list of `Region` that copies the inputs into the output; an operator with several outputs
   returns a tuple of such lists, one per output (origins always index the inputs). None means: the addresses depend on
   data that is not constant, so the node cannot be lowered. Regions of one output never overlap in it.
+* ``gradient(g, at)`` gets a Builder and an `Adjoint`; it returns one gradient per input: a value name of the input's
+  shape and dtype, or None where the outputs do not depend on it differentiably. Raises ValueError where there is none.
 * ``fill(ctx)`` returns the number that stands in elements no region writes, or None when all are written.
 """
 
@@ -113,6 +115,24 @@ class OpContext:
         return ShapeError(f"{self.op} {self.name!r} on ({operands}): {message}")
 
 
+@attrs.frozen
+class Adjoint:
+    """What a gradient rule sees of the node whose gradient it writes; all names are values of the rule's Builder.
+
+    Attributes:
+        inputs, outputs: value names as the node has them; None where absent.
+        grads: gradient of the result by each output; None where the result does not depend on it.
+        wanted: for each input, whether its gradient is asked for; a rule may return None for the others.
+        attrs: attributes with the definition's defaults filled in.
+    """
+
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str | None, ...]
+    grads: tuple[str | None, ...]
+    wanted: tuple[bool, ...]
+    attrs: Mapping[str, Any]
+
+
 @attrs.frozen(eq=False)
 class OpDef:
     """One operator: everything the rest of Walle needs to know about it.
@@ -134,7 +154,8 @@ class OpDef:
         deterministic: False for random operators.
         arity: atomic operators of any number of operands only: the number that a backend must take; nodes with another
             number are decomposed into nodes with this one. 0: as the signature says.
-        gradient: rule for training; used for atomic operators and raster.
+        gradient: rule for training, of atomic operators. A transform has the one of Raster. A composite is differentiated
+            through its decomposition; it has a rule only where that keeps it whole for a faster kernel (ADR 30).
         doc: one sentence.
         params: attribute names with defaults (from the signature); inspect.Parameter.empty marks a required one.
         input_names: from the signature; variadic ends with a ``*name``.

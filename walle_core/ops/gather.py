@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from walle_core.ops.define import OpContext, Sample, atomic, composite
+from walle_core.ops.define import Adjoint, OpContext, Sample, atomic, composite
 from walle_core.ops.element_types import number_of
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import reshape, zeros
 from walle_core.ops.rules import check_kinds, normal_axis, rule
 from walle_core.ops.strided import row_major
 from walle_core.types import TensorSpec
@@ -32,9 +33,33 @@ def _gather_infer(ctx: OpContext) -> Specs:
     return [TensorSpec(ctx.dtype(0), (*data[:axis], *indices, *data[axis + 1 :]))]
 
 
+def _gather_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    """Rows of the gradient are added where they were taken."""
+    (x, indices), d = [n or "" for n in at.inputs], at.grads[0] or ""
+    shape, where = g.shape(x), g.shape(indices)
+    axis = at.attrs["axis"] % len(shape)
+    count, lead = prod(where), prod(shape[:axis])
+    rows = reshape(g, d, lead, count, prod(shape[axis + 1 :]))
+    rows = g.Transpose(rows, perm=(1, 0, 2)) if axis else rows
+    rows = reshape(g, rows, count, -1)
+    table = g.Expand(g.const(0, like=x), g.const([shape[axis], g.shape(rows)[1]], "int64"))
+    index = reshape(g, g.Cast(indices, to=7), count, 1)
+    made = g.ScatterND(table, index, rows, reduction="add")
+    if axis:
+        made = g.Transpose(reshape(g, made, shape[axis], lead, -1), perm=(1, 0, 2))
+    return [reshape(g, made, *shape), None]
+
+
+def _gather_elements_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    x, indices = at.inputs
+    made = g.ScatterElements(zeros(g, x or ""), indices, at.grads[0], axis=at.attrs["axis"], reduction="add")
+    return [made, None]
+
+
 @atomic(
     "Gather",
     "gather",
+    gradient=_gather_gradient,
     infer=_gather_infer,
     flops=_no_flops,
     dtypes=("float32", "int32", "int64"),
@@ -64,6 +89,7 @@ def _gather_elements_infer(ctx: OpContext) -> Specs:
 @atomic(
     "GatherElements",
     "gather",
+    gradient=_gather_elements_gradient,
     infer=_gather_elements_infer,
     flops=_no_flops,
     samples=(Sample(((3, 3), [[1, 2, 0], [2, 0, -3]])), Sample(((2, 3), [[0, 2], [1, 1]]), {"axis": 1})),

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from walle_core.ops.activation import fused
-from walle_core.ops.define import OpContext, Sample, atomic, composite
+from walle_core.ops.define import Adjoint, OpContext, Sample, atomic, composite
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import reshape, summed_to
 from walle_core.ops.precision import widened
-from walle_core.ops.rules import check_broadcast, check_equal_dtypes, check_kinds, matmul_shape, rule
+from walle_core.ops.rules import (
+    broadcast_shapes,
+    check_broadcast,
+    check_equal_dtypes,
+    check_kinds,
+    matmul_shape,
+    rule,
+)
 from walle_core.types import TensorSpec
 
 
@@ -26,8 +34,27 @@ def _infer_matmul(ctx: OpContext) -> list[TensorSpec]:
     return [TensorSpec(check_equal_dtypes(ctx, 0, 1), matmul_shape(ctx.shape(0), ctx.shape(1)))]
 
 
+def _matmul_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    """Products again: d * Bᵀ and Aᵀ * d, summed over the axes that were broadcast."""
+    (a, b), d = [n or "" for n in at.inputs], at.grads[0] or ""
+    sizes = g.shape(a), g.shape(b)
+    row, column = len(sizes[0]) == 1, len(sizes[1]) == 1
+    a = reshape(g, a, 1, *sizes[0]) if row else a
+    b = reshape(g, b, *sizes[1], 1) if column else b
+    m, k, n = g.shape(a)[-2], g.shape(a)[-1], g.shape(b)[-1]
+    d = reshape(g, d, *[v for v in broadcast_shapes(g.shape(a)[:-2], g.shape(b)[:-2])], m, n)
+    if len(g.shape(b)) == 2 and len(g.shape(a)) > 2:  # one product of all rows
+        a, d = reshape(g, a, -1, k), reshape(g, d, -1, n)
+    by_a = g.FusedMatMul(d, b, transB=1) if at.wanted[0] else None
+    by_b = g.FusedMatMul(a, d, transA=1) if at.wanted[1] else None
+    return [
+        reshape(g, summed_to(g, v, g.shape(w)), *s) if v is not None else None
+        for v, w, s in zip((by_a, by_b), (a, b), sizes, strict=True)
+    ]
+
+
 @atomic(
-    "MatMul", "matmul", infer=_infer_matmul, flops=products, ulp=32, domain=(-1, 1), dtypes=("float32", "float64"),
+    "MatMul", "matmul", infer=_infer_matmul, gradient=_matmul_gradient, flops=products, ulp=32, domain=(-1, 1), dtypes=("float32", "float64"),
     samples=(
         Sample(((5, 7), (7, 9))), Sample(((1, 64), (64, 33))), Sample(((2, 3, 5, 7), (7, 4))),
         Sample(((2, 1, 5, 7), (3, 7, 4))), Sample(((7,), (7, 4))), Sample(((3, 5, 7), (7,))), Sample(((9,), (9,))),

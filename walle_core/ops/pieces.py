@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from walle_core.ops.rules import first_perm, last_perm, text
@@ -21,6 +21,22 @@ def stored(g: Any, x: str, layout: str | bytes) -> str:
 def reshape(g: Any, x: str, *sizes: int) -> str:
     """Appends a Reshape to constant sizes."""
     return str(g.Reshape(x, g.const(list(sizes), "int64"), allowzero=int(0 in sizes)))
+
+
+def summed_to(g: Any, x: str, shape: Sequence[int]) -> str:
+    """Appends the sum of x over the axes along which a tensor of `shape` was repeated to give x's shape."""
+    sizes = g.shape(x)
+    if tuple(sizes) == tuple(shape):
+        return x
+    lead = len(sizes) - len(shape)
+    axes = [i for i, n in enumerate(sizes) if i < lead or (shape[i - lead] == 1 and n != 1)]
+    total = g.ReduceSum(x, g.const(axes, "int64"), keepdims=0) if axes else x
+    return reshape(g, total, *shape)
+
+
+def zeros(g: Any, like: str) -> str:
+    """Appends a tensor of zeros with the shape and dtype of a value."""
+    return str(g.Expand(g.const(0, like=like), g.const(list(g.shape(like)), "int64")))
 
 
 def like(g: Any, y: str, x: str) -> str:

@@ -63,6 +63,7 @@ def random_normal(
 @atomic(
     "RandomNormalLike",
     "random",
+    gradient=lambda _g, _at: (None,),
     infer=_infer,
     deterministic=False,
     samples=(Sample(((3, 5),), {"seed": 1.0}),),
@@ -91,6 +92,7 @@ def random_uniform(
 @atomic(
     "RandomUniformLike",
     "random",
+    gradient=lambda _g, _at: (None,),
     infer=_infer,
     deterministic=False,
     samples=(Sample(((3, 5),), {"seed": 1.0}),),

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from walle_core.ops.define import OpContext, Sample, composite, define
+from walle_core.ops.define import Adjoint, OpContext, Sample, composite, define
 from walle_core.ops.numpy_lazy import np
-from walle_core.ops.pieces import in_float32
+from walle_core.ops.pieces import in_float32, like, reshape
 from walle_core.ops.precision import average, quiet, widen, widened
 from walle_core.ops.rules import (
     Infer,
@@ -82,27 +82,81 @@ def _highest(dtype: Any) -> Any:
     return np.inf if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
 
 
+def _spread(g: Any, at: Adjoint, name: str) -> str:
+    """A value of the reduction's result shape with the reduced axes as axes of size 1."""
+    shape = g.shape(at.inputs[0])
+    axes = g.ints(at.inputs[1]) if len(at.inputs) > 1 and at.inputs[1] else []
+    return reshape(g, name, *reduced_shape(shape, _resolve(axes, len(shape), at.attrs), 1))
+
+
+def _sum_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    shape = g.const(list(g.shape(at.inputs[0])), "int64")
+    return [g.Expand(_spread(g, at, at.grads[0] or ""), shape), None][: len(at.inputs)]
+
+
+def _extreme_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    """Elements that equal the extreme share the gradient."""
+    x, d = at.inputs[0] or "", _spread(g, at, at.grads[0] or "")
+    taken = like(g, g.Cast(g.Equal(x, _spread(g, at, at.outputs[0] or "")), to=1), x)
+    flags = {"keepdims": 1, "noop_with_empty_axes": at.attrs["noop_with_empty_axes"]}
+    share = g.Div(d, g.ReduceSum(taken, at.inputs[1] if len(at.inputs) > 1 else None, **flags))
+    return [g.Mul(taken, share), None][: len(at.inputs)]
+
+
+def _product_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    """The product of the others: with one zero only that one has it, with two none."""
+    x, d = at.inputs[0] or "", _spread(g, at, at.grads[0] or "")
+    axes = at.inputs[1] if len(at.inputs) > 1 else None
+    flags = {"keepdims": 1, "noop_with_empty_axes": at.attrs["noop_with_empty_axes"]}
+    null, one = g.const(0, like=x), g.const(1, like=x)
+    zero = g.Equal(x, null)
+    safe = g.Where(zero, one, x)
+    count = g.ReduceSum(g.Where(zero, one, null), axes, **flags)
+    rest = g.ReduceProd(safe, axes, **flags)
+    others = g.Where(
+        zero, g.Where(g.Equal(count, one), rest, null), g.Where(g.Equal(count, null), g.Div(rest, safe), null)
+    )
+    return [g.Mul(d, others), None][: len(at.inputs)]
+
+
 def reduction(
-    name: str, fn: Callable[..., Any], doc: str, *, ulp: float, kinds: str = "fiu", flops: float = 1
+    name: str,
+    fn: Callable[..., Any],
+    doc: str,
+    gradient: Callable[..., Any],
+    *,
+    ulp: float,
+    kinds: str = "fiu",
+    flops: float = 1,
 ) -> None:
     """Adds an atomic reduction; `fn(x, axes, keepdims)` is its NumPy form."""
     define(
         name, "atomic", "reduce", reference=_reduction(fn), infer=_infer(kinds), flops=input_operations(flops),
-        ulp=ulp, dtypes=DTYPES, samples=SAMPLES, doc=doc,
+        ulp=ulp, dtypes=DTYPES, samples=SAMPLES, doc=doc, gradient=gradient,
     )  # fmt: skip
 
 
-reduction("ReduceSum", lambda x, a, k: np.sum(x, a, dtype=x.dtype, keepdims=k), "Sum over axes.", ulp=8)
 reduction(
-    "ReduceProd", lambda x, a, k: np.prod(x, a, dtype=x.dtype, keepdims=k), "Product over axes.", ulp=64
+    "ReduceSum",
+    lambda x, a, k: np.sum(x, a, dtype=x.dtype, keepdims=k),
+    "Sum over axes.",
+    _sum_gradient,
+    ulp=8,
+)
+reduction(
+    "ReduceProd",
+    lambda x, a, k: np.prod(x, a, dtype=x.dtype, keepdims=k),
+    "Product over axes.",
+    _product_gradient,
+    ulp=64,
 )
 reduction(
     "ReduceMax", lambda x, a, k: np.max(x, a, keepdims=k, initial=_lowest(x.dtype)),
-    "Maximum over axes; NaN wins.", ulp=0, kinds="fiub",
+    "Maximum over axes; NaN wins.", _extreme_gradient, ulp=0, kinds="fiub",
 )  # fmt: skip
 reduction(
     "ReduceMin", lambda x, a, k: np.min(x, a, keepdims=k, initial=_highest(x.dtype)),
-    "Minimum over axes; NaN wins.", ulp=0, kinds="fiub",
+    "Minimum over axes; NaN wins.", _extreme_gradient, ulp=0, kinds="fiub",
 )  # fmt: skip
 
 

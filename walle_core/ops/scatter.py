@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from walle_core.ops.define import OpContext, Sample, atomic, composite
+from walle_core.ops.define import Adjoint, OpContext, Sample, atomic, composite
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import zeros
 from walle_core.ops.rules import check_kinds, normal_axis, rule, text
 from walle_core.types import TensorSpec
 
@@ -41,9 +42,25 @@ def _scatter_elements_infer(ctx: OpContext) -> Specs:
     return [ctx.spec(0)]
 
 
+def _scatter_gradient(gather: str, scatter: str, along: bool) -> Any:
+    """By the data: its gradient but where it was replaced; by the updates: what they were written to has."""
+
+    def gradient(g: Any, at: Adjoint) -> list[str | None]:
+        _, indices, updates = at.inputs
+        d, reduction = at.grads[0], text(at.attrs.get("reduction", "none"))
+        if reduction not in ("none", "add"):
+            raise ValueError(f"reduction {reduction!r} has no gradient; 'none' and 'add' have")
+        axis = {"axis": at.attrs["axis"]} if along else {}
+        kept = d if reduction == "add" else getattr(g, scatter)(d, indices, zeros(g, updates or ""), **axis)
+        return [kept, None, getattr(g, gather)(d, indices, **axis)]
+
+    return gradient
+
+
 @atomic(
     "ScatterElements",
     "scatter",
+    gradient=_scatter_gradient("GatherElements", "ScatterElements", along=True),
     infer=_scatter_elements_infer,
     samples=(
         Sample(((3, 3), [[1, 0, 2], [0, 2, 1]], (2, 3))),
@@ -87,6 +104,7 @@ def _scatter_nd_infer(ctx: OpContext) -> Specs:
 @atomic(
     "ScatterND",
     "scatter",
+    gradient=_scatter_gradient("GatherND", "ScatterND", along=False),
     infer=_scatter_nd_infer,
     samples=(
         Sample(((8,), [[4], [3], [1], [-1]], (4,))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from walle_core.ops.define import OpContext, Sample, composite
+from walle_core.ops.define import Adjoint, OpContext, Sample, composite
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.precision import quiet, widen, widened
 from walle_core.ops.rules import check_kinds, check_table, normal_axis, operations, rule
@@ -52,8 +52,18 @@ def _hardmax(x: Any, *, axis: int = -1) -> Any:
     return made
 
 
+def _softmax_gradient(g: Any, at: Adjoint) -> tuple[str]:
+    y, d, axes = at.outputs[0], at.grads[0], g.const([at.attrs["axis"]], "int64")
+    return (g.Mul(y, g.Sub(d, g.ReduceSum(g.Mul(d, y), axes))),)
+
+
+def _log_softmax_gradient(g: Any, at: Adjoint) -> tuple[str]:
+    y, d, axes = at.outputs[0], at.grads[0], g.const([at.attrs["axis"]], "int64")
+    return (g.Sub(d, g.Mul(g.Exp(y), g.ReduceSum(d, axes))),)
+
+
 @composite(
-    "Softmax", "softmax", reference=softmax, infer=infer_softmax, flops=operations(12), ulp=8, domain=(-20, 20),
+    "Softmax", "softmax", gradient=_softmax_gradient, reference=softmax, infer=infer_softmax, flops=operations(12), ulp=8, domain=(-20, 20),
     dtypes=("float32", "float64"), samples=SAMPLES,
 )  # fmt: skip
 def _softmax(g: Any, x: str, *, axis: int = -1) -> Any:
@@ -64,7 +74,7 @@ def _softmax(g: Any, x: str, *, axis: int = -1) -> Any:
 
 
 @composite(
-    "LogSoftmax", "softmax", reference=log_softmax, infer=infer_softmax, flops=operations(12), ulp=8,
+    "LogSoftmax", "softmax", gradient=_log_softmax_gradient, reference=log_softmax, infer=infer_softmax, flops=operations(12), ulp=8,
     domain=(-20, 20), dtypes=("float32", "float64"), samples=SAMPLES,
 )  # fmt: skip
 def _log_softmax(g: Any, x: str, *, axis: int = -1) -> Any:

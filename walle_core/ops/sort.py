@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from walle_core.ops.define import OpContext, Sample, atomic
+from walle_core.ops.define import Adjoint, OpContext, Sample, atomic
 from walle_core.ops.numpy_lazy import np
+from walle_core.ops.pieces import zeros
 from walle_core.ops.precision import widen
 from walle_core.ops.rules import normal_axis, rule
 from walle_core.types import TensorSpec, int64
@@ -29,9 +30,18 @@ def _topk_infer(ctx: OpContext) -> Specs:
     return [TensorSpec(ctx.dtype(0), out), TensorSpec(int64, out)]
 
 
+def _topk_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    indices = at.outputs[1] if len(at.outputs) > 1 else None
+    if indices is None:
+        indices = g.op("TopK", *at.inputs, outputs=2, **at.attrs)[1]
+    made = g.ScatterElements(zeros(g, at.inputs[0] or ""), indices, at.grads[0], axis=at.attrs["axis"])
+    return [made, None]
+
+
 @atomic(
     "TopK",
     "sort",
+    gradient=_topk_gradient,
     infer=_topk_infer,
     flops=lambda ctx, _outs: 8.0 * prod(ctx.shape(0)),
     dtypes=("float32", "int64"),
@@ -144,8 +154,19 @@ RUNNING_SAMPLES = (
 )
 
 
+def _cumsum_gradient(g: Any, at: Adjoint) -> list[str | None]:
+    flags = {"exclusive": at.attrs["exclusive"], "reverse": int(not at.attrs["reverse"])}
+    return [g.CumSum(at.grads[0], at.inputs[1], **flags), None]
+
+
 @atomic(
-    "CumSum", "running", infer=_running_infer, dtypes=("float32", "int64"), ulp=16, samples=RUNNING_SAMPLES
+    "CumSum",
+    "running",
+    gradient=_cumsum_gradient,
+    infer=_running_infer,
+    dtypes=("float32", "int64"),
+    ulp=16,
+    samples=RUNNING_SAMPLES,
 )
 def cumsum(x: Any, axis: Any, *, exclusive: int = 0, reverse: int = 0) -> Any:
     """Running sum along an axis."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from walle_core.ops.define import OpContext, Sample, define
+from walle_core.ops.define import Adjoint, OpContext, Sample, define
 from walle_core.ops.numpy_lazy import np
 from walle_core.ops.precision import widened
 from walle_core.ops.rules import check_kinds, operations, rule
@@ -29,6 +29,7 @@ def unary(
     dtypes: tuple[str, ...] = FLOATS,
     kinds: str = "f",
     to_bool: bool = False,
+    gradient: Callable[[Any, str, str, str], str | None] | None = None,
 ) -> None:
     """Adds an elementwise operator.
 
@@ -42,6 +43,7 @@ def unary(
         dtypes: dtypes that the conformance kit tries.
         kinds: DType.kind letters that the operator takes.
         to_bool: the result is bool instead of the input's dtype.
+        gradient: appends the gradient by x, from the names of x, of the result and of the gradient by that.
     """
 
     @rule
@@ -51,8 +53,38 @@ def unary(
 
     define(
         name, "atomic", "unary", reference=widened(fn), infer=infer, flops=operations(flops), ulp=ulp,
-        domain=domain, dtypes=dtypes, samples=SAMPLES, doc=doc,
+        domain=domain, dtypes=dtypes, samples=SAMPLES, doc=doc, gradient=elementwise(gradient),
     )  # fmt: skip
+
+
+def elementwise(
+    rule: Callable[[Any, str, str, str], str | None] | None,
+) -> Callable[[Any, Adjoint], Any] | None:
+    """The rule of a row as a gradient rule."""
+    if rule is None:
+        return None
+
+    def gradient(g: Any, at: Adjoint) -> tuple[str | None]:
+        return (rule(g, at.inputs[0] or "", at.outputs[0] or "", at.grads[0] or ""),)
+
+    return gradient
+
+
+def _flat(g: Any, x: str, y: str, d: str) -> None:
+    """Steps: the result does not change where it is defined."""
+
+
+def _one(g: Any, x: str, value: float = 1.0) -> str:
+    return str(g.const(value, like=x))
+
+
+def _root(g: Any, x: str, sign: float, shift: float) -> str:
+    """sqrt(sign * x² + shift)."""
+    return str(g.Sqrt(g.Add(g.Mul(g.Mul(x, x), _one(g, x, sign)), _one(g, x, shift))))
+
+
+def _erf_slope(g: Any, x: str) -> str:
+    return str(g.Mul(g.Exp(g.Neg(g.Mul(x, x))), _one(g, x, 2 / math.sqrt(math.pi))))
 
 
 def erf(x: Any) -> Any:
@@ -70,31 +102,200 @@ def _is_inf(x: Any, *, detect_negative: int = 1, detect_positive: int = 1) -> An
     return positive | (np.isinf(x) & (x < 0)) if detect_negative else positive
 
 
-unary("Abs", lambda x: np.abs(x), "Absolute value.", dtypes=FLOATS + INTS, kinds="fiu")
-unary("Neg", lambda x: np.negative(x), "Sign change.", dtypes=FLOATS + SIGNED, kinds="fi")
-unary("Sign", lambda x: np.sign(x), "-1, 0 or 1 by the sign of x.", dtypes=FLOATS + INTS, kinds="fiu")
-unary("Relu", lambda x: np.maximum(x, 0), "max(x, 0).", dtypes=FLOATS + SIGNED, kinds="fi")
-unary("Floor", lambda x: np.floor(x), "Largest integer not above x.")
-unary("Ceil", lambda x: np.ceil(x), "Smallest integer not below x.")
-unary("Round", lambda x: np.rint(x), "Nearest integer, halves to the even one.")
-unary("Reciprocal", lambda x: np.reciprocal(x), "1 / x.", flops=4, ulp=1, domain=(0.1, 10))
-unary("Sqrt", lambda x: np.sqrt(x), "Square root.", flops=4, ulp=1, domain=(0, 100))
-unary("Exp", lambda x: np.exp(x), "e to the power x.", flops=8, ulp=4, domain=(-20, 10))
-unary("Log", lambda x: np.log(x), "Natural logarithm.", flops=8, ulp=4, domain=(1e-3, 1000))
-unary("Sin", lambda x: np.sin(x), "Sine of x in radians.", flops=10, ulp=4, domain=(-20, 20))
-unary("Cos", lambda x: np.cos(x), "Cosine of x in radians.", flops=10, ulp=4, domain=(-20, 20))
-unary("Tan", lambda x: np.tan(x), "Tangent of x in radians.", flops=16, ulp=8, domain=(-1.4, 1.4))
-unary("Asin", lambda x: np.arcsin(x), "Inverse sine in radians.", flops=16, ulp=4, domain=(-1, 1))
-unary("Acos", lambda x: np.arccos(x), "Inverse cosine in radians.", flops=16, ulp=4, domain=(-1, 1))
-unary("Atan", lambda x: np.arctan(x), "Inverse tangent in radians.", flops=16, ulp=4, domain=(-20, 20))
-unary("Sinh", lambda x: np.sinh(x), "Hyperbolic sine.", flops=16, ulp=4)
-unary("Cosh", lambda x: np.cosh(x), "Hyperbolic cosine.", flops=16, ulp=4)
-unary("Tanh", lambda x: np.tanh(x), "Hyperbolic tangent.", flops=10, ulp=4, domain=(-10, 10))
-unary("Asinh", lambda x: np.arcsinh(x), "Inverse hyperbolic sine.", flops=16, ulp=4, domain=(-20, 20))
-unary("Acosh", lambda x: np.arccosh(x), "Inverse hyperbolic cosine.", flops=16, ulp=4, domain=(1, 20))
-unary("Atanh", lambda x: np.arctanh(x), "Inverse hyperbolic tangent.", flops=16, ulp=4, domain=(-0.95, 0.95))
-unary("Erf", erf, "Gauss error function.", flops=12, ulp=4)
-unary("Sigmoid", _sigmoid, "1 / (1 + exp(-x)).", flops=10, ulp=4, domain=(-20, 20))
+unary(
+    "Abs",
+    lambda x: np.abs(x),
+    "Absolute value.",
+    dtypes=FLOATS + INTS,
+    kinds="fiu",
+    gradient=lambda g, x, y, d: g.Mul(d, g.Sign(x)),
+)
+unary(
+    "Neg",
+    lambda x: np.negative(x),
+    "Sign change.",
+    dtypes=FLOATS + SIGNED,
+    kinds="fi",
+    gradient=lambda g, x, y, d: g.Neg(d),
+)
+unary(
+    "Sign",
+    lambda x: np.sign(x),
+    "-1, 0 or 1 by the sign of x.",
+    dtypes=FLOATS + INTS,
+    kinds="fiu",
+    gradient=_flat,
+)
+unary(
+    "Relu",
+    lambda x: np.maximum(x, 0),
+    "max(x, 0).",
+    dtypes=FLOATS + SIGNED,
+    kinds="fi",
+    gradient=lambda g, x, y, d: g.Where(g.Greater(x, _one(g, x, 0)), d, _one(g, d, 0)),
+)
+unary("Floor", lambda x: np.floor(x), "Largest integer not above x.", gradient=_flat)
+unary("Ceil", lambda x: np.ceil(x), "Smallest integer not below x.", gradient=_flat)
+unary("Round", lambda x: np.rint(x), "Nearest integer, halves to the even one.", gradient=_flat)
+unary(
+    "Reciprocal",
+    lambda x: np.reciprocal(x),
+    "1 / x.",
+    flops=4,
+    ulp=1,
+    domain=(0.1, 10),
+    gradient=lambda g, x, y, d: g.Neg(g.Mul(d, g.Mul(y, y))),
+)
+unary(
+    "Sqrt",
+    lambda x: np.sqrt(x),
+    "Square root.",
+    flops=4,
+    ulp=1,
+    domain=(0, 100),
+    gradient=lambda g, x, y, d: g.Div(d, g.Add(y, y)),
+)
+unary(
+    "Exp",
+    lambda x: np.exp(x),
+    "e to the power x.",
+    flops=8,
+    ulp=4,
+    domain=(-20, 10),
+    gradient=lambda g, x, y, d: g.Mul(d, y),
+)
+unary(
+    "Log",
+    lambda x: np.log(x),
+    "Natural logarithm.",
+    flops=8,
+    ulp=4,
+    domain=(1e-3, 1000),
+    gradient=lambda g, x, y, d: g.Div(d, x),
+)
+unary(
+    "Sin",
+    lambda x: np.sin(x),
+    "Sine of x in radians.",
+    flops=10,
+    ulp=4,
+    domain=(-20, 20),
+    gradient=lambda g, x, y, d: g.Mul(d, g.Cos(x)),
+)
+unary(
+    "Cos",
+    lambda x: np.cos(x),
+    "Cosine of x in radians.",
+    flops=10,
+    ulp=4,
+    domain=(-20, 20),
+    gradient=lambda g, x, y, d: g.Neg(g.Mul(d, g.Sin(x))),
+)
+unary(
+    "Tan",
+    lambda x: np.tan(x),
+    "Tangent of x in radians.",
+    flops=16,
+    ulp=8,
+    domain=(-1.4, 1.4),
+    gradient=lambda g, x, y, d: g.Mul(d, g.Add(_one(g, x), g.Mul(y, y))),
+)
+unary(
+    "Asin",
+    lambda x: np.arcsin(x),
+    "Inverse sine in radians.",
+    flops=16,
+    ulp=4,
+    domain=(-1, 1),
+    gradient=lambda g, x, y, d: g.Div(d, _root(g, x, -1, 1)),
+)
+unary(
+    "Acos",
+    lambda x: np.arccos(x),
+    "Inverse cosine in radians.",
+    flops=16,
+    ulp=4,
+    domain=(-1, 1),
+    gradient=lambda g, x, y, d: g.Neg(g.Div(d, _root(g, x, -1, 1))),
+)
+unary(
+    "Atan",
+    lambda x: np.arctan(x),
+    "Inverse tangent in radians.",
+    flops=16,
+    ulp=4,
+    domain=(-20, 20),
+    gradient=lambda g, x, y, d: g.Div(d, g.Add(_one(g, x), g.Mul(x, x))),
+)
+unary(
+    "Sinh",
+    lambda x: np.sinh(x),
+    "Hyperbolic sine.",
+    flops=16,
+    ulp=4,
+    gradient=lambda g, x, y, d: g.Mul(d, g.Cosh(x)),
+)
+unary(
+    "Cosh",
+    lambda x: np.cosh(x),
+    "Hyperbolic cosine.",
+    flops=16,
+    ulp=4,
+    gradient=lambda g, x, y, d: g.Mul(d, g.Sinh(x)),
+)
+unary(
+    "Tanh",
+    lambda x: np.tanh(x),
+    "Hyperbolic tangent.",
+    flops=10,
+    ulp=4,
+    domain=(-10, 10),
+    gradient=lambda g, x, y, d: g.Mul(d, g.Sub(_one(g, x), g.Mul(y, y))),
+)
+unary(
+    "Asinh",
+    lambda x: np.arcsinh(x),
+    "Inverse hyperbolic sine.",
+    flops=16,
+    ulp=4,
+    domain=(-20, 20),
+    gradient=lambda g, x, y, d: g.Div(d, _root(g, x, 1, 1)),
+)
+unary(
+    "Acosh",
+    lambda x: np.arccosh(x),
+    "Inverse hyperbolic cosine.",
+    flops=16,
+    ulp=4,
+    domain=(1, 20),
+    gradient=lambda g, x, y, d: g.Div(d, _root(g, x, 1, -1)),
+)
+unary(
+    "Atanh",
+    lambda x: np.arctanh(x),
+    "Inverse hyperbolic tangent.",
+    flops=16,
+    ulp=4,
+    domain=(-0.95, 0.95),
+    gradient=lambda g, x, y, d: g.Div(d, g.Sub(_one(g, x), g.Mul(x, x))),
+)
+unary(
+    "Erf",
+    erf,
+    "Gauss error function.",
+    flops=12,
+    ulp=4,
+    gradient=lambda g, x, y, d: g.Mul(d, _erf_slope(g, x)),
+)
+unary(
+    "Sigmoid",
+    _sigmoid,
+    "1 / (1 + exp(-x)).",
+    flops=10,
+    ulp=4,
+    domain=(-20, 20),
+    gradient=lambda g, x, y, d: g.Mul(d, g.Mul(y, g.Sub(_one(g, y), y))),
+)
 unary(
     "Softplus",
     lambda x: np.logaddexp(x, x.dtype.type(0)),
@@ -102,6 +303,7 @@ unary(
     flops=16,
     ulp=4,
     domain=(-20, 20),
+    gradient=lambda g, x, y, d: g.Mul(d, g.Sigmoid(x)),
 )
 unary("Not", lambda x: np.logical_not(x), "Logical negation.", dtypes=("bool",), kinds="b")
 unary("BitwiseNot", lambda x: np.invert(x), "Every bit inverted.", dtypes=INTS, kinds="iu")

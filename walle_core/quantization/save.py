@@ -1,13 +1,13 @@
-"""Writes a network: Walle's own file, or ONNX where the onnx package is."""
+"""Writes a graph as ONNX, where the onnx package is."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from walle_core.errors import InputError, UnsupportedError
-from walle_core.frontends import walle_file
 from walle_core.graph.ir import Graph
 from walle_core.ops.element_types import number_of
 from walle_core.ops.numpy_lazy import np
@@ -17,21 +17,15 @@ OPSET = 21  # ai.onnx: the first whose QuantizeLinear and DequantizeLinear are a
 IR_VERSION = 10
 
 
-def save(graph: Graph, path: str | os.PathLike[str]) -> None:
-    """Writes a graph; the suffix says how: ``.onnx`` or ``.walle``.
+class OnnxSaver:
+    """Writes ``.onnx`` files, where the onnx package is."""
 
-    Raises:
-        InputError: another suffix, or the onnx package is missing.
-        UnsupportedError: an operator that ONNX does not have.
-        ModelError: the file cannot be written.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".walle":
-        walle_file.save(graph, path)
-    elif suffix == ".onnx":
+    name = "onnx"
+    suffixes: Sequence[str] = (".onnx",)
+
+    def save(self, graph: Graph, path: str | os.PathLike[str]) -> None:
+        """Writes a graph. Raises InputError without the onnx package, UnsupportedError for an operator that ONNX lacks."""
         _write(graph, Path(path))
-    else:
-        raise InputError(f"{os.fspath(path)}: the name of a model file ends with .onnx or .walle")
 
 
 def _write(graph: Graph, path: Path) -> None:
