@@ -9,6 +9,7 @@
 # make bench-cv  pictures beside OpenCV; writes into docs/benchmarks.md (CV_BENCH= options)
 # make bench-vm  the task VM, with VM_PYTHON, 3.12 or later; writes into docs/benchmarks.md (VM_BENCH= options)
 # make array-api  the array API standard's own test suite on walle_core.matrix (ARRAY_API_TESTS= a checkout of it)
+# make bench-training  training steps beside PyTorch's
 # make bench-deploy  the deployment platform; writes into docs/benchmarks.md
 # make bench   latency of all models against other engines; writes docs/benchmarks.md (BENCH= further options)
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
@@ -21,7 +22,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix bench-cv bench-vm array-api clean system tflite
+.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix bench-cv bench-vm array-api clean system tflite bench-training
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -80,6 +81,9 @@ array-api: .venv/dev.stamp
 	cd $(ARRAY_API_TESTS) && ARRAY_API_TESTS_MODULE=walle_core.matrix ARRAY_API_TESTS_VERSION=2024.12 \
 	    $(abspath $(BIN))/pytest -q array_api_tests --max-examples 200 --disable-deadline $(ARRAY_API)
 
+bench-training: .venv/dev.stamp .venv-training/stamp
+	$(BIN)/python benchmarks/training.py --python .venv-training/bin/python
+
 bench-deploy: .venv/dev.stamp
 	$(BIN)/python benchmarks/deploy.py --markdown docs/benchmarks.md
 
@@ -95,5 +99,5 @@ bench-deploy: .venv/dev.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-peers .venv-litert .venv-pipeline .venv-vm build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info .venv-tensorflow
+	rm -rf .venv .venv-peers .venv-litert .venv-pipeline .venv-vm build dist *.egg-info plugins/*/build plugins/*/src/*.egg-info .venv-tensorflow .venv-training
 	find walle_core plugins -name '*.so' -delete

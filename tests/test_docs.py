@@ -117,6 +117,19 @@ def test_commands_and_paths_exist(page: Path) -> None:
         assert found, f"{page}: {path}"
 
 
+def test_training_page_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_model(tmp_path / "model.onnx")
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    for code in blocks(ROOT / "docs/training.md", "python"):
+        exec(compile(code, "training.md", "exec"), scope)
+    before, after = walle.load("model.onnx"), walle.load("trained.onnx")
+    assert {n: v.tobytes() for n, v in before.constants.items()} != {
+        n: v.tobytes() for n, v in after.constants.items()
+    }
+    assert walle.load("trained.walle").constants["w"].tobytes() == after.constants["w"].tobytes()
+
+
 def test_public_names() -> None:
     for name in walle.__all__:
         assert getattr(walle, name) is not None

@@ -10,6 +10,7 @@ from walle_core.errors import InputError, ModelError
 from walle_core.graph.builder import Builder
 from walle_core.graph.differentiate import differentiate
 from walle_core.graph.ir import Graph
+from walle_core.graph.reductions import split_reductions
 from walle_core.train.losses import Loss
 from walle_core.train.modes import Mask, training
 from walle_core.train.optimizers import Optimizer
@@ -90,7 +91,8 @@ def make_step(
     finished = graph.evolve(
         inputs=inputs, outputs=outputs, nodes=tuple(g.nodes), constants=g.constants, specs=g.specs
     )
-    return Step(finished.pruned(), target, mode.masks, numbers, value, norm, updated)
+    finished = split_reductions(finished.pruned())
+    return Step(finished, target, mode.masks, numbers, value, norm, updated)
 
 
 def _updates(
