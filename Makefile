@@ -1,6 +1,7 @@
 # make demo    install into .venv and run the demonstration; results in build/demo
 # make test    every test, on every installed backend
 # make lint    ruff and mypy
+# make docs    the documentation site, with its pictures, into build/site; a broken link ends it
 # make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
 # make bench-gpu  conformance and latency of the backends that have a GPU; writes into docs/benchmarks.md (GPU= options)
 # make bench-pipeline  the data pipeline and its tunnel, bytewax beside it; writes into docs/benchmarks.md
@@ -18,7 +19,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix array-api clean system
+.PHONY: demo test lint docs matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix array-api clean system
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -31,6 +32,9 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd plugins/deploy && $(abspath $(BIN))/mypy
+
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 matrix: .venv/dev.stamp
 	$(BIN)/python tests/plugin_matrix.py $(MATRIX)
