@@ -34,7 +34,7 @@ def main() -> int:
     well = True
     for name, share in (("good", HEALTHY), ("bad", options.bad_share)):
         nature = Nature(failing={f"v{OLD}": HEALTHY, f"v{NEW}": share}, start={TASK: f"v{OLD}"})
-        story = simulate(Population(options.devices, 0), nature, quick(options.devices, 1.0))
+        story = simulate(Population(options.devices, 0), nature, quick(options.devices, 1.0), until=0.95)
         last, most = story.last, max(scene.covered for scene in story.scenes)
         print(
             f"{name} version, {share:.0%} of its runs fail: {last.status} in stage {last.stage} of {last.stages} ({last.title})"

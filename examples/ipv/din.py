@@ -43,7 +43,7 @@ def _forward(w: Weights, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...]
     return z, unit, f, top, (top @ w["score"])[:, 0]
 
 
-def fit(rng: np.random.Generator, items: np.ndarray, kinds: np.ndarray, steps: int = 150) -> Weights:
+def fit(rng: np.random.Generator, items: np.ndarray, kinds: np.ndarray, steps: int = 120) -> Weights:
     """The weights after some steps of Adam on drawn people."""
     shapes = {"unit": (3 * SIZE, HIDDEN), "unit_bias": (HIDDEN,), "attend": (HIDDEN, 1)}
     shapes |= {"top": (3 * SIZE, HIDDEN), "top_bias": (HIDDEN,), "score": (HIDDEN, 1)}
@@ -51,7 +51,7 @@ def fit(rng: np.random.Generator, items: np.ndarray, kinds: np.ndarray, steps: i
         name: rng.standard_normal(shape) * (0.2 if len(shape) > 1 else 0.0) for name, shape in shapes.items()
     }
     first, second = ({name: np.zeros_like(value) for name, value in w.items()} for _ in range(2))
-    history, candidate, clicked = people(rng, kinds, 1500)
+    history, candidate, clicked = people(rng, kinds, 800)
     h, c = items[history], items[candidate]
     for step in range(1, steps + 1):
         z, unit, f, top, score = _forward(w, h, c)
