@@ -24,8 +24,8 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
 test: .venv/dev.stamp
-	$(BIN)/pytest -n 2 --dist loadfile tests $(PLUGINS:%=%/tests)
-	$(BIN)/pytest --pyargs walle_core.testing.conformance
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PLUGINS:%=%/tests) tests
+	$(BIN)/pytest -n 2 --pyargs walle_core.testing.conformance
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ DEMO = Path(__file__).parents[1] / "examples" / "demo" / "demo.py"
 
 
 def test_the_demonstration_ends_well_and_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()  # it writes into a clone of this repository, where private keys must not lie
     mark = f"WALLE_DEMO_TEST={tmp_path}"
     done = subprocess.run(
         [sys.executable, str(DEMO), "--out", str(tmp_path / "out")],

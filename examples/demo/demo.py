@@ -112,7 +112,7 @@ def main() -> int:
     else:
         say(f"[bold]4.[/] photos: skipped, no models in {models} (set WALLE_MODELS)")
     came_out = Story(out).tell()
-    say(f"pictures, models and the fleet's folders are in {out}")
+    say(f"pictures and models are in {out}")
     return 0 if came_out else 1
 
 

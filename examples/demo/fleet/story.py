@@ -6,7 +6,9 @@ itself. v3 mends that, goes through simulation, beta and gray to all, and asks a
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +64,7 @@ class Story:
     """What is told, and what must come out of it.
 
     Args:
-        out: folder for models, logs, pictures.
+        out: folder for pictures.
     """
 
     def __init__(self, out: Path) -> None:
@@ -76,9 +78,24 @@ class Story:
         self.happened: list[Happening] = []
 
     def tell(self) -> bool:
-        """Runs everything; whether it came out as it should."""
+        """Runs everything; whether it came out as it should.
+
+        The fleet's folders hold private keys, which must not lie in a git working tree: they are temporary, and stay if this fails.
+        """
+        place = Path(tempfile.mkdtemp(prefix="walle-demo-"))
+        try:
+            came_out = self._tell(place)
+        except BaseException:
+            say(f"the fleet's folders are in {place}")
+            raise
+        if came_out:
+            shutil.rmtree(place)
+        else:
+            say(f"the fleet's folders are in {place}")
+        return came_out
+
+    def _tell(self, place: Path) -> bool:
         with ExitStack() as stack:
-            place = self.out / "fleet"
             small = self._small(place)
             say(f"[bold]5.[/] a fleet: one server, {DEVICES} simulated devices, one real agent")
             here = stack.enter_context(world(place))
@@ -114,7 +131,6 @@ class Story:
     # -- parts --------------------------------------------------------------------------------------------------------
 
     def _small(self, place: Path) -> bytes:
-        place.mkdir(parents=True)
         network = MLPClassifier((12,), max_iter=400, random_state=0, tol=1e-3, learning_rate_init=3e-3)
         network.fit(self.drawings[self.fit] / 16, self.labels[self.fit])
         export(network, place / "small.onnx", 1)

@@ -83,6 +83,12 @@ def environment() -> Path:
     return HOME
 
 
+def objects() -> Path:
+    """The folder with the compiled objects of the plugin's tables."""
+    (found,) = (environment() / "source/plugin/build").glob("temp*/src/walle_backend_neon/csrc")
+    return found
+
+
 def _once(target: Path, make: object) -> None:
     if target.is_dir():
         return
