@@ -1,6 +1,7 @@
 # make demo    install into .venv and run the demonstration; results in build/demo
 # make test    every test, on every installed backend
 # make lint    ruff and mypy
+# make docs    the documentation site, with its pictures, into build/site; a broken link ends it
 # make matrix  every plugin on every Python with the oldest core that it allows; prints a table (MATRIX= options)
 # make tflite  20 models made by TensorFlow's converter, float and quantised, against LiteRT
 # make bench-gpu  conformance and latency of the backends that have a GPU; writes into docs/benchmarks.md (GPU= options)
@@ -22,7 +23,7 @@ BIN := .venv/bin
 export WALLE_MODELS ?= $(abspath ../shared/models)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix bench-cv bench-vm array-api clean system tflite bench-training
+.PHONY: demo test lint matrix bench bench-gpu bench-pipeline bench-deploy bench-matrix bench-cv bench-vm array-api clean system tflite bench-training docs
 demo: .venv/demo.stamp
 	$(BIN)/python examples/demo/demo.py --out build/demo
 
@@ -40,6 +41,9 @@ tflite: .venv/dev.stamp .venv-tensorflow/stamp
 	mkdir -p build/tflite
 	.venv-tensorflow/bin/python tests/frontends/tflite_convert.py build/tflite
 	WALLE_TFLITE_MODELS=$(abspath build/tflite) $(BIN)/pytest -q tests/frontends/test_tflite_models.py
+
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 matrix: .venv/dev.stamp
 	$(BIN)/python tests/plugin_matrix.py $(MATRIX)

@@ -217,3 +217,16 @@ def test_registry_names_what_it_has() -> None:
     draft.add(object(), name="more")
     assert "more" not in registry
     assert draft.added_by("more") == "other"
+
+
+def test_all_commands_can_be_resolved_in_one_process() -> None:
+    """`walle plugins` is a module beside the program: importing it must not hide what finds the commands."""
+    import click
+
+    from walle_core.cli import program
+
+    context = click.Context(program, info_name="walle")
+    names = program.list_commands(context)
+    assert "plugins" in names
+    for name in ["plugins", *names]:
+        assert isinstance(program.get_command(context, name), click.Command)

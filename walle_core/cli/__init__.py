@@ -8,7 +8,7 @@ from importlib import import_module
 
 import click
 
-from walle_core import plugins
+from walle_core import plugins as installed  # walle_core.cli.plugins, the command, would take the name
 from walle_core.errors import PluginError, WalleError
 from walle_core.types import Command
 
@@ -33,16 +33,16 @@ class Program(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of registration."""
-        return list(plugins.load_plugins().commands)
+        return list(installed.load_plugins().commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, or None."""
-        commands = plugins.load_plugins().commands
+        commands = installed.load_plugins().commands
         return resolve(commands.get(cmd_name)) if cmd_name in commands else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists summaries without importing the commands."""
-        rows = [(c.name, c.summary) for c in plugins.load_plugins().commands.values()]
+        rows = [(c.name, c.summary) for c in installed.load_plugins().commands.values()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
