@@ -103,7 +103,11 @@ class World(Requests):
         settings = msgspec.structs.replace(self.settings, base_url="https://files.example/walle")
         self.app = App(partial(Services.open, settings))
         self.runner = asyncio.Runner()
-        self.runner.run(self.app.start())
+        try:
+            self.runner.run(self.app.start())
+        except BaseException:
+            self.runner.close()
+            raise
 
     @property
     def services(self):
