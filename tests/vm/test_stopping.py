@@ -78,12 +78,10 @@ def test_a_matrix_algorithm_stops_between_blocks(host, name):
     assert stopped(host, host.submit(task, {"n": 2500}, SHORT))
 
 
-# Each takes some ten times the limit and is not waited for.
+# Each takes more than ten times the limit and is not waited for; test_looking.py has the others, of which none lasts in little memory.
 FAMILIES = {
     "sort": "xp.sort(xp.tile(xp.astype(xp.arange(10**6) * 7919 % 1000003, xp.float64), (36, 1)))",
-    "transform": "xp.fft.fft(xp.zeros((300, 99991), dtype=xp.complex64))",
     "picture": "cv.bilateralFilter(walle.Tensor((1500, 1500, 3), 'uint8'), 25, 50, 50)",
-    "sound": "audio.resample(walle.Tensor((5 * 10**7,)), 44100, 48000)",
     "equations": "cv.solve(walle.Tensor.of([[float(i == j) + 1 / (i + j + 1) for j in range(400)] for i in range(400)], 'float64'), "
     "walle.Tensor((400, 1), 'float64'), cv.DECOMP_SVD)",
 }
@@ -101,7 +99,7 @@ def test_a_call_that_lasts_stops_within_it(name):
     with vm.TaskHost(1, "interpreter" if OWN else "thread") as host:
         task = Task(name, FAMILY.format(FAMILIES[name]))
         assert host.submit(task, {"go": False}, WARM).wait().outcome is Outcome.OK  # imports
-        run = host.submit(task, {"go": True}, attrs.evolve(SHORT, memory_mb=1024, grace_s=0.5))
+        run = host.submit(task, {"go": True}, attrs.evolve(SHORT, memory_mb=1024, grace_s=1.5))
         assert stopped(host, run)
 
 
