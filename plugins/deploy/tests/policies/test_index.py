@@ -241,3 +241,12 @@ def test_the_first_names_are_the_first_of_all():
         every = index.match(profile)
         for most in (1, 7, len(every), len(every) + 1, 1000):
             assert index.match(profile, most) == every[:most]
+
+
+def test_a_share_of_all_devices_is_never_drawn():
+    shares = {
+        name: {"uniform": {"salt": name, "percent": percent}} for name, percent in (("a", 100), ("b", 99))
+    }
+    made = Matcher({name: compile_policy(policy) for name, policy in shares.items()})
+    assert [salt is None for salt in made.index.salts] == [True, False]
+    assert {made.match(Profile(f"d{number}")) for number in range(1000)} == {("a",), ("a", "b")}

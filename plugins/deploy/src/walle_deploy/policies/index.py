@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmh3 import mmh3_32_uintdigest
 
-from walle_deploy.buckets import prefix
+from walle_deploy.buckets import STEPS, prefix
 from walle_deploy.policies.clauses import Clause
 from walle_deploy.policies.conditions import Condition
 from walle_deploy.policies.contract import Rule
@@ -31,7 +31,11 @@ class Index:
     """
 
     def __init__(self, policies: Iterable[tuple[str, list[Clause]]]) -> None:
-        rows = [(name, clause) for name, some in sorted(policies) for clause in some]
+        rows = [
+            (name, [rule for rule in clause if not _all(rule)])
+            for name, some in sorted(policies)
+            for clause in some
+        ]
         self.owners = [name for name, _ in rows]
         self.failures: dict[str, str] = {}  # policy -> what a plugin's rule raised last
         size = len(rows)
@@ -151,3 +155,8 @@ class Index:
         except Exception as error:  # a plugin's rule; the other policies go on
             self.failures[self.owners[slot]] = f"{type(error).__name__}: {error}"
             return False
+
+
+def _all(rule: Rule) -> bool:
+    """Whether it is a share of all devices, which rules out none."""
+    return isinstance(rule, Share) and rule.inside and rule.limit >= STEPS

@@ -116,7 +116,7 @@ class Checks:
         if profile.digest in snapshot.quiet:
             return None
         wanted, asked = snapshot.wanted(profile)
-        if not _goes_back(profile.installed, wanted):
+        if wanted == profile.installed or not _goes_back(profile.installed, wanted):
             return self._answer(snapshot, profile, nonce, wanted, asked)
         # Another worker may have offered what this one has not seen yet: only what is read from now on may take it away.
         fresh = self._watch.fresh()
