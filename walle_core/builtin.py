@@ -63,8 +63,8 @@ def walle_register_frontends(registry: Registry[Frontend]) -> None:
 @hookimpl
 def walle_register_savers(registry: Registry[Saver]) -> None:
     """Walle's own model file and ONNX."""
+    from walle_core.frontends.onnx import OnnxSaver
     from walle_core.frontends.walle_file import WalleSaver
-    from walle_core.quantization.save import OnnxSaver
 
     registry.add(WalleSaver())
     registry.add(OnnxSaver())

@@ -59,6 +59,8 @@ def test_every_model_survives_with_its_outputs(model_file, tmp_path):
     found = conversion.compare(before, after, [feeds])
     assert len(found) == len(before.outputs)
     assert all(d.equal for d in found)
+    save(before, tmp_path / "m.onnx")
+    assert all(d.equal for d in conversion.compare(before, walle.load(tmp_path / "m.onnx"), [feeds]))
     save(after, tmp_path / "again.walle")
     assert (tmp_path / "again.walle").read_bytes() == (tmp_path / "m.walle").read_bytes()
 

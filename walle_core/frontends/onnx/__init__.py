@@ -22,7 +22,7 @@ from walle_core.graph.control import check_control
 from walle_core.graph.ir import Graph, Node
 from walle_core.ops import find
 
-__all__ = ["DEFAULT_LIMITS", "NEWEST", "Limits", "OnnxFrontend", "load", "load_bytes"]
+__all__ = ["DEFAULT_LIMITS", "NEWEST", "Limits", "OnnxFrontend", "OnnxSaver", "load", "load_bytes"]
 
 
 def load(
@@ -168,3 +168,16 @@ class OnnxFrontend:
     def load_bytes(self, data: bytes | bytearray | memoryview) -> Graph:
         """The Graph of bytes; see `load_bytes`."""
         return load_bytes(data)
+
+
+class OnnxSaver:
+    """Writes ``.onnx`` files."""
+
+    name = "onnx"
+    suffixes: Sequence[str] = (".onnx",)
+
+    def save(self, graph: Graph, path: str | os.PathLike[str]) -> None:
+        """Writes a graph; see `writer.save`."""
+        from walle_core.frontends.onnx import writer  # loading a model does not need it
+
+        writer.save(graph, path)

@@ -12,8 +12,9 @@ from walle_core.errors import ModelError, UnsupportedError, WalleError
 from walle_core.frontends.onnx.external import map_file
 from walle_core.frontends.onnx.limits import DEFAULT_LIMITS, Limits
 from walle_core.frontends.tflite import schema as s
+from walle_core.frontends.tflite.call import RULES, lower
 from walle_core.frontends.tflite.flatbuffer import DamagedError
-from walle_core.frontends.tflite.lowering import RULES, Lowering, Refused
+from walle_core.frontends.tflite.lowering import Lowering, Refused
 from walle_core.frontends.tflite.model import Model, read
 from walle_core.graph.ir import Graph, sorted_nodes
 
@@ -69,7 +70,7 @@ def _graph(model: Model, source: str, where: str) -> Graph:
     refused: dict[tuple[str, str], list[int]] = {}
     for operator in model.operators:
         try:
-            work.lower(operator)
+            lower(work, operator)
         except Refused as why:
             refused.setdefault((operator.name, str(why)), []).append(operator.position)
     if refused:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from walle_core.frontends.tflite.lowering import Call, Refused, activation, lowers
+from walle_core.frontends.tflite.call import Call, activation, lowers
+from walle_core.frontends.tflite.lowering import Refused
 
 UNARY = {
     "ABS": "Abs", "NEG": "Neg", "EXP": "Exp", "LOG": "Log", "SQRT": "Sqrt", "SIN": "Sin", "COS": "Cos", "FLOOR": "Floor",

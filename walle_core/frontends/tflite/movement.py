@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from walle_core.frontends.tflite.lowering import Call, Refused, lowers
+from walle_core.frontends.tflite.call import Call, lowers
+from walle_core.frontends.tflite.lowering import Refused
 
 FAR = 2**31 - 1  # beyond any size
 

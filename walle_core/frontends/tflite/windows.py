@@ -4,7 +4,8 @@ transposes, which the engine turns into its own layout or merges away (graph.lay
 
 from __future__ import annotations
 
-from walle_core.frontends.tflite.lowering import FIRST, Call, Refused, lowers
+from walle_core.frontends.tflite.call import Call, lowers
+from walle_core.frontends.tflite.lowering import FIRST, Refused
 
 SAME, VALID = 0, 1
 
