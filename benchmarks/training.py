@@ -79,6 +79,11 @@ class Side:
         self.process.stdin.flush()
         return float(self._line())
 
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
 
 def gradient_error(name: str, other: str) -> float:
     """Largest difference of a weight's gradients, relative to the largest of its elements."""
@@ -91,8 +96,7 @@ def gradient_error(name: str, other: str) -> float:
         write(f"{folder}/problem.npz", name)
         side = Side([other, str(HERE / "training_torch.py"), name, f"{folder}/problem.npz", "2"])
         side.ask(f"gradients {path}")
-        side.process.stdin.close()
-        side.process.wait()
+        side.close()
         with np.load(path) as data:
             theirs = [data[k] for k in data.files]
     # one step of plain descent at rate 1 moves each weight by its gradient
@@ -129,6 +133,8 @@ def measure(name: str, other: str, threads: int, rounds: int, recompute: bool) -
             for side, seconds in zip(sides, times, strict=True):
                 seconds += [side.ask("step") for _ in range(3)]
         memory = [side.ask("memory") for side in sides]
+        for side in sides:
+            side.close()
     mine, theirs = map(statistics.median, times)
     error = gradient_error(name, other)
     return (

@@ -11,6 +11,7 @@ from walle_core._native import Tensor
 from walle_core.errors import InputError
 from walle_core.evaluate import evaluate
 from walle_core.graph.ir import Graph, Node
+from walle_core.train.parameters import unpacked
 
 DOWN, UP = "lora.down/", "lora.up/"
 SCALE = "lora.scale"
@@ -41,6 +42,7 @@ def adapt(
     """
     if rank < 1:
         raise InputError(f"rank must be at least 1, not {rank}")
+    graph = unpacked(graph)
     nodes: list[Node] = []
     constants, found = dict(graph.constants), {}
     for node in graph.nodes:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from walle_core._native import Tensor
 from walle_core.errors import InputError
+from walle_core.evaluate import evaluate
+from walle_core.graph.fold import fold
 from walle_core.graph.ir import Graph, Node
 from walle_core.graph.shapes import infer, infer_node, with_constants
 
 FLOATS = ("float32", "float64")
 STATISTICS = slice(3, 5)  # inputs of BatchNormalization that training measures instead of differentiating
+
+
+def unpacked(graph: Graph) -> Graph:
+    """The graph with weights as operators read them: those kept in fewer bits are converted now, not in each run."""
+    return fold(infer(with_constants(graph)), evaluate, keep=lambda node: node.op == "Dropout")
 
 
 def parameters(graph: Graph) -> list[str]:

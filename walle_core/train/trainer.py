@@ -14,7 +14,7 @@ from walle_core.session import Session
 from walle_core.train.diagnosis import first_broken
 from walle_core.train.losses import Loss
 from walle_core.train.optimizers import Optimizer
-from walle_core.train.parameters import parameters
+from walle_core.train.parameters import parameters, unpacked
 from walle_core.train.schedules import Constant, Schedule
 from walle_core.train.step import RATE, TARGET, Step, make_step
 from walle_core.types import TensorSpec
@@ -27,7 +27,7 @@ class Trainer:
     """Trains the constants of a graph.
 
     Args:
-        graph: the model, as `walle.load` gives it; it stays as it is.
+        graph: the model, as `walle.load` gives it; it stays as it is. Weights kept in fewer bits are trained in float32.
         loss: what is made small, of the output `output` (the first one by default).
         optimizer: how.
         trained: names of the weights that change, or a function of a name; all (`parameters`) by default.
@@ -55,7 +55,7 @@ class Trainer:
         self.loss, self.optimizer, self.schedule = loss, optimizer, schedule or Constant()
         self.clip, self.seed, self.step_count = clip, seed, 0
         self.threads, self.backend = threads, backend
-        self._model, self._statistics, self._recompute = graph, statistics, recompute
+        self._model, self._statistics, self._recompute = unpacked(graph), statistics, recompute
         self._wanted = trained
         self._steps: dict[Any, tuple[Step, Session]] = {}
         self._kept: dict[str, Tensor] = {}
