@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("", "tutorial/", "explanation/search/", "reference/walle_core/", "benchmarks/")
+PAGES = ("", "tutorial/", "explanation/search/", "reference/walle_core/", "examples/")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 RULES = ("wcag2a", "wcag2aa", "wcag21aa", "wcag22aa")
 pytestmark = [

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import tutorial
 
 ROOT = Path(__file__).resolve().parents[1]
-spec = spec_from_file_location("tutorial", Path(__file__).with_name("tutorial.py"))
-tutorial = module_from_spec(spec)
-sys.modules["tutorial"] = tutorial
-spec.loader.exec_module(tutorial)
-
 FULL = bool(os.environ.get("WALLE_FULL"))
 NEEDS = ("sklearn", "walle_pipeline", "walle_deploy", "uvicorn")
 PATIENCE_S = 600 if FULL else 120  # for one command; the wheels are compiled
