@@ -33,7 +33,7 @@ PICTURES = set(
 RUN_HERE = ("explanation/*.md", "arrays.md")
 RUN_ELSEWHERE = {
     "hooks.md", "several-devices.md", "write-a-backend.md", "write-a-stream-operator.md", "cv.md", "audio-text.md",
-    "task-packages.md", "task-vm.md",
+    "task-packages.md", "task-vm.md", "training.md",
 }  # fmt: skip
 NOT_RUN = {
     "push-then-pull.md": "attaches to an application's HTTP client; plugins/deploy/tests/hooks does",
