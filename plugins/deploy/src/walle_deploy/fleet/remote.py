@@ -110,11 +110,14 @@ def simulate_at(
             if (found := crowd.status()) is not None:
                 scenes.append(_scene(release, found, time.time() - began, way.speed))
                 on_scene(scenes[-1])
-        crowd.look(time.time(), moment(client.release(release.id)))
+        release = client.release(release.id)
+        crowd.look(time.time(), moment(release))
         time.sleep(2 * LOOK_S)
         crowd.end()
         found = crowd.status()
-    assert found is not None
+        assert found is not None
+        scenes.append(_scene(release, found, time.time() - began, way.speed))  # with what came after the last look
+        on_scene(scenes[-1])
     return Story(
         size, scenes, release.standing.line, scenes[-1].done(until), found.judged, found.tally.answers, found.verified,
         {"delay_ms": list(found.delays), "not judged": found.waiting},
