@@ -202,7 +202,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.setsampwidth(2)
         file.setframerate(22050)
         file.writeframes((1000 * np.sin(np.arange(22050) / 7)).astype("<i2").tobytes())
-    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nsentence\n.")
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nsentence\n.")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -18,7 +18,8 @@ from walle_core.cache import cache_folder, warn_once, write_atomically
 from walle_core.errors import BackendError, CacheError
 from walle_core.files import read_regular
 
-OPTIONS = ("-cl-std=CL1.2", "-cl-fp32-correctly-rounded-divide-sqrt")
+# -w: generated kernels have constant conditions, and PoCL's compiler counts its warnings on the error output
+OPTIONS = ("-cl-std=CL1.2", "-w", "-cl-fp32-correctly-rounded-divide-sqrt")
 MAX_BYTES = 1 << 28
 DIGEST = 32  # bytes of the hash that a file begins with
 
@@ -35,7 +36,7 @@ class Programs:
         self.context, self.device = context, device
         self._key = f"{key} {platform.machine()} {cl.VERSION_TEXT}"
         rounded = device.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT
-        self._options = list(OPTIONS if rounded else OPTIONS[:1])
+        self._options = list(OPTIONS if rounded else OPTIONS[:-1])
 
     def kernels(self, builts: Sequence[Built]) -> dict[Built, tuple[Any, str]]:
         """Built -> (program, kernel name). Raises BackendError with the compiler's message."""
