@@ -116,7 +116,8 @@ def simulate_at(
         crowd.end()
         found = crowd.status()
         assert found is not None
-        scenes.append(_scene(release, found, time.time() - began, way.speed))  # with what came after the last look
+        # the last scene has what came after the last look too
+        scenes.append(_scene(release, found, time.time() - began, way.speed))
         on_scene(scenes[-1])
     return Story(
         size, scenes, release.standing.line, scenes[-1].done(until), found.judged, found.tally.answers, found.verified,
